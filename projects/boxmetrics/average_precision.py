@@ -1,0 +1,191 @@
+"""COCO's average precision and recall in numpy.
+
+Equal to the evaluation code published with Lin et al., Microsoft COCO, 2014, arXiv 1405.0312, to
+the last digits. Shape shorthand: D predictions, G ground-truth boxes, T IoU thresholds, R recall
+points, K classes, A ranges of area, M limits of detections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from boxmetrics.boxes import Floats, box_area, iou_matrix
+from boxmetrics.matching import COCO_THRESHOLDS, UNMATCHED, Ints
+from boxmetrics.range_matching import AREA_RANGES, match_in_ranges, outside_ranges
+from boxmetrics.tables import BoxTable, Mask
+
+RECALL_POINTS: Floats = np.linspace(0.0, 1.0, 101)
+MAX_DETECTIONS: tuple[int, ...] = (1, 10, 100, 300)
+"""Predictions kept per image and class, best first, for AR."""
+AP_DETECTIONS = 100
+"""The same for AP, and for AR by size."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What AP and AR are means of, 0..1; NaN where a class has no ground truth in a range."""
+
+    precision: Floats  # (T, R, K, A) highest precision at this recall or beyond
+    recall: Floats  # (T, K, A, M) recall of what each of MAX_DETECTIONS keeps
+    iou_thresholds: Floats  # (T,)
+
+    def ap(
+        self, iou: float | None = None, area: int = 0, classes: Sequence[int] | None = None
+    ) -> float | None:
+        """Average precision in percent; None without ground truth.
+
+        Args:
+            iou: One threshold; None means all of them.
+            area: Range of area, as index.
+            classes: Those to average over; None means all. Classes without ground truth are
+                left out.
+        """
+        values = self.precision[self._thresholds(iou), :, :, area]
+        return _percent(values if classes is None else values[..., list(classes)])
+
+    def ar(self, limit: int, area: int = 0) -> float | None:
+        """Average recall in percent with ``limit`` detections per image and class."""
+        return _percent(self.recall[:, :, area, MAX_DETECTIONS.index(limit)])
+
+    def _thresholds(self, iou: float | None) -> slice | Ints:
+        return slice(None) if iou is None else np.flatnonzero(np.isclose(self.iou_thresholds, iou))
+
+
+@dataclass(frozen=True)
+class _Verdicts:
+    """Predictions within the highest limit, class by class, and what became of them."""
+
+    det_class: Ints  # (D,)
+    det_score: Floats  # (D,)
+    rank: Ints  # (D,) place among those of the same image and class
+    hit: Mask  # (A, T, D)
+    ignored: Mask  # (A, T, D)
+
+
+def precision_recall(
+    table: BoxTable,
+    num_classes: int,
+    area_ranges: ArrayLike | None = None,
+    thresholds: ArrayLike = COCO_THRESHOLDS,
+) -> Curves:
+    """Match, then accumulate over images.
+
+    Args:
+        table: Predictions and ground truth. Among equal scores the earlier image comes first.
+        num_classes: K; all class numbers are below.
+        area_ranges: (A, 2), square pixels, limits included; left out, COCO's. Ground truth outside
+            of a range and crowd regions are set aside, with the predictions that match them;
+            unmatched predictions outside count neither. Ground truth counts with its annotated
+            area, predictions with width times height.
+        thresholds: IoU thresholds (T,).
+
+    Returns:
+        The curves, for the limits :data:`AP_DETECTIONS` and :data:`MAX_DETECTIONS`.
+
+    Raises:
+        ValueError: a class number outside 0..K-1.
+    """
+    _check_classes(table, num_classes)
+    ranges = np.asarray(list(AREA_RANGES.values()) if area_ranges is None else area_ranges)
+    ious = np.atleast_1d(np.asarray(thresholds, np.float64))
+    aside = outside_ranges(table.gt_area, ranges) | table.gt_crowd
+    verdicts = _judge(table, aside, ranges, ious)
+    shape = (len(ious), num_classes, len(ranges))
+    precision = np.full((shape[0], len(RECALL_POINTS), *shape[1:]), np.nan)
+    recall = np.full((*shape, len(MAX_DETECTIONS)), np.nan)
+    for k in range(num_classes):
+        rows = _by_score(verdicts, k)
+        for a, total in enumerate(np.count_nonzero(~aside[:, table.gt_class == k], axis=1)):
+            if total:
+                hit, ignored = verdicts.hit[a][:, rows], verdicts.ignored[a][:, rows]
+                kept = verdicts.rank[rows] < AP_DETECTIONS
+                precision[:, :, k, a] = _precision(hit[:, kept], ignored[:, kept], total)
+                recall[:, k, a] = _recall(hit & ~ignored, verdicts.rank[rows], total)
+    return Curves(precision, recall, ious)
+
+
+def _check_classes(table: BoxTable, num_classes: int) -> None:
+    """Refuse classes that would be scored nowhere."""
+    for what, classes in (("prediction", table.det_class), ("ground truth", table.gt_class)):
+        wrong = classes[(classes < 0) | (classes >= num_classes)]
+        if len(wrong):
+            raise ValueError(
+                f"Class {wrong[0]} occurs in the {what}, but there are {num_classes} classes, "
+                "counted from 0. Give the class map that the data were prepared with."
+            )
+
+
+def _judge(table: BoxTable, aside: Mask, ranges: Floats, thresholds: Floats) -> _Verdicts:
+    """Match each image and class; predictions beyond the highest limit are left out."""
+    rank = _rank_in_group(_groups(table.det_image, table.det_class))
+    rows = np.flatnonzero(rank < max(*MAX_DETECTIONS, AP_DETECTIONS))
+    table = table.select(rows, np.arange(len(table.gt_class)))
+    outside = outside_ranges(box_area(table.det_box), ranges)
+    hit = np.zeros((len(ranges), len(thresholds), len(rows)), dtype=bool)
+    ignored = np.repeat(outside[:, None], len(thresholds), axis=1)
+    for dets, gts in _shared_groups(table):
+        crowd = table.gt_crowd[gts]
+        ious = iou_matrix(table.det_box[dets], table.gt_box[gts], crowd)
+        matches = match_in_ranges(ious, aside[:, gts], crowd, thresholds)
+        matched = matches != UNMATCHED
+        hit[:, :, dets] = matched
+        gt_aside = np.take_along_axis(aside[:, None, gts], matches, axis=2)
+        ignored[:, :, dets] = np.where(matched, gt_aside, ignored[:, :, dets])
+    return _Verdicts(table.det_class, table.det_score, rank[rows], hit, ignored)
+
+
+def _groups(images: Ints, classes: Ints) -> Ints:
+    """One number for each image and class (N,), rising where the rows are sorted."""
+    return images * (1 << 20) + classes
+
+
+def _rank_in_group(groups: Ints) -> Ints:
+    """The place of each row among the equal, neighbouring ``groups`` (N,), from 0."""
+    _, first, sizes = np.unique(groups, return_index=True, return_counts=True)
+    return np.arange(len(groups)) - np.repeat(first, sizes)
+
+
+def _shared_groups(table: BoxTable) -> Iterator[tuple[slice, slice]]:
+    """Rows of predictions and of ground truth of each image and class that has both."""
+    dets = _groups(table.det_image, table.det_class)
+    gts = _groups(table.gt_image, table.gt_class)
+    shared = np.intersect1d(dets, gts)
+    edges = [np.searchsorted(g, shared, side) for g in (dets, gts) for side in ("left", "right")]
+    for d0, d1, g0, g1 in zip(*edges, strict=True):
+        yield slice(d0, d1), slice(g0, g1)
+
+
+def _by_score(verdicts: _Verdicts, k: int) -> Ints:
+    """The rows of class ``k`` from high score to low; ties in order of images."""
+    rows = np.flatnonzero(verdicts.det_class == k)
+    return rows[np.argsort(-verdicts.det_score[rows], kind="stable")]
+
+
+def _precision(hit: Mask, ignored: Mask, total: int) -> Floats:
+    """Precision (T, R) at the recall points from rows (T, D) sorted by score."""
+    right = np.cumsum(hit & ~ignored, axis=1, dtype=np.float64)
+    wrong = np.cumsum(~hit & ~ignored, axis=1, dtype=np.float64)
+    precision = right / (right + wrong + np.spacing(1))
+    best_beyond = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    sampled = np.zeros((len(hit), len(RECALL_POINTS)))
+    for t, recall in enumerate(right / total):
+        first = np.searchsorted(recall, RECALL_POINTS, side="left")
+        reached = first < len(recall)
+        sampled[t, reached] = best_beyond[t, first[reached]]
+    return sampled
+
+
+def _recall(found: Mask, rank: Ints, total: int) -> Floats:
+    """Recall (T, M) of the predictions (T, D) that each limit keeps by their ``rank`` (D,)."""
+    kept = [np.count_nonzero(found[:, rank < limit], axis=1) for limit in MAX_DETECTIONS]
+    return np.stack(kept, axis=1) / total
+
+
+def _percent(values: NDArray[np.float64]) -> float | None:
+    """Mean of what is defined, in percent."""
+    defined = values[~np.isnan(values)]
+    return 100 * float(defined.mean()) if defined.size else None

@@ -1,0 +1,170 @@
+"""Predictions and ground truth of a whole data set as flat, sorted arrays.
+
+Shape shorthand: N images (for recordings: labelled times), D predictions, G ground-truth boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from boxmetrics.boxes import Floats, as_boxes
+from boxmetrics.matches import ImageBoxes, match_images
+from boxmetrics.matching import Ints
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image, and for event recordings where and when it is.
+
+    ``class_confidence`` (D,): confidence in the class alone, without objectness; left out, it is
+    the score.
+    """
+
+    image: ImageBoxes
+    recording: str = ""
+    timestamp_us: int = 0
+    class_confidence: ArrayLike | None = None
+
+
+@dataclass(frozen=True)
+class BoxTable:
+    """All boxes of a data set; classes count from 0.
+
+    Boxes are ``xyxy_abs`` and areas square pixels, both of the original image; for event
+    recordings of the sensor. Predictions are sorted by image, class, then score from high to low;
+    ground truth by image, then class. Ties keep the order in which they came.
+    """
+
+    image_ids: Ints  # (N,)
+    image_recording: NDArray[np.str_]  # (N,)
+    image_timestamp_us: Ints  # (N,)
+    det_image: Ints  # (D,) row of image_ids
+    det_class: Ints  # (D,)
+    det_score: Floats  # (D,)
+    det_class_confidence: Floats  # (D,)
+    det_box: Floats  # (D, 4)
+    gt_image: Ints  # (G,) row of image_ids
+    gt_class: Ints  # (G,)
+    gt_area: Floats  # (G,) as annotated
+    gt_box: Floats  # (G, 4)
+    gt_crowd: Mask  # (G,)
+
+    @classmethod
+    def of_images(cls, images: Iterable[ImageBoxes]) -> BoxTable:
+        """The table of images that belong to no recording."""
+        return cls.of_frames(Frame(image) for image in images)
+
+    @classmethod
+    def of_frames(cls, frames: Iterable[Frame]) -> BoxTable:
+        """The table of ``frames``, in the order given (which decides among equal scores)."""
+        given = list(frames)
+        images = [frame.image for frame in given]
+        confidence = [
+            f.image.scores if f.class_confidence is None else f.class_confidence for f in given
+        ]
+        return cls(
+            image_ids=np.array([image.image_id for image in images], np.int64),
+            image_recording=np.array([frame.recording for frame in given], np.str_),
+            image_timestamp_us=np.array([frame.timestamp_us for frame in given], np.int64),
+            det_image=_rows([image.scores for image in images]),
+            det_class=_joined([image.classes for image in images], np.int64),
+            det_score=_joined([image.scores for image in images], np.float64),
+            det_class_confidence=_joined(confidence, np.float64),
+            det_box=_stacked([image.boxes for image in images]),
+            gt_image=_rows([image.gt_classes for image in images]),
+            gt_class=_joined([image.gt_classes for image in images], np.int64),
+            gt_area=_joined([image.gt_areas for image in images], np.float64),
+            gt_box=_stacked([image.gt_boxes for image in images]),
+            gt_crowd=_joined([image.gt_crowd for image in images], np.bool_),
+        ).sorted()
+
+    def sorted(self) -> BoxTable:
+        """The same boxes in the order that this class promises."""
+        dets = np.lexsort((-self.det_score, self.det_class, self.det_image))
+        return self.select(dets, np.lexsort((self.gt_class, self.gt_image)))
+
+    def select(self, dets: Mask | Ints, gts: Mask | Ints) -> BoxTable:
+        """The predictions ``dets`` and the ground truth ``gts`` (masks or rows); all images."""
+        rows = {"det_": dets, "gt_": gts}
+        chosen = {
+            field.name: getattr(self, field.name)[rows[prefix]]
+            for prefix in rows
+            for field in fields(self)
+            if field.name.startswith(prefix)
+        }
+        return replace(self, **chosen)
+
+    def select_images(self, images: Mask) -> BoxTable:
+        """Only the images of the mask (N,) and their boxes."""
+        kept = self.select(images[self.det_image], images[self.gt_image])
+        new_rows = np.cumsum(images) - 1
+        return replace(
+            kept,
+            image_ids=self.image_ids[images],
+            image_recording=self.image_recording[images],
+            image_timestamp_us=self.image_timestamp_us[images],
+            det_image=new_rows[kept.det_image],
+            gt_image=new_rows[kept.gt_image],
+        )
+
+    def as_one_class(self) -> BoxTable:
+        """The same boxes with every class taken for class 0."""
+        dets, gts = np.zeros_like(self.det_class), np.zeros_like(self.gt_class)
+        return replace(self, det_class=dets, gt_class=gts).sorted()
+
+    def ranked_by_class_confidence(self) -> BoxTable:
+        """The same boxes with the confidence in the class as their score."""
+        return replace(self, det_score=self.det_class_confidence).sorted()
+
+    def images(self) -> Iterator[ImageBoxes]:
+        """Image by image what :func:`boxmetrics.matches.match_images` takes."""
+        rows = np.arange(len(self.image_ids) + 1)
+        det, gt = np.searchsorted(self.det_image, rows), np.searchsorted(self.gt_image, rows)
+        for row, image_id in enumerate(self.image_ids.tolist()):
+            d, g = slice(*det[row : row + 2]), slice(*gt[row : row + 2])
+            yield ImageBoxes(
+                image_id,
+                self.det_box[d],
+                self.det_score[d],
+                self.det_class[d],
+                self.gt_box[g],
+                self.gt_class[g],
+                self.gt_area[g],
+                self.gt_crowd[g],
+            )
+
+    def save_matches(self, path: Path) -> None:
+        """Write the matches (:class:`boxmetrics.matches.Matches` reads them) and this table.
+
+        Beside the arrays of ``Matches``, whose rows are those of this table, the file holds
+        ``image_recording`` and ``image_timestamp_us`` (N,) and ``det_class_confidence`` (D,).
+        """
+        np.savez_compressed(path, **{**asdict(match_images(self.images())), **asdict(self)})
+
+    @classmethod
+    def load(cls, path: Path) -> BoxTable:
+        """Read the table that :meth:`save_matches` wrote, to score it by another protocol."""
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+
+
+def _rows(columns: list[ArrayLike]) -> Ints:
+    """The row of each image, once for each of its entries."""
+    return np.repeat(np.arange(len(columns)), [len(np.atleast_1d(column)) for column in columns])
+
+
+def _joined(columns: list[ArrayLike], dtype: type) -> NDArray:
+    """The entries of all images, one image after the other."""
+    return np.concatenate([np.zeros(0, dtype), *(np.asarray(c, dtype) for c in columns)])
+
+
+def _stacked(boxes: list[ArrayLike]) -> Floats:
+    """The boxes of all images (any number, 4)."""
+    return np.concatenate([np.zeros((0, 4)), *(as_boxes(box) for box in boxes)])
