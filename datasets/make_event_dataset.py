@@ -1,0 +1,49 @@
+"""Generate eTraM-like event recordings: the same parameters give the same files.
+
+python datasets/make_event_dataset.py datasets/street [--train 8 --valid 2 --test 2]
+    [--seconds 3] [--width 240 --height 180] [--seed 0] [--workers 1]
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from eventcam.errors import EventDataError
+from eventcam.synthetic import GeneratedRecordings, ensure_dataset
+
+
+def main(arguments: list[str] | None = None) -> int:
+    usual = GeneratedRecordings()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path, help="a new folder; it gets train, val and test")
+    parser.add_argument("--train", type=int, default=usual.train, help="recordings (%(default)s)")
+    parser.add_argument(
+        "--valid", "--val", dest="val", type=int, default=usual.val, help="likewise (%(default)s)"
+    )
+    parser.add_argument("--test", type=int, default=usual.test, help="likewise (%(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=usual.seconds, help="length of each (%(default)s)"
+    )
+    parser.add_argument("--width", type=int, default=usual.width, help="px (%(default)s)")
+    parser.add_argument("--height", type=int, default=usual.height, help="px (%(default)s)")
+    parser.add_argument("--seed", type=int, default=usual.seed, help="(%(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="processes (%(default)s)")
+    options = vars(parser.parse_args(arguments))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    out, workers = options.pop("out"), options.pop("workers")
+    try:
+        ensure_dataset(out, GeneratedRecordings.from_config(options), workers)
+    except EventDataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{out} is ready")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Event recordings to training sequences; knows no model and no Detectron2."""

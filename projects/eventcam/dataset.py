@@ -1,0 +1,123 @@
+"""A data set of prepared recordings: the config node ``dataset`` of the event line."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from eventcam.class_maps import get_class_map
+from eventcam.errors import EventDataError
+from eventcam.io.rvt_folder import RvtFolder, RvtRecording
+from eventcam.prepare_all import prepare_all
+from eventcam.preprocess import Preparation
+from eventcam.representations import Downsample
+from eventcam.synthetic import GeneratedRecordings, ensure_dataset
+
+logger = logging.getLogger(__name__)
+
+
+class EventRecordings:
+    """Recordings in RVT's layout with the splits train, val and test.
+
+    Args:
+        root: the prepared folder (``tools/prepare_etram.py RAW ROOT``).
+        class_map: name of the map that it was prepared with.
+        downsample: which of its representations: "nearest", "sum" or "none".
+        generate: parameters of :class:`eventcam.synthetic.GeneratedRecordings`; with them missing
+            data are generated (in ``<root>_raw``) and prepared on first use.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        class_map: str = "etram_cls8",
+        downsample: Downsample = "nearest",
+        generate: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.root = root
+        self.class_map = get_class_map(class_map)
+        self.downsample: Downsample = downsample
+        self.generate = generate
+        self._folder: RvtFolder | None = None
+        self._opened: dict[str, list[RvtRecording]] = {}
+
+    def recordings(self, split: str) -> list[RvtRecording]:
+        """The recordings of a split, by name; damaged ones are logged and left out."""
+        if split not in self._opened:
+            self._opened[split] = self._prepared().recordings(split)
+        return self._opened[split]
+
+    def check(self, head_widths: Collection[int], images: int) -> None:
+        """Compare with the model and the schedule, before the first step.
+
+        Args:
+            head_widths: numbers of classes that the model's heads predict.
+            images: expected labelled frames in the training split; 0 expects nothing.
+
+        Raises:
+            EventDataError: a head has another number of classes, or there is nothing to train on.
+        """
+        classes = self.class_map.classes
+        for width in head_widths:
+            if width != len(classes):
+                raise EventDataError(
+                    f"The head predicts {width} classes, but the class map {self.class_map.name} "
+                    f"has {len(classes)} ({', '.join(classes)}). Set model.head.num_classes."
+                )
+        frames = {split: self._labelled_frames(split) for split in ("train", "val")}
+        if not all(frames.values()) or (images and images != frames["train"]):
+            raise EventDataError(
+                f"{self.root} has {frames['train']} labelled frames in train and {frames['val']} "
+                f"in val; expected were {images or 'some'} and some. {self._why_empty(frames)}"
+                f"Prepare the recordings with `tools/prepare_etram.py RAW {self.root} --downsample "
+                f"{self.downsample} --class-map {self.class_map.name}`, or correct dataset.root or "
+                "train.images."
+            )
+        logger.info(f"{self.root}: labelled frames {frames}, class map {self.class_map.name}.")
+
+    def fingerprint(self) -> str:
+        """A checksum of names, labels and lengths of all recordings."""
+        digest = hashlib.sha256(self.class_map.name.encode())
+        for split in ("train", "val", "test"):
+            for recording in self.recordings(split):
+                digest.update(f"{split}/{recording.name}/{recording.num_steps}".encode())
+                for frame in range(recording.num_frames):
+                    for values in recording.boxes(frame):
+                        digest.update(values.tobytes())
+        return digest.hexdigest()
+
+    def _labelled_frames(self, split: str) -> int:
+        return sum(recording.num_frames for recording in self.recordings(split))
+
+    def _why_empty(self, frames: Mapping[str, int]) -> str:
+        """Why the first recording was left out, of a split without labelled frames."""
+        skipped = self._prepared().skipped
+        empty = [split for split, count in frames.items() if not count]
+        reasons = [(k, v) for k, v in skipped.items() if k.split("/")[0] in empty]
+        if not reasons:
+            return ""
+        name, reason = reasons[0]
+        return f"{len(reasons)} recordings were left out, the first one, {name}, because: {reason} "
+
+    def _prepared(self) -> RvtFolder:
+        """The folder, after what is missing was generated."""
+        if self._folder is None:
+            if self.generate is not None:
+                self._ensure_prepared(GeneratedRecordings.from_config(self.generate))
+            self._folder = RvtFolder(self.root, self.class_map.name, self.downsample)
+        return self._folder
+
+    def _ensure_prepared(self, wanted: GeneratedRecordings) -> None:
+        """Generate and prepare what is missing; others who start at the same time wait.
+
+        Each of the two steps holds a lock in its own folder.
+        """
+        raw = Path(f"{self.root}_raw")
+        ensure_dataset(raw, wanted, workers=2)
+        settings = Preparation(self.class_map.name, self.downsample)
+        summary = prepare_all(raw, Path(self.root), settings, workers=0, progress=False)
+        if summary.failed:
+            raise EventDataError(f"Generated recordings could not be prepared: {summary.failed}.")

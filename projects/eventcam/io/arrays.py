@@ -1,0 +1,56 @@
+"""Reading numpy files and guarding libraries against damaged bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from eventcam.errors import EventDataError
+
+
+@contextmanager
+def damage_reported(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever a library raises on damaged bytes into one sentence.
+
+    Which exception that is depends on the byte: numpy, zipfile and h5py were seen to raise nine
+    kinds, ``tokenize.TokenError`` among them, for files with a few changed or missing bytes.
+
+    Args:
+        path: the file that is read.
+        what: it is read as, such as "an array".
+
+    Raises:
+        EventDataError: instead of any other exception.
+    """
+    try:
+        yield
+    except EventDataError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise EventDataError(
+            f"{path} cannot be read as {what} ({reason}). Copy or make it again."
+        ) from error
+
+
+def load_array(path: Path, what: str = "an array") -> np.ndarray:
+    """The array of a ``.npy`` file; objects are never unpickled.
+
+    Raises:
+        EventDataError: missing or damaged.
+    """
+    with damage_reported(path, what):
+        return np.load(path, allow_pickle=False)
+
+
+def load_arrays(path: Path, *names: str) -> list[np.ndarray]:
+    """Named arrays of a ``.npz`` file.
+
+    Raises:
+        EventDataError: missing or damaged.
+    """
+    with damage_reported(path, f"arrays named {', '.join(names)}"), np.load(path) as content:
+        return [content[name] for name in names]

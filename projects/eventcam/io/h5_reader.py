@@ -1,0 +1,130 @@
+"""Events from HDF5 in the layout of eTraM and of RVT's inputs.
+
+One group ``events`` with the columns ``x``, ``y``, ``p``, ``t`` (any integer type, any filter) and
+the optional scalars ``width`` and ``height``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from eventcam.errors import EventDataError
+from eventcam.io.arrays import damage_reported
+from eventcam.io.events import CHUNK_EVENTS, Events
+from eventcam.io.hdf5 import Dataset, Group, open_h5
+
+LOG = logging.getLogger(__name__)
+DEFAULT_WIDTH, DEFAULT_HEIGHT = 1280, 720  # px, eTraM's sensor; the published code's default
+OUTSIDE = np.iinfo(np.uint16).max  # a coordinate that no sensor has
+
+
+class H5Reader:
+    """Recording in HDF5; see :class:`eventcam.io.events.EventReader`.
+
+    Blocks that cannot be decompressed are left out and counted (``events_unreadable``).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.counts: Counter[str] = Counter()
+        self._file = open_h5(self.path)
+        try:
+            with damage_reported(self.path, "events in HDF5"):
+                group = self._file.get("events")
+                self._columns = _columns(group, self.path)
+                self.width = _scalar(group, "width", DEFAULT_WIDTH)
+                self.height = _scalar(group, "height", DEFAULT_HEIGHT)
+        except BaseException:
+            self.close()
+            raise
+
+    def num_events(self) -> int:
+        return min(len(column) for column in self._columns.values())
+
+    def time_range_us(self) -> tuple[int, int]:
+        """Times of the first and the last event of the file; (0, 0) if it has none."""
+        if self.num_events() == 0:
+            return 0, 0
+        times = self._columns["t"]
+        with damage_reported(self.path, "time stamps"):
+            return int(times[0]), int(times[self.num_events() - 1])
+
+    def chunks(self, max_events: int = CHUNK_EVENTS) -> Iterator[Events]:
+        """Blocks of at most ``max_events`` events, in file order."""
+        total = self.num_events()
+        longest = max(len(column) for column in self._columns.values())
+        self.counts = Counter(events_incomplete=longest - total)
+        for start in range(0, total, max_events):
+            stop = min(start + max_events, total)
+            try:
+                columns = {name: column[start:stop] for name, column in self._columns.items()}
+            except Exception as error:  # which one depends on the damage
+                LOG.warning("%s: events %d to %d unreadable (%s)", self.path, start, stop, error)
+                self.counts["events_unreadable"] += stop - start
+                continue
+            yield self._events(**columns)
+
+    def _events(self, x: np.ndarray, y: np.ndarray, p: np.ndarray, t: np.ndarray) -> Events:
+        polarity, odd = as_polarity(p)
+        if odd:
+            self.counts["events_odd_polarity"] += odd
+        return Events(_coordinate(x), _coordinate(y), polarity, t.astype(np.int64, copy=False))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def as_polarity(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Polarity as 0/1 (uint8; -1 becomes 0), and how many were neither -1, 0 nor 1."""
+    if values.dtype == np.uint8 and (len(values) == 0 or values.max() <= 1):
+        return values, 0
+    odd = int(np.count_nonzero((values != 0) & (values != 1) & (values != -1)))
+    return (values > 0).astype(np.uint8), odd
+
+
+def _coordinate(values: np.ndarray) -> np.ndarray:
+    """As uint16; what does not fit must stay outside the sensor instead of wrapping into it."""
+    if values.dtype == np.uint16:
+        return values
+    fits = (values >= 0) & (values < OUTSIDE)
+    return np.where(fits, values, OUTSIDE).astype(np.uint16)
+
+
+def _columns(group: object, path: Path) -> dict[str, Dataset]:
+    columns = {name: group.get(name) for name in "xypt"} if isinstance(group, Group) else {}
+    good = [n for n, c in columns.items() if isinstance(c, Dataset) and _is_numeric_column(c)]
+    if len(good) < 4:
+        raise EventDataError(
+            f"{path} holds no events in the expected layout: the group 'events' with the "
+            f"one-dimensional numeric columns x, y, p, t (usable here: {good or 'none'}). "
+            f"Convert it to that layout (eventcam.io.write_h5_recording writes it)."
+        )
+    return {name: columns[name] for name in "xypt"}
+
+
+def _is_numeric_column(column: Dataset) -> bool:
+    return column.ndim == 1 and column.dtype.kind in "iufb"
+
+
+def _scalar(group: Group, name: str, default: int) -> int:
+    if name not in group:
+        return default
+    value = np.asarray(group[name][()]).reshape(-1)
+    if value.size != 1 or value.dtype.kind not in "iu" or not 0 < value[0] < OUTSIDE:
+        raise EventDataError(
+            f"{group.file.filename} declares the sensor {name} {value.tolist()}; expected is one "
+            f"number of px between 1 and {OUTSIDE - 1}. Correct events/{name} in the file."
+        )
+    return int(value[0])

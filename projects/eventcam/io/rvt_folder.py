@@ -1,0 +1,249 @@
+"""Reading folders of prepared recordings, ours and those that RVT's own script made.
+
+The layout is in :mod:`eventcam.io.rvt_layout`. Coordinates here are px of the representation: at
+half resolution the stored boxes, which are in px of the sensor, are halved by the published rule.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from eventcam.class_maps import check_class_map, get_class_map
+from eventcam.errors import EventDataError
+from eventcam.io import rvt_layout as layout
+from eventcam.io.arrays import damage_reported, load_array, load_arrays
+from eventcam.io.bbox import in_published_fields
+from eventcam.io.hdf5 import Dataset, File, open_h5
+from eventcam.labels import boxes_xyxy, crop_to_frame, scale_boxes
+from eventcam.records import read_json
+
+LOG = logging.getLogger(__name__)
+_FACTORS = {"none": 1, "nearest": 2, "sum": 2}
+
+
+class RvtRecording:
+    """One prepared recording; representations are read when asked for.
+
+    Can be sent to worker processes: each opens the file anew.
+
+    Attributes:
+        folder: its place.
+        name: of the recording.
+        split: "train", "val" or "test".
+        num_steps: representations, N.
+        shape: channels, height, width of one.
+        downsample: how half resolution was made, "none" at full resolution.
+        timestamps_us: (N,) int64, end of each representation's window.
+        frame_steps: (F,) int64, the representation of each labelled frame.
+        frame_times_us: (F,) int64.
+        known_empty_steps: (K,) int64, representations known to show no object; None if the folder
+            does not say (RVT's own script writes nothing of the kind).
+        boxes_dropped: boxes that are flat after cropping and scaling.
+    """
+
+    def __init__(self, folder: Path, num_classes: int, downsample: str | None = None) -> None:
+        self.folder = Path(folder)
+        self.name, self.split = self.folder.name, self.folder.parent.name
+        self.downsample = _which_representation(self.folder, downsample)
+        self._file: File | None = None
+        self._process = -1
+        self.num_steps, *shape = self._data().shape
+        self.shape: tuple[int, int, int] = tuple(shape)
+        self.timestamps_us = _load(self.folder, layout.WINDOW_ENDS)
+        self.frame_steps = _load(self.folder, layout.FRAME_STEPS)
+        self.frame_times_us = _load(self.folder, layout.FRAME_TIMES)
+        known_empty = self.folder / layout.KNOWN_EMPTY
+        self.known_empty_steps = (
+            _load(self.folder, layout.KNOWN_EMPTY) if known_empty.exists() else None
+        )
+        self._labels, self.boxes_dropped = self._load_labels(num_classes)
+        self._check_lengths()
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.frame_steps)
+
+    def events(self, start: int, stop: int) -> np.ndarray:
+        """Representations ``start`` to ``stop`` - 1.
+
+        Returns:
+            (stop - start, 20, H, W) uint8.
+
+        Raises:
+            EventDataError: they are not all there or cannot be decompressed.
+        """
+        if not 0 <= start <= stop <= self.num_steps:
+            raise EventDataError(
+                f"{self.folder} has the representations 0 to {self.num_steps - 1}; "
+                f"{start} to {stop - 1} were asked for."
+            )
+        with damage_reported(self.folder, f"representations {start} to {stop - 1}"):
+            return self._data()[start:stop]
+
+    def labels(self, frame: int) -> np.ndarray:
+        """Boxes of a labelled frame (structured, ``BBOX_DTYPE``), px of the representation."""
+        return self._labels[frame]
+
+    def boxes(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes (n, 4) float32 xyxy_abs, px of the representation, and classes (n,) int64."""
+        labels = self._labels[frame]
+        return boxes_xyxy(labels), labels["class_id"].astype(np.int64)
+
+    def close(self) -> None:
+        """Close the file of representations; it is opened again when needed."""
+        if self._file is not None and self._process == os.getpid():
+            self._file.close()
+        self._file = None
+
+    def _data(self) -> Dataset:
+        if self._file is None or self._process != os.getpid():  # a forked process opens its own
+            self._file = open_h5(self.folder / layout.representation_file(self.downsample))
+            self._process = os.getpid()
+        with damage_reported(self.folder, "representations"):
+            data = self._file.get(layout.DATA_KEY)
+        if not isinstance(data, Dataset) or data.ndim != 4 or data.dtype != np.uint8:
+            raise EventDataError(
+                f"{self._file.filename} has no dataset '{layout.DATA_KEY}' of shape (N, 20, H, W) "
+                f"and type uint8. Remove the folder and prepare the recording again."
+            )
+        return data
+
+    def _load_labels(self, num_classes: int) -> tuple[list[np.ndarray], int]:
+        path = self.folder / layout.LABELS
+        stored, starts = load_arrays(path, layout.LABELS_KEY, layout.LABEL_STARTS_KEY)
+        stored = in_published_fields(stored, path)
+        if len(stored) and stored["class_id"].max() >= num_classes:
+            raise EventDataError(
+                f"{path} holds the class id {stored['class_id'].max()}, but the class map has only "
+                f"{num_classes} classes. Name the class map that the folder was prepared with."
+            )
+        with damage_reported(path, "boxes by frame"):
+            frames = [self._in_representation(part) for part in np.split(stored, starts[1:])]
+        frames = frames[: len(starts)]
+        return frames, len(stored) - sum(map(len, frames))
+
+    def _in_representation(self, labels: np.ndarray) -> np.ndarray:
+        factor = _FACTORS[self.downsample]
+        _, height, width = self.shape
+        labels, _ = crop_to_frame(labels, width * factor, height * factor)
+        if factor > 1:
+            labels, _ = scale_boxes(labels, 1 / factor, width * factor, height * factor)
+        return labels
+
+    def _check_lengths(self) -> None:
+        lengths = (len(self.timestamps_us), len(self.frame_times_us), len(self._labels))
+        expected = (self.num_steps, self.num_frames, self.num_frames)
+        steps = self.frame_steps
+        in_range = not len(steps) or (steps.min() >= 0 and steps.max() < self.num_steps)
+        if lengths != expected or not in_range:
+            raise EventDataError(
+                f"The files in {self.folder} do not fit together: time stamps, frame times and "
+                f"labelled frames number {lengths}, expected were {expected}, and frames must be "
+                f"among {self.num_steps} representations. Remove the folder and prepare it again."
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None, "_process": -1}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class RvtFolder:
+    """A root of prepared recordings.
+
+    With a manifest (our preparation) the class map and the way to half resolution must be those in
+    it; without (RVT's script) the labels are taken to be in ``class_map`` already, with a warning.
+
+    Attributes:
+        root: holds train, val and test.
+        class_map: name of the class map.
+        skipped: recordings that could not be opened, with the reason, so far.
+
+    Raises:
+        EventDataError: prepared with another class map or ``downsample``, or no such folder.
+    """
+
+    def __init__(self, root: Path | str, class_map: str, downsample: str | None = None) -> None:
+        self.root = Path(root)
+        self.class_map = get_class_map(class_map)
+        self.downsample = downsample
+        self.skipped: dict[str, str] = {}
+        manifest = self.root / layout.MANIFEST
+        if manifest.exists():
+            settings = read_json(manifest).get("settings", {})
+            check_class_map(settings.get("class_map", "unknown"), class_map, self.root)
+            self._check_downsample(settings.get("downsample", downsample))
+        elif any((self.root / split).is_dir() for split in layout.SPLITS):
+            self._warn_of_unknown_classes()
+        else:
+            raise EventDataError(
+                f"{self.root} holds no prepared recordings (no folder train, val or test). Prepare "
+                f"them with `{self._command(self.root)}`."
+            )
+
+    def recordings(self, split: str) -> list[RvtRecording]:
+        """The recordings of a split, by name; damaged ones are logged and kept in ``skipped``."""
+        folder = self.root / split
+        names = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        opened = (self._open(p) for p in names if not p.name.startswith("."))
+        return [recording for recording in opened if recording is not None]
+
+    def _command(self, out: Path | str) -> str:
+        """What makes recordings as they are asked for here."""
+        return (
+            f"tools/prepare_etram.py RAW {out} --downsample {self.downsample or 'nearest'} "
+            f"--class-map {self.class_map.name}"
+        )
+
+    def _check_downsample(self, found: str | None) -> None:
+        if self.downsample not in (None, found):
+            raise EventDataError(
+                f"{self.root} was prepared with downsample {found!r}, but {self.downsample!r} is "
+                f"asked for: set downsample to {found!r}, or prepare the recordings into another "
+                f"folder with `{self._command('OUT')}`."
+            )
+
+    def _warn_of_unknown_classes(self) -> None:
+        names = ", ".join(f"{i} {name}" for i, name in enumerate(self.class_map.classes))
+        LOG.warning(
+            "%s has no %s, so another program made it; its class ids are taken to be those of the "
+            "class map %s (%s). RVT's own script keeps eTraM's raw ids: for a folder that it made, "
+            "dataset.class_map=etram_raw8 is what fits.",
+            self.root,
+            layout.MANIFEST,
+            self.class_map.name,
+            names,
+        )
+
+    def _open(self, folder: Path) -> RvtRecording | None:
+        try:
+            return RvtRecording(folder, len(self.class_map.classes), self.downsample)
+        except EventDataError as error:
+            LOG.warning("left out: %s", error)
+            self.skipped[f"{folder.parent.name}/{folder.name}"] = str(error)
+            return None
+
+
+def _which_representation(folder: Path, downsample: str | None) -> str:
+    found = [kind for kind in _FACTORS if (folder / layout.representation_file(kind)).exists()]
+    if downsample is None and len(found) == 1:
+        return found[0]
+    if downsample in found:
+        return downsample
+    raise EventDataError(
+        f"{folder} has the representations {found or 'of no kind'}, asked for was "
+        f"{downsample or 'the only one'}. Name one of them as downsample, or prepare the recording."
+    )
+
+
+def _load(folder: Path, name: Path) -> np.ndarray:
+    return load_array(folder / name).astype(np.int64)

@@ -1,0 +1,75 @@
+"""Names of the files in a folder of prepared recordings, and writing them.
+
+The layout is that of RVT's own preparation (Gehrig and Scaramuzza, CVPR 2023), so that either
+program reads what the other wrote. Per recording, in ``<root>/<split>/<name>/``::
+
+    labels_v2/labels.npz                  labels, objframe_idx_2_label_idx
+    labels_v2/timestamps_us.npy           (frames,) int64
+    labels_v2/label_grid_us.npy           ours: every time at which labels were drawn
+    event_representations_v2/stacked_histogram_dt=50_nbins=10/
+        event_representations[_ds2_nearest|_ds2_sum].h5      data: (N, 20, H, W) uint8
+        timestamps_us.npy                 (N,) int64, ends of the windows
+        objframe_idx_2_repr_idx.npy       (frames,) int64
+        known_empty_repr_idx.npy          ours: representations known to show no object
+    preparation.json                      ours: sources, settings, counts
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from eventcam.io.bbox import without_gaps
+from eventcam.io.hdf5 import COMPRESSION, Dataset, File, create_h5
+
+SPLITS = ("train", "val", "test")
+MANIFEST = "manifest.json"  # of the whole root
+RECORD = "preparation.json"  # of one recording
+LABELS = Path("labels_v2/labels.npz")
+FRAME_TIMES = Path("labels_v2/timestamps_us.npy")
+LABEL_GRID = Path("labels_v2/label_grid_us.npy")
+REPRESENTATIONS = Path("event_representations_v2/stacked_histogram_dt=50_nbins=10")
+WINDOW_ENDS = REPRESENTATIONS / "timestamps_us.npy"
+FRAME_STEPS = REPRESENTATIONS / "objframe_idx_2_repr_idx.npy"
+KNOWN_EMPTY = REPRESENTATIONS / "known_empty_repr_idx.npy"
+LABELS_KEY, LABEL_STARTS_KEY = "labels", "objframe_idx_2_label_idx"
+DATA_KEY = "data"
+
+_SUFFIX = {"none": "", "nearest": "_ds2_nearest", "sum": "_ds2_sum"}
+
+
+def representation_file(downsample: str) -> Path:
+    """The HDF5 file below a recording's folder."""
+    return REPRESENTATIONS / f"event_representations{_SUFFIX[downsample]}.h5"
+
+
+def save_array(folder: Path, name: Path, array: np.ndarray) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    np.save(folder / name, array)
+
+
+def save_labels(folder: Path, labels: np.ndarray, frames_us: np.ndarray) -> None:
+    """Boxes of all frames, sorted by time, and where those of each frame begin."""
+    starts = np.searchsorted(labels["t"], frames_us).astype(np.int64)
+    (folder / LABELS).parent.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / LABELS, **{LABELS_KEY: without_gaps(labels), LABEL_STARTS_KEY: starts})
+    save_array(folder, FRAME_TIMES, frames_us)
+
+
+def create_representations(
+    folder: Path, downsample: str, steps: int, shape: tuple[int, int, int]
+) -> tuple[File, Dataset]:
+    """A new file with room for ``steps`` representations of ``shape``; the first axis resizes."""
+    path = folder / representation_file(downsample)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = create_h5(path)
+    data = file.create_dataset(
+        DATA_KEY,
+        shape=(steps, *shape),
+        maxshape=(None, *shape),
+        chunks=(1, *shape),
+        dtype=np.uint8,
+        **COMPRESSION,
+    )
+    return file, data

@@ -1,0 +1,75 @@
+"""Finding raw recordings: ``<root>/<split>/<name>_td.h5`` (or ``.dat``) and ``<name>_bbox.npy``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from eventcam.errors import EventDataError
+from eventcam.io.rvt_layout import SPLITS
+
+# Old recordings of Prophesee's first set are named <name>_td.dat.h5. Earlier endings are preferred.
+_EVENT_ENDINGS = ("_td.h5", "_td.hdf5", "_td.dat.h5", "_td.dat", ".h5", ".hdf5", ".dat")
+_LABEL_ENDING = "_bbox.npy"
+
+
+@dataclass(frozen=True)
+class RawRecording:
+    """One recording; a file that is missing is None.
+
+    Attributes:
+        split: "train", "val" or "test".
+        name: without the endings; the name of its folder of representations.
+        events: ``.h5`` or ``.dat``.
+        labels: ``*_bbox.npy``.
+    """
+
+    split: str
+    name: str
+    events: Path | None
+    labels: Path | None
+
+    @property
+    def key(self) -> str:
+        """How manifests and reports call it."""
+        return f"{self.split}/{self.name}"
+
+    def __str__(self) -> str:
+        return self.key
+
+
+def find_recordings(root: Path) -> list[RawRecording]:
+    """All recordings below ``root``, by split and name.
+
+    Raises:
+        EventDataError: there is none; the text says what is expected where.
+    """
+    found = [entry for split in SPLITS for entry in _in_split(root / split, split)]
+    if not found:
+        raise EventDataError(
+            f"No recordings were found in {root}: expected are folders named {', '.join(SPLITS)} "
+            f"with files <name>_td.h5 (or _td.dat) and <name>_bbox.npy. Unpack the downloaded "
+            f"parts of each split into one folder of that name."
+        )
+    return found
+
+
+def _in_split(folder: Path, split: str) -> Iterator[RawRecording]:
+    if not folder.is_dir():
+        return
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    files = [path for path in files if not path.name.startswith(".")]
+    labels = {
+        path.name.removesuffix(_LABEL_ENDING): path
+        for path in files
+        if path.name.endswith(_LABEL_ENDING)
+    }
+    events: dict[str, Path] = {}
+    for ending in _EVENT_ENDINGS:
+        for path in files:
+            if path.name.endswith(ending) and path not in events.values():
+                events.setdefault(re.sub(f"{re.escape(ending)}$", "", path.name), path)
+    for name in sorted(labels.keys() | events.keys()):
+        yield RawRecording(split, name, events.get(name), labels.get(name))

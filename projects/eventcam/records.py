@@ -1,0 +1,66 @@
+"""Records of files as strict JSON: what was read, what was written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from eventcam.errors import EventDataError
+from eventcam.io.rvt_layout import RECORD
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Name, size, time of last change and SHA-256 of a source file."""
+    stat = path.stat()
+    return {
+        "file": path.name,
+        "bytes": stat.st_size,
+        "modified_ns": stat.st_mtime_ns,
+        "sha256": _sha256(path),
+    }
+
+
+def same_file(path: Path, noted: dict[str, Any]) -> bool:
+    """Whether the file still has the content that was noted; read only if size or time differ."""
+    stat = path.stat()
+    if stat.st_size != noted.get("bytes"):
+        return False
+    return stat.st_mtime_ns == noted.get("modified_ns") or _sha256(path) == noted.get("sha256")
+
+
+def describe_outputs(folder: Path) -> dict[str, int]:
+    """Sizes in bytes of the files below ``folder``, without its record; detects missing ones."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        EventDataError: the file is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EventDataError(
+            f"{path} cannot be read ({error}). Remove it; preparing again writes a new one."
+        ) from error
+    if not isinstance(content, dict):
+        raise EventDataError(f"{path} holds no JSON object. Remove it; it is written again.")
+    return content
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write in one step: a reader sees the old file or the whole new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,97 @@
+"""Lines of text on RGB images (H, W, 3) uint8, as large as the image asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+Colour = tuple[int, int, int]  # RGB
+Rectangle = tuple[int, int, int, int]  # xyxy, px of the image
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_TEXT_PX = 12  # height of a line of text on a picture of 480 rows, and the least of all
+_CAPITAL_PX = 26  # of a line of this font at size 1
+
+
+def write_text(
+    image: np.ndarray, text: str, place: tuple[int, int], colour: Colour, ground: Colour
+) -> None:
+    """One line of text on a filled ground, moved inside the image.
+
+    Args:
+        image: drawn upon.
+        text: ASCII; the font has nothing else.
+        place: left and top, px.
+        colour: of the text.
+        ground: behind it.
+    """
+    line = _line_height(image)
+    left, top, right, bottom = _inside(image, place, _text_width(image, text), line)
+    cv2.rectangle(image, (left, top), (right - 1, bottom - 1), ground, cv2.FILLED)
+    _put(image, text, (left + 2, bottom - 4), _font_size(line), colour)
+
+
+def free_place(
+    image: np.ndarray, text: str, corners: np.ndarray, taken: Sequence[Rectangle]
+) -> Rectangle:
+    """Above a box (xyxy, px of the image), or else around it where no other text is."""
+    left, top, right, bottom = corners.tolist()
+    width, line = _text_width(image, text), _line_height(image)
+    places = (
+        (left, top - line),
+        (left, bottom + 1),
+        (right - width, top - line),
+        (right + 1, top),
+        (left - width, top),
+        (left, top - 2 * line),
+    )
+    possible = [_inside(image, place, width, line) for place in places]
+    return next((p for p in possible if not any(_overlap(p, t) for t in taken)), possible[0])
+
+
+def with_title(image: np.ndarray, text: str, colour: Colour, ground: Colour) -> np.ndarray:
+    """The image below a band with one line of text; itself if there is no text.
+
+    Text that is wider than the image is drawn smaller.
+    """
+    if not text:
+        return image
+    line = _line_height(image)
+    size = _font_size(line) * min(1.0, (image.shape[1] - 12) / _text_width(image, text))
+    band = np.full((line + 10, image.shape[1], 3), ground, np.uint8)
+    _put(band, text, (6, line + 1), size, colour)
+    return np.concatenate([band, image])
+
+
+def _put(
+    image: np.ndarray, text: str, baseline: tuple[int, int], size: float, colour: Colour
+) -> None:
+    thick = max(1, round(size))
+    cv2.putText(image, text, baseline, _FONT, size, colour, thick, cv2.LINE_AA)
+
+
+def _line_height(image: np.ndarray) -> int:
+    return round(_TEXT_PX * max(1.0, min(image.shape[:2]) / 480)) + 4
+
+
+def _font_size(line: int) -> float:
+    return (line - 4) / _CAPITAL_PX
+
+
+def _text_width(image: np.ndarray, text: str) -> int:
+    size = _font_size(_line_height(image))
+    return cv2.getTextSize(text, _FONT, size, max(1, round(size)))[0][0] + 4
+
+
+def _inside(image: np.ndarray, place: tuple[int, int], width: int, line: int) -> Rectangle:
+    """Where a text of this size goes, moved inside the image."""
+    x = int(np.clip(place[0], 0, max(image.shape[1] - width, 0)))
+    y = int(np.clip(place[1], 0, max(image.shape[0] - line, 0)))
+    return x, y, x + width, y + line
+
+
+def _overlap(one: Rectangle, other: Rectangle) -> bool:
+    apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+    return not apart

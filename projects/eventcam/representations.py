@@ -1,0 +1,145 @@
+"""Events to stacked histograms, the input of the published recurrent detectors.
+
+Gehrig and Scaramuzza, "Recurrent Vision Transformers for Object Detection with Event Cameras",
+CVPR 2023, section 3.1. Legend: N events, H x W sensor, h x w output, B time bins.
+
+Half resolution "nearest" keeps the odd rows and columns of the full histogram, as published, and
+so throws away three quarters of the events; "sum" adds the counts of 2 x 2 px before the cutoff.
+Counts never wrap around: they stay at the cutoff.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from eventcam.errors import EventDataError
+from eventcam.io.events import Events
+
+Downsample = Literal["nearest", "sum", "none"]
+MAX_COUNT = np.iinfo(np.uint8).max
+# Sorting n flat indices beats counting into all cells (8 bytes each) up to about this share of
+# cells with an event; measured at 4.6 and 18.4 million cells.
+_SORT_BELOW = 0.25
+
+
+@dataclass(frozen=True)
+class StackedHistogram:
+    """Counts of events by polarity, time bin and place.
+
+    The channel is ``polarity * bins + bin``: first the bins of the darker events, oldest first.
+    The bins divide the time from the first to the last event of the window (not the window).
+
+    Attributes:
+        height: of the sensor, px.
+        width: of the sensor, px.
+        bins: time bins per polarity.
+        cutoff: largest count; None is 255.
+        downsample: "nearest" or "sum" for half resolution, or "none".
+    """
+
+    height: int
+    width: int
+    bins: int = 10
+    cutoff: int | None = 10
+    downsample: Downsample = "none"
+
+    def __post_init__(self) -> None:
+        if self.downsample not in get_args(Downsample):
+            raise EventDataError(
+                f"Unknown way to downsample {self.downsample!r}; expected one of "
+                f"{', '.join(get_args(Downsample))}."
+            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width of the result."""
+        factor = self.factor
+        return 2 * self.bins, self.height // factor, self.width // factor
+
+    @property
+    def factor(self) -> int:
+        """Sensor px per px of the result, along one side."""
+        return 1 if self.downsample == "none" else 2
+
+    def __call__(self, events: Events) -> np.ndarray:
+        """The histogram of one window.
+
+        Args:
+            events: sorted by time; those outside the sensor are left out
+                (:func:`inside_sensor` counts them).
+
+        Returns:
+            (2 B, h, w) uint8.
+
+        Raises:
+            EventDataError: the events are not sorted by time.
+        """
+        events, _ = inside_sensor(events, self.width, self.height)
+        if np.any(events.t[1:] < events.t[:-1]):
+            raise EventDataError(
+                "The events of a window are not sorted by time; sort them, or pass the recording "
+                "through eventcam.windows.clean_chunks."
+            )
+        cells = _count(self._cells(events), int(np.prod(self.shape)), self._limit)
+        return cells.reshape(self.shape)
+
+    @property
+    def _limit(self) -> int:
+        return MAX_COUNT if self.cutoff is None else min(self.cutoff, MAX_COUNT)
+
+    def _cells(self, events: Events) -> np.ndarray:
+        """Flat index into the result of each event that counts; int32."""
+        _, h, w = self.shape
+        half = self.factor // 2  # shift that halves a coordinate, or 0
+        cells = np.multiply(events.y >> half, w, dtype=np.int32)
+        cells += events.x >> half
+        cells += np.multiply(events.p != 0, self.bins * h * w, dtype=np.int32)
+        borders = bin_borders(events.t, self.bins)
+        for bin_, (start, stop) in enumerate(itertools.pairwise(borders)):
+            cells[start:stop] += bin_ * h * w
+        if self.downsample == "nearest":
+            return cells.compress((events.x & events.y & 1).astype(bool))
+        if self.downsample == "sum" and (self.width % 2 or self.height % 2):
+            # An odd last row or column has no partner and no place in the result.
+            return cells.compress((events.x < 2 * w) & (events.y < 2 * h))
+        return cells
+
+
+def inside_sensor(events: Events, width: int, height: int) -> tuple[Events, int]:
+    """The events on the sensor, and how many were not."""
+    inside = (events.x < width) & (events.y < height)
+    if inside.all():
+        return events, 0
+    return events[inside], len(events) - int(np.count_nonzero(inside))
+
+
+def bin_borders(times: np.ndarray, bins: int) -> np.ndarray:
+    """Positions (bins + 1,) at which the time bins of sorted times (N,) begin and end.
+
+    Event i is in bin ``min((t_i - t_0) * bins // max(t_last - t_0, 1), bins - 1)``. That equals the
+    published float32 expression for every duration up to 60 ms and 10 bins.
+    """
+    if len(times) == 0:
+        return np.zeros(bins + 1, np.int64)
+    duration = max(int(times[-1] - times[0]), 1)
+    # Bin b begins at the smallest offset d with d * bins // duration >= b, rounded up.
+    starts = int(times[0]) - (-np.arange(1, bins) * duration // bins)
+    return np.concatenate(([0], np.searchsorted(times, starts), [len(times)]))
+
+
+def _count(cells: np.ndarray, size: int, limit: int) -> np.ndarray:
+    """How often each of ``size`` cells occurs, at most ``limit``; uint8. May sort ``cells``."""
+    if len(cells) > _SORT_BELOW * size:
+        return np.minimum(np.bincount(cells, minlength=size), limit).astype(np.uint8)
+    counts = np.zeros(size, np.uint8)
+    if len(cells):
+        cells.sort()
+        begins = np.ones(len(cells) + 1, bool)  # of a run of equal cells; the last one ends all
+        np.not_equal(cells[1:], cells[:-1], out=begins[1:-1])
+        starts = np.flatnonzero(begins)
+        counts[cells[starts[:-1]]] = np.minimum(np.diff(starts), limit)
+    return counts

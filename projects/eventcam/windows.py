@@ -1,0 +1,114 @@
+"""A stream of events cut into time windows, whatever the size of its blocks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from eventcam.io.events import Events
+from eventcam.representations import inside_sensor
+
+WINDOW_US = 50_000
+# Events kept of one window. The sensor sends about 50 million in 50 ms at the very most; a file
+# whose clock stands still has all of its events in one window, and must not fill the memory.
+MAX_WINDOW_EVENTS = 50_000_000
+
+
+def clean_chunks(
+    chunks: Iterable[Events], width: int, height: int, counts: Counter[str]
+) -> Iterator[Events]:
+    """Blocks on the sensor and in time order; what had to change is added to ``counts``.
+
+    Events outside the sensor or with a negative time are dropped. A time that is earlier than one
+    before it is raised to that one, as published.
+    """
+    latest = 0
+    for chunk in chunks:
+        counts["events_read"] += len(chunk)
+        events, outside = inside_sensor(chunk, width, height)
+        counts["events_outside_sensor"] += outside
+        if np.any(negative := events.t < 0):
+            counts["events_negative_time"] += int(np.count_nonzero(negative))
+            events = events[~negative]
+        if len(events) == 0:
+            continue
+        events, raised = _in_time_order(events, latest)
+        counts["events_time_raised"] += raised
+        latest = int(events.t[-1])
+        yield events
+
+
+def _in_time_order(events: Events, latest: int) -> tuple[Events, int]:
+    """Times as their running maximum from ``latest`` on, and how many changed."""
+    if events.t[0] >= latest and not np.any(events.t[1:] < events.t[:-1]):
+        return events, 0
+    times = np.maximum(np.maximum.accumulate(events.t), latest)
+    raised = int(np.count_nonzero(times != events.t))
+    return Events(events.x, events.y, events.p, times), raised
+
+
+@dataclass
+class Windows:
+    """Cuts a clean stream into windows that end at given times.
+
+    Attributes:
+        chunks: blocks in time order (:func:`clean_chunks`).
+        closed: both ends belong to a window, so that an event on the border of two is counted in
+            both (as published); else a window is ``(end - duration, end]``.
+        duration_us: length of a window.
+        max_events: events kept of one window, the first ones.
+        left_out: events beyond that, so far.
+        last_us: time of the last event read, -1 before the first.
+        exhausted: whether all events were read.
+    """
+
+    chunks: Iterator[Events]
+    closed: bool = False
+    duration_us: int = WINDOW_US
+    max_events: int = MAX_WINDOW_EVENTS
+    left_out: int = 0
+    last_us: int = -1
+    exhausted: bool = False
+    _pending: list[Events] = field(default_factory=list)
+
+    def cut(self, ends_us: Iterable[int]) -> Iterator[Events]:
+        """The events of each window; the ends must ascend."""
+        for end in ends_us:
+            self._forget_before(end - self.duration_us)
+            self._read_past(end)
+            yield self._up_to(end)
+
+    def _forget_before(self, start: int) -> None:
+        later = (self._after(part, start) for part in self._pending)
+        self._pending = [part for part in later if len(part)]
+
+    def _after(self, part: Events, start: int) -> Events:
+        side = "left" if self.closed else "right"
+        return part[int(np.searchsorted(part.t, start, side=side)) :]
+
+    def _read_past(self, end: int) -> None:
+        while not self.exhausted and self.last_us <= end:
+            chunk = next(self.chunks, None)
+            if chunk is None:
+                self.exhausted = True
+                return
+            self.last_us = int(chunk.t[-1])
+            chunk = self._after(chunk, end - self.duration_us)
+            if len(chunk):
+                self._pending.append(self._within_capacity(chunk, end))
+
+    def _within_capacity(self, chunk: Events, end: int) -> Events:
+        """``chunk`` without those events of the window that are too many."""
+        inside = int(np.searchsorted(chunk.t, end, side="right"))
+        room = self.max_events - sum(map(len, self._pending))
+        if inside <= room:
+            return chunk
+        self.left_out += inside - room
+        return Events.concatenate([chunk[:room], chunk[inside:]])
+
+    def _up_to(self, end: int) -> Events:
+        parts = [p[: int(np.searchsorted(p.t, end, side="right"))] for p in self._pending]
+        return Events.concatenate(parts)
