@@ -1,0 +1,28 @@
+"""Image data: COCO-format splits, filtering, mapping, loading, and painted data to try with."""
+
+from smalldet.data.checks import check_classes, check_image_count
+from smalldet.data.coco_filter import filter_coco
+from smalldet.data.coco_splits import SPLITS, CocoSplits, default_root
+from smalldet.data.errors import DataError
+from smalldet.data.filter_report import FilterReport, report_table
+from smalldet.data.generated_root import GeneratedHeads, ensure_generated
+from smalldet.data.loader import TrainLoader, build_eval_loader, build_train_loader
+from smalldet.data.mapper import SeededMapper
+
+__all__ = [
+    "SPLITS",
+    "CocoSplits",
+    "DataError",
+    "FilterReport",
+    "GeneratedHeads",
+    "SeededMapper",
+    "TrainLoader",
+    "build_eval_loader",
+    "build_train_loader",
+    "check_classes",
+    "check_image_count",
+    "default_root",
+    "ensure_generated",
+    "filter_coco",
+    "report_table",
+]

@@ -1,0 +1,149 @@
+"""From a data set entry to a model input, with randomness that can be repeated sample by sample."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.data import detection_utils
+from detectron2.data import transforms as T
+from detectron2.structures import Boxes, BoxMode, Instances
+
+from smalldet.data.errors import DataError
+
+_WORD = 0xFFFFFFFF
+
+
+@contextmanager
+def seeded_numpy(seed: int, counter: int) -> Iterator[None]:
+    """Inside, the global generators of numpy and ``random`` depend on the arguments only.
+
+    Detectron2's augmentations draw from the global numpy generator. Both states are put back.
+    """
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    np.random.seed([seed & _WORD, (seed >> 32) & _WORD, counter & _WORD, (counter >> 32) & _WORD])
+    random.seed(int(np.random.randint(2**31)))
+    try:
+        yield
+    finally:
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
+
+
+class SeededMapper:
+    """Read, augment, and pack one image.
+
+    The result is a function of the image, ``seed`` and the entry's ``sample_counter`` alone:
+    which worker process does the work, and when, does not matter.
+
+    Args:
+        augmentations: Detectron2 augmentations or transforms, applied in order.
+        is_train: whether annotations become training targets.
+        image_format: of the model's input, as Detectron2's ``read_image`` takes it.
+        seed: of the augmentations.
+        with_instances: whether to give targets; by default if ``is_train``. True in evaluation
+            serves the validation loss.
+    """
+
+    def __init__(
+        self,
+        augmentations: Sequence[Any],
+        is_train: bool,
+        image_format: str = "RGB",
+        seed: int = 0,
+        with_instances: bool | None = None,
+    ) -> None:
+        self.augmentations = T.AugmentationList(list(augmentations))
+        self.is_train = is_train
+        self.image_format = image_format
+        self.seed = seed
+        self.with_instances = is_train if with_instances is None else with_instances
+
+    def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """The model input for one entry.
+
+        Args:
+            record: Detectron2 data set entry; ``sample_counter`` is the sample's place in the
+                global stream, 0 if absent.
+
+        Returns:
+            ``image`` (C, H, W) uint8; ``file_name``, ``image_id``, ``height`` and ``width`` (px of
+            the original); with targets also ``instances`` (``gt_boxes`` xyxy_abs in px of
+            ``image``, ``gt_classes``) and ``dropped_boxes``, the number of boxes that the
+            augmentations left without area.
+
+        Raises:
+            DataError: the image cannot be read, or has another size than its entry.
+        """
+        image = read_checked(record, self.image_format)
+        with seeded_numpy(self.seed, int(record.get("sample_counter", 0))):
+            aug_input = T.AugInput(image)
+            transforms = self.augmentations(aug_input)
+        pixels = np.array(aug_input.image.transpose(2, 0, 1), order="C")  # a copy of our own
+        keys = ("file_name", "image_id", "height", "width", "sample_counter")
+        sample = {key: record[key] for key in keys if key in record}
+        sample["image"] = torch.from_numpy(pixels)
+        if self.with_instances:
+            sample["instances"], sample["dropped_boxes"] = make_instances(
+                record.get("annotations", ()), transforms, pixels.shape[1:]
+            )
+        return sample
+
+
+def read_checked(record: Mapping[str, Any], image_format: str) -> np.ndarray:
+    """The image (H, W, C) uint8, turned as its EXIF entry says, in ``image_format``.
+
+    Raises:
+        DataError: see :class:`SeededMapper`.
+    """
+    name = record["file_name"]
+    try:
+        image = detection_utils.read_image(name, format=image_format)
+    except Exception as error:  # Pillow's decoders raise nearly anything on broken files
+        raise DataError(
+            f"The image {name} cannot be read ({type(error).__name__}: {error}). Replace it with "
+            "an intact file of the same size and continue with --resume; or delete it, which "
+            "leaves its entry out, and start a new run with one image less in train.images."
+        ) from error
+    expected = (record.get("height", image.shape[0]), record.get("width", image.shape[1]))
+    if image.shape[:2] != expected:
+        raise DataError(
+            f"The image {name} is {image.shape[1]} x {image.shape[0]} px, its entry says "
+            f"{expected[1]} x {expected[0]}: the file was replaced after the annotation file was "
+            f"filtered. Put the original back, or export both again."
+        )
+    return image
+
+
+def make_instances(
+    annotations: Sequence[Mapping[str, Any]],
+    transforms: T.TransformList,
+    image_size: Sequence[int],
+) -> tuple[Instances, int]:
+    """Training targets in the augmented image, and how many boxes lost all their area.
+
+    Crowd boxes are no targets.
+
+    Args:
+        annotations: of the original image.
+        transforms: what was done to the image.
+        image_size: height and width afterwards, px.
+    """
+    height, width = (int(side) for side in image_size)
+    targets = [entry for entry in annotations if not entry.get("iscrowd", 0)]
+    boxes = [
+        BoxMode.convert(list(entry["bbox"]), entry["bbox_mode"], BoxMode.XYXY_ABS)
+        for entry in targets
+    ]
+    moved = transforms.apply_box(np.array(boxes, dtype=np.float64).reshape(-1, 4))
+    moved = np.clip(moved, 0, [width, height, width, height])
+    instances = Instances((height, width))
+    instances.gt_boxes = Boxes(torch.as_tensor(moved, dtype=torch.float32).reshape(-1, 4))
+    classes = [int(entry["category_id"]) for entry in targets]
+    instances.gt_classes = torch.tensor(classes, dtype=torch.int64)
+    kept = instances[instances.gt_boxes.nonempty(threshold=1e-5)]
+    return kept, len(instances) - len(kept)

@@ -1,0 +1,38 @@
+"""Published RVT detectors as the start of ours, also of ours with more levels or attention."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from smalldet.backbones.rvt_checkpoint import DETECTOR_NAMES, RvtLoadReport, load_rvt_checkpoint
+from smalldet.necks.pafpn import PartNames
+
+PUBLISHED_LEVELS = 3  # the coarsest ones; levels of the head are counted from the finest
+NEW_IN_NECK = ("small_object_attention", "channel_attention")
+
+
+def load_published_detector(model: nn.Module, path: str | Path) -> RvtLoadReport | None:
+    """Load a published checkpoint into a RecurrentDetector of MaxViTRNN, PAFPN and YOLOX.
+
+    Of a model with finer levels than the three published ones, those keep their random weights, as
+    does small-object attention.
+
+    Raises:
+        FileNotFoundError, CheckpointError: see ``load_rvt_checkpoint``.
+    """
+    names, new = dict(DETECTOR_NAMES), [f"backbone.{part}." for part in NEW_IN_NECK]
+    head = model.get_submodule("head")
+    per_level = {name: x for name, x in head.named_children() if isinstance(x, nn.ModuleList)}
+    for name, modules in per_level.items():
+        finer = len(modules) - PUBLISHED_LEVELS
+        for level in range(len(modules)):
+            if level < finer:
+                new.append(f"head.{name}.{level}.")
+            else:
+                names[f"head.{name}.{level}."] = f"yolox_head.{name}.{level - finer}."
+    levels = max(map(len, per_level.values()), default=0)
+    for pair in range(PUBLISHED_LEVELS - 1, levels - 1):
+        new += [f"backbone.{part}." for part in PartNames.of(pair)]
+    return load_rvt_checkpoint(model, path, names, new)

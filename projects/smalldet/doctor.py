@@ -1,0 +1,214 @@
+"""Whether this machine can run the project, and what to do where it cannot.
+
+Each check imports what it looks at on use, so that a broken installation becomes a red line.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+INSTALL = 'python -m pip install -c constraints.txt -e ".[train]"'
+INSTALL_DETECTRON2 = "python tools/install_detectron2.py"
+GIB = 2**30
+ONE_RUN_GIB = 2  # checkpoints that a run keeps: two recent, best, final, 0.6 GB each
+COMFORTABLE_DISK_GIB = 10
+COMFORTABLE_GPU_GIB = 7.5  # what cards sold as 8 GB report
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 12)
+SPLITS = ("train", "valid", "test")
+
+Level = Literal["green", "yellow", "red", "info"]
+MARKS: dict[Level, str] = {"green": "ok  ", "yellow": "warn", "red": "FAIL", "info": "info"}
+STYLES: dict[Level, str] = {"green": "green", "yellow": "yellow", "red": "bold red", "info": "cyan"}
+
+
+class Finding(NamedTuple):
+    """The outcome of one check; ``fix`` says what to do and is never empty for red."""
+
+    level: Level
+    found: str
+    fix: str = ""
+
+
+def check_python() -> Finding:
+    """The running Python against the tested ones."""
+    found = f"{platform.python_version()} at {sys.executable}"
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        return Finding("red", found, "Install Python 3.11 or 3.12, then run: make demo")
+    if sys.version_info[:2] > NEWEST_PYTHON:
+        return Finding("yellow", found, "Tested are 3.11 and 3.12; use one of them if in doubt.")
+    return Finding("green", found)
+
+
+def check_torch_pair() -> Finding:
+    """torch and torchvision by a call of the operator that a mismatched pair lacks."""
+    matched = f"Install the matched pair that constraints.txt names: {INSTALL}"
+    try:
+        torch = import_module("torch")
+        torchvision = import_module("torchvision")
+        boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 2.1]])
+        kept = torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8]), 0.5).tolist()
+    except ModuleNotFoundError as error:
+        return Finding("red", f"not installed ({error})", INSTALL)
+    except Exception as error:
+        if "torchvision::nms" in str(error):
+            return Finding("red", f"built for different versions ({first_line(error)})", matched)
+        return Finding("red", f"broken ({first_line(error)})", matched)
+    pair = f"torch {torch.__version__}, torchvision {torchvision.__version__}"
+    if kept != [0]:
+        return Finding("red", f"{pair}: nms keeps {kept} where [0] is right", matched)
+    return Finding("green", f"{pair}: nms works")
+
+
+def check_detectron2() -> Finding:
+    """Detectron2 by importing its engine, which draws in everything that breaks with time."""
+    try:
+        detectron2 = import_module("detectron2")
+        import_module("detectron2.engine")
+        compiler = import_module("detectron2._C").get_compiler_version()
+    except ModuleNotFoundError as error:
+        return Finding("red", f"not usable ({error})", INSTALL_DETECTRON2)
+    except Exception as error:
+        again = f"python -m pip uninstall -y detectron2, then {INSTALL_DETECTRON2}"
+        return Finding("red", f"broken ({first_line(error)})", again)
+    if compiler == "not compiled":
+        operators = "without compiled operators, which no model here needs"
+    else:
+        operators = f"with compiled operators ({compiler})"
+    return Finding("green", f"{detectron2.__version__}, {operators}")
+
+
+def check_opencv() -> Finding:
+    """OpenCV, whose desktop build wants graphics libraries that servers lack."""
+    try:
+        return Finding("green", import_module("cv2").__version__)
+    except ModuleNotFoundError as error:
+        return Finding("red", f"not installed ({error})", INSTALL)
+    except ImportError as error:
+        fix = (
+            "apt-get install libgl1 libglib2.0-0, or: python -m pip uninstall -y opencv-python "
+            "&& python -m pip install opencv-python-headless"
+        )
+        return Finding("red", f"a system library is missing ({first_line(error)})", fix)
+
+
+def check_coco_evaluator() -> Finding:
+    """The compiled evaluator behind the scores."""
+    import_module("faster_coco_eval")
+    return Finding("green", f"faster-coco-eval {version('faster-coco-eval')}")
+
+
+def check_gpu() -> Finding:
+    """The GPUs that torch can use."""
+    torch = import_module("torch")
+    if not torch.cuda.is_available():
+        if shutil.which("nvidia-smi"):
+            built = torch.version.cuda or "no CUDA"
+            fix = f"torch is built for {built}: update the driver (nvidia-smi shows what it allows)"
+            return Finding("yellow", "a GPU that torch cannot use", f"{fix}, or {INSTALL}")
+        return Finding("yellow", "no GPU; CPU runs are for debugging (configs/debug, make demo)")
+    cards = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    found = ", ".join(f"{card.name} ({card.total_memory / GIB:.1f} GiB)" for card in cards)
+    if min(card.total_memory for card in cards) < COMFORTABLE_GPU_GIB * GIB:
+        return Finding("yellow", found, "Below 8 GB, run with train.micro_batch_size=1.")
+    return Finding("green", found)
+
+
+def check_selective_scan() -> Finding:
+    """The backend that ``auto`` means here, by a small run of it."""
+    torch = import_module("torch")
+    scan = import_module("smalldet.layers.selective_scan")
+    inputs, weights = torch.ones(1, 2, 5), torch.ones(1, 3, 5)
+    output = scan.selective_scan(inputs, inputs, -torch.ones(2, 3), weights, weights)
+    # h[t] = h[t-1] / e + 1 in each of three states: a geometric sum
+    expected = 3 * (torch.exp(-torch.arange(5.0))).cumsum(0)
+    if not torch.allclose(output, expected.expand_as(output), rtol=1e-4):
+        fix = f"Install the tested versions: {INSTALL}. Then run: make test"
+        return Finding("red", f"{scan.resolve_backend()} computes wrong values", fix)
+    return Finding("green", f"backend {scan.resolve_backend()}")
+
+
+def check_disk(folder: Path = Path("work_dirs")) -> Finding:
+    """Free space where runs are written."""
+    existing = next(f for f in (folder, *folder.resolve().parents) if f.exists())
+    free = shutil.disk_usage(existing).free / GIB
+    found = f"{free:.1f} GiB free for {folder}; a run keeps up to {ONE_RUN_GIB} GiB"
+    fix = f"Delete old checkpoints in {folder}, or write elsewhere: train.output_dir=FOLDER"
+    if free < ONE_RUN_GIB:
+        return Finding("red", found, fix)
+    return Finding("yellow", found, fix) if free < COMFORTABLE_DISK_GIB else Finding("green", found)
+
+
+def check_data(folder: Path | None = None) -> Finding:
+    """Which splits of the head-detection data are in place."""
+    folder = folder or Path(os.environ.get("DETECTRON2_DATASETS") or "datasets") / "coco"
+    there = [s for s in SPLITS if (folder / s / "_annotations.coco.json").is_file()]
+    if not there:
+        return Finding("info", f"no data in {folder}; debug configs generate theirs")
+    missing = [split for split in SPLITS if split not in there]
+    lacking = f", without {' and '.join(missing)}" if missing else ""
+    return Finding("info", f"{folder} holds {', '.join(there)}{lacking}")
+
+
+CHECKS: dict[str, Callable[[], Finding]] = {
+    "Python": check_python,
+    "torch and torchvision": check_torch_pair,
+    "Detectron2": check_detectron2,
+    "OpenCV": check_opencv,
+    "COCO evaluator": check_coco_evaluator,
+    "GPU": check_gpu,
+    "selective scan": check_selective_scan,
+    "disk": check_disk,
+    "data": check_data,
+}
+
+
+def examine(checks: Mapping[str, Callable[[], Finding]] = CHECKS) -> dict[str, Finding]:
+    """Run ``checks``; one that raises becomes a red finding."""
+    findings = {}
+    for name, check in checks.items():
+        try:
+            findings[name] = check()
+        except Exception as error:
+            findings[name] = Finding("red", f"broken ({first_line(error)})", INSTALL)
+    return findings
+
+
+def as_lines(findings: Mapping[str, Finding]) -> list[tuple[Level, str]]:
+    """One line a finding, with its level; the fix comes last."""
+    return [
+        (f.level, f"{MARKS[f.level]}  {name}: {f.found}" + (f". Fix: {f.fix}" if f.fix else ""))
+        for name, f in findings.items()
+    ]
+
+
+def show(lines: Sequence[tuple[Level, str]]) -> None:
+    """Print ``lines``, coloured where rich is installed and the output is a terminal."""
+    try:
+        from rich.console import Console
+    except ImportError:
+        print("\n".join(text for _, text in lines))
+        return
+    console = Console()
+    for level, text in lines:
+        console.print(text, style=STYLES[level], markup=False, highlight=False, soft_wrap=True)
+
+
+def main() -> int:
+    """Print all findings; 1 if any is red, else 0."""
+    findings = examine()
+    show(as_lines(findings))
+    return int(any(finding.level == "red" for finding in findings.values()))
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its type where there is none."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

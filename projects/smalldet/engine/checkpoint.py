@@ -1,0 +1,181 @@
+"""Checkpoints that survive a kill at any moment and hold all that a resume needs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from torch import nn
+
+from smalldet.engine.distributed import all_gather
+from smalldet.engine.random_state import capture_random_state
+
+LAST = "last_checkpoint"
+PERIODIC = re.compile(r"model_(\d+)\.pth")
+
+
+def checkpoint_name(step: int) -> str:
+    """Name of the checkpoint after step ``step``, without its suffix."""
+    return f"model_{step:07d}"
+
+
+class RunCheckpointer(DetectionCheckpointer):
+    """Detectron2's checkpointer with whole-file writes and the state of every process.
+
+    Args:
+        model: The model, wrapped in DistributedDataParallel or not.
+        save_dir: The run folder.
+        checkpointables: Objects with ``state_dict``; here ``trainer``.
+    """
+
+    def save(self, name: str, **extra: Any) -> None:
+        """Write ``name``.pth, then name it in ``last_checkpoint``. Call it in every process."""
+        processes = all_gather(self._process_state())
+        if not self.save_to_disk:
+            return
+        data: dict[str, Any] = {"model": self.model.state_dict(), "processes": processes, **extra}
+        data.update({key: obj.state_dict() for key, obj in self.checkpointables.items()})
+        self.logger.info(f"Saving checkpoint to {Path(self.save_dir) / name}.pth")
+        save_whole(data, Path(self.save_dir) / f"{name}.pth")
+        self.tag_last_checkpoint(f"{name}.pth")
+
+    def _process_state(self) -> dict[str, Any]:
+        """What each process has of its own: random generators, memory of its streams."""
+        state: dict[str, Any] = {"random": capture_random_state()}
+        if hasattr(self.model, "recurrent_state"):
+            state["recurrent"] = self.model.recurrent_state()
+        return state
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        return read_checkpoint(filename)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        replace_text(Path(self.save_dir) / LAST, last_filename_basename)
+
+    def save_weights(self, name: str, **extra: Any) -> None:
+        """Write a checkpoint of the model alone, for evaluation; no resume starts from it."""
+        if self.save_to_disk:
+            save_whole({"model": self.model.state_dict(), **extra}, self.path(name))
+
+    def path(self, name: str) -> Path:
+        """Where the checkpoint called ``name`` lies."""
+        return Path(self.save_dir) / f"{name}.pth"
+
+
+def save_whole(data: dict[str, Any], path: Path) -> None:
+    """``torch.save`` that leaves the old file or the new one, never a part."""
+    part = path.with_suffix(".part")
+    with part.open("wb") as stream:
+        torch.save(data, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(path)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a small text file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    part.replace(path)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a checkpoint a second name, without its size on disk where the file system can."""
+    part = target.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    try:
+        os.link(source, part)
+    except OSError:
+        shutil.copy2(source, part)
+    part.replace(target)
+
+
+def prune_checkpoints(folder: Path, keep_last: int, keep_every: int) -> list[Path]:
+    """Remove periodic checkpoints but the newest and every n-th; return what was removed.
+
+    Args:
+        folder: The run folder.
+        keep_last: How many of the newest stay.
+        keep_every: Those whose number of finished steps is a multiple of this stay; 0: none.
+    """
+    numbered = sorted(
+        (int(match[1]), path)
+        for path in folder.glob("model_*.pth")
+        if (match := PERIODIC.fullmatch(path.name))
+    )
+    removed = [
+        path
+        for iteration, path in numbered[:-keep_last]
+        if not (keep_every and (iteration + 1) % keep_every == 0)
+    ]
+    for path in removed:
+        path.unlink()
+    return removed
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The content of a run's checkpoint, on the CPU.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or no checkpoint of a run.
+    """
+    path = Path(path)
+    others = ", ".join(sorted(p.name for p in path.parent.glob("model_*.pth"))) or "none"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no checkpoint {path}; checkpoints in its folder: {others}. Train first, "
+            f"name another with train.init_checkpoint=PATH, or write one of these into {LAST}."
+        )
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises nearly anything on damaged files
+        raise ValueError(
+            f"{path} cannot be read ({type(error).__name__}): it is damaged or no checkpoint. "
+            f"Checkpoints in its folder: {others}; to resume from another, write its name into "
+            f"{path.parent / LAST}."
+        ) from error
+    if not isinstance(checkpoint, dict) or "model" not in checkpoint:
+        raise ValueError(
+            f"{path} is no checkpoint of a run (it has no 'model'). Pretrained weights of a "
+            "backbone belong into the backbone's own init_checkpoint."
+        )
+    return checkpoint
+
+
+def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
+    """Load the weights of a run's checkpoint into ``model``, every tensor of it.
+
+    Returns:
+        What the file holds besides the weights.
+
+    Raises:
+        ValueError: A tensor is missing, unknown or of another shape; the message names the first.
+    """
+    checkpoint = read_checkpoint(path)
+    problems = mismatches(model.state_dict(), checkpoint["model"])
+    if problems:
+        raise ValueError(
+            f"{path} does not fit the model of this config in {len(problems)} tensors: "
+            f"{'; '.join(problems[:5])}. Use the config of the run that wrote it "
+            f"({Path(path).parent / 'config.yaml'})."
+        )
+    model.load_state_dict(checkpoint.pop("model"))
+    return checkpoint
+
+
+def mismatches(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """Sentences about the names and shapes in which two state dicts differ."""
+    rows = [f"{name} is missing" for name in expected.keys() - found.keys()]
+    rows += [f"{name} is unknown" for name in found.keys() - expected.keys()]
+    rows += [
+        f"{name} is {tuple(found[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in expected.keys() & found.keys()
+        if found[name].shape != expected[name].shape
+    ]
+    return sorted(rows)

@@ -1,0 +1,218 @@
+"""One run, from a config to scores: build, train or resume, and judge the best model once."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import instantiate
+from detectron2.engine import hooks
+from detectron2.solver.lr_scheduler import LRMultiplier
+from detectron2.utils import comm
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from smalldet.engine.build import (
+    Config,
+    build_evaluation,
+    build_evaluator,
+    build_model,
+    build_trainer,
+    check_data,
+    load_pretrained,
+    set_up_logging,
+)
+from smalldet.engine.checkpoint import (
+    RunCheckpointer,
+    checkpoint_name,
+    link_or_copy,
+    load_weights,
+)
+from smalldet.engine.distributed import unwrapped
+from smalldet.engine.evaluate import evaluate, parameter_counts
+from smalldet.engine.hooks import (
+    Evaluate,
+    SaveCheckpoint,
+    Throughput,
+    WriteMetrics,
+    peak_memory_mb,
+    progress_bar,
+)
+from smalldet.engine.settings import TrainSettings
+from smalldet.engine.trainer import Trainer
+from smalldet.engine.writers import build_writers, require_wandb, rewind_metrics
+
+logger = logging.getLogger(__name__)
+
+
+def run(cfg: Config, resume: bool = False, eval_only: bool = False) -> dict[str, Any]:
+    """Train as ``cfg`` says, or only evaluate, in this process of the job.
+
+    Args:
+        cfg: A loaded and resolved config in plain dicts and lists, with ``train``, ``dataset``,
+            ``dataloader``, ``evaluation``, ``optimizer``, ``lr_multiplier`` and ``model``.
+        resume: Continue from the run folder's last checkpoint; without one, start.
+        eval_only: Score ``train.init_checkpoint``, or else the run folder's best model.
+
+    Returns:
+        What ``results.json`` holds: scores on valid and test, best step, times, memory.
+
+    Raises:
+        ValueError: Config, data and model do not fit together.
+        FileExistsError: The run folder holds a run and ``resume`` is False.
+    """
+    settings: TrainSettings = instantiate(cfg["train"])
+    set_up_logging(settings.output_dir)
+    if settings.wandb and not eval_only:
+        require_wandb()
+    model = build_model(cfg, settings)
+    fingerprint = check_data(cfg, settings, model)
+    if eval_only:
+        path = settings.init_checkpoint or best_checkpoint(Path(settings.output_dir))
+        load_weights(model, path)
+        logger.info(f"Evaluating {path}.")
+        return score_splits(cfg, model)
+    measured = train(cfg, settings, model, resume, fingerprint)
+    return judge(cfg, settings, model) | measured
+
+
+def train(
+    cfg: Config, settings: TrainSettings, model: nn.Module, resume: bool, fingerprint: str
+) -> dict[str, Any]:
+    """Train ``model`` in place up to ``train.max_iter``; return what was measured."""
+    folder = Path(settings.output_dir)
+    resuming = has_checkpoint(folder, resume)
+    if not resuming:
+        load_pretrained(model, settings.init_checkpoint)
+    counts = parameter_counts(model)
+    logger.info(f"Parameters: {counts['trainable']:,} trainable, {counts['frozen']:,} frozen.")
+    model = parallel(model)
+    trainer = build_trainer(cfg, settings, model)
+    checkpointer = RunCheckpointer(model, str(folder), trainer=trainer)
+    throughput = Throughput(settings.total_batch_size)
+    best = build_evaluation(cfg, settings, model, checkpointer)
+    multiplier = instantiate(cfg["lr_multiplier"])
+    scheduler = LRMultiplier(trainer.optimizer, multiplier, settings.max_iter)
+    trainer.register_hooks(
+        [hooks.IterationTimer(), throughput, hooks.LRScheduler(scheduler=scheduler), best]
+    )
+    start = resume_from(trainer, checkpointer, fingerprint) if resuming else 0
+    if start < settings.max_iter:
+        register_writing_hooks(trainer, checkpointer, settings, start, fingerprint)
+        trainer.train(start, settings.max_iter)
+    if comm.is_main_process():
+        last = checkpointer.path(checkpoint_name(settings.max_iter - 1))
+        link_or_copy(last, checkpointer.path("model_final"))
+    return measurements(settings, trainer, throughput, best) | {
+        "parameters": counts,
+        "data_fingerprint": fingerprint,
+    }
+
+
+def parallel(model: nn.Module) -> nn.Module:
+    """The model, wrapped for several processes if there are several."""
+    if comm.get_world_size() == 1:
+        return model
+    on_gpu = next(model.parameters()).is_cuda
+    ids = [torch.cuda.current_device()] if on_gpu else None
+    return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+
+
+def register_writing_hooks(
+    trainer: Trainer,
+    checkpointer: RunCheckpointer,
+    settings: TrainSettings,
+    start: int,
+    fingerprint: str,
+) -> None:
+    """Have ``trainer`` write metrics (main process) and checkpoints, in that order."""
+    if comm.is_main_process():
+        rewind_metrics(Path(settings.output_dir) / "metrics.json", start)
+        writers = build_writers(settings, start)
+        trainer.register_hooks(
+            [WriteMetrics(writers, settings.log_period, settings.checkpoint_period)]
+        )
+    keep = (settings.keep_last, settings.keep_every)
+    saving = SaveCheckpoint(
+        checkpointer, settings.checkpoint_period, *keep, data_fingerprint=fingerprint
+    )
+    trainer.register_hooks([saving, progress_bar()])
+
+
+def measurements(
+    settings: TrainSettings, trainer: Trainer, throughput: Throughput, best: Evaluate
+) -> dict[str, Any]:
+    """Times, memory and the best step of a run that is over."""
+    return {
+        "iterations": settings.max_iter,
+        "best_iteration": best.best_iteration,
+        "best_epoch": math.ceil((best.best_iteration + 1) / settings.iterations_per_epoch),
+        "training_seconds": throughput.training_seconds,
+        "seconds_per_iteration": throughput.training_seconds / settings.max_iter,
+        "peak_memory_mb": peak_memory_mb(),
+        "final_loss": trainer.final_loss(),
+    }
+
+
+def has_checkpoint(folder: Path, resume: bool) -> bool:
+    """Whether ``folder`` has a checkpoint to resume from; FileExistsError to start over a run."""
+    found = (folder / "last_checkpoint").exists()
+    if found and not resume:
+        raise FileExistsError(
+            f"{folder} holds a run already. Continue it with --resume, or choose another folder "
+            "with train.output_dir=...; nothing was changed."
+        )
+    return found
+
+
+def resume_from(trainer: Trainer, checkpointer: RunCheckpointer, fingerprint: str) -> int:
+    """Restore the last checkpoint; return the first step to do.
+
+    Raises:
+        ValueError: the checkpoint is damaged, or the data are not those that it was trained on.
+    """
+    checkpoint = checkpointer.load(checkpointer.get_checkpoint_file())
+    if checkpoint["data_fingerprint"] != fingerprint:
+        raise ValueError(
+            f"The data set is not the one that the run in {checkpointer.save_dir} was trained on "
+            "so far (annotations differ). Restore it, or start a new run in another "
+            "train.output_dir."
+        )
+    processes = checkpoint["processes"]
+    if len(processes) == comm.get_world_size():
+        mine = processes[comm.get_rank()]
+        trainer.restore_random_state_at_start(mine["random"])
+        if "recurrent" in mine:
+            unwrapped(trainer.model).load_recurrent_state(mine["recurrent"])
+    else:
+        logger.warning(
+            f"The checkpoint was written by {len(processes)} processes and is resumed by "
+            f"{comm.get_world_size()}; random sampling goes on differently from here, and streams "
+            "of recordings start without memory."
+        )
+    return trainer.iter + 1
+
+
+def best_checkpoint(folder: Path) -> Path:
+    """``model_best.pth`` of a run folder, or ``model_final.pth`` where no score was defined."""
+    best = folder / "model_best.pth"
+    return best if best.exists() else folder / "model_final.pth"
+
+
+def judge(cfg: Config, settings: TrainSettings, model: nn.Module) -> dict[str, Any]:
+    """Score the best model on valid and, this once, on test."""
+    comm.synchronize()
+    load_weights(model, best_checkpoint(Path(settings.output_dir)))
+    return score_splits(cfg, model)
+
+
+def score_splits(cfg: Config, model: nn.Module) -> dict[str, Any]:
+    """Flat scores of ``model`` on valid and test; {} for each outside the main process."""
+    results = {}
+    for split in ("valid", "test"):
+        loader = instantiate(cfg["dataloader"][split])
+        results[split] = evaluate(model, loader, build_evaluator(cfg, split))
+    return results

@@ -1,0 +1,261 @@
+"""The training loop: accumulation, mixed precision, clipping, the NaN guard, exact state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from detectron2.engine import TrainerBase
+from detectron2.utils import comm
+from fvcore.common.history_buffer import HistoryBuffer
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from smalldet.engine.distributed import (
+    mean_over_processes,
+    share_batch_statistics,
+    unwrapped,
+)
+from smalldet.engine.random_state import restore_random_state
+
+Batch = list[dict[str, Any]]
+WINDOW = 20  # steps that Detectron2's writers smooth over
+OUT_OF_MEMORY = (
+    "The GPU is out of memory. In this order: train.amp=bf16, a smaller train.micro_batch_size, "
+    "activation checkpointing (model.backbone.checkpoint=true for the OFAT line)."
+)
+LEAST_SCALE = 1e-4  # of fp16 gradients; below it they are not too large but broken
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class NonFiniteLoss(FloatingPointError):
+    """A loss or gradient was NaN or infinite; the message says where the dump lies."""
+
+
+class Trainer(TrainerBase):
+    """Detectron2's trainer with one optimisation step per effective batch.
+
+    Args:
+        model: Maps a list of Detectron2 dicts to a dict of scalar losses; on its device already.
+        loader: Yields, per step, this process's images as a list of micro-batches, and has
+            ``seek(samples_seen)``.
+        optimizer: Over the trainable parameters of ``model``.
+        amp: "off", "bf16" or "fp16".
+        clip_grad_norm: Upper bound of the gradient's global L2 norm; 0 does not clip.
+        clip_grad_value: Upper bound of the size of each of its entries; 0 does not clip.
+        total_batch_size: Images per step over all processes.
+        dump_folder: Where the NaN guard writes.
+
+    A step's gradient is that of the mean over its images: each micro-batch's losses are weighted by
+    its share of the images. It equals the gradient of one big batch where the model's losses are
+    means over images and nothing is drawn at random or normalised over the batch. Cascade R-CNN
+    samples proposals per image and divides by the number sampled, so there the two agree in
+    expectation, not to the last digit.
+
+    A model, or a part of it, with ``begin_step()`` and ``end_step()`` gives sums instead, whose
+    divisor (say, the positives of all micro-batches and processes) is known at the end of the step
+    only: gradients and logged losses are then multiplied by what ``end_step()`` returns.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loader: Any,
+        optimizer: torch.optim.Optimizer,
+        amp: str = "off",
+        clip_grad_norm: float = 0.0,
+        clip_grad_value: float = 0.0,
+        total_batch_size: int = 1,
+        dump_folder: str | Path = ".",
+    ) -> None:
+        super().__init__()
+        model.train()
+        self.model = model
+        self.loader = loader
+        self.optimizer = optimizer
+        self.clip_grad_norm = clip_grad_norm
+        self.clip_grad_value = clip_grad_value
+        self.total_batch_size = total_batch_size
+        self.dump_folder = Path(dump_folder)
+        self.device = next(model.parameters()).device
+        if amp == "fp16" and self.device.type != "cuda":
+            raise ValueError("train.amp=fp16 needs a GPU; use train.amp=bf16 or off on a CPU.")
+        self.autocast_dtype = DTYPES.get(amp)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp == "fp16")
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self._batches: Iterator[list[Batch]] = iter(())
+        self._restored: dict[str, Any] = {}
+
+    def before_train(self) -> None:
+        self.loader.seek(self.start_iter * self.total_batch_size)
+        self._batches = iter(self.loader)
+        self._restore_history()
+        super().before_train()
+        # Last: nothing that starts up may draw from the restored generators.
+        if "random" in self._restored:
+            restore_random_state(self._restored["random"])
+
+    def run_step(self) -> None:
+        """One optimisation step on the next effective batch."""
+        started = time.perf_counter()
+        micro_batches = next(self._batches)
+        data_time = time.perf_counter() - started
+        self.optimizer.zero_grad(set_to_none=True)
+        try:
+            losses = self._accumulate(micro_batches)
+            norm = self._step(micro_batches)
+        except torch.OutOfMemoryError as error:
+            raise ValueError(f"{OUT_OF_MEMORY} ({error})") from error
+        share_batch_statistics(self.model)
+        self._log(losses, norm, data_time)
+
+    def _accumulate(self, micro_batches: list[Batch]) -> dict[str, Tensor]:
+        """Add up the gradient of all micro-batches; return the step's mean losses."""
+        images = sum(len(batch) for batch in micro_batches)
+        summing = part_that_gives_sums(self.model)
+        if summing is not None:
+            summing.begin_step()
+        sums: dict[str, Tensor] = {}
+        for index, batch in enumerate(micro_batches):
+            share = 1.0 if summing is not None else len(batch) / images
+            with self._sync_only_if(index == len(micro_batches) - 1):
+                losses = self._losses(batch)
+                total = torch.stack(list(losses.values())).sum() * share
+                self._guard(total, losses, batch)
+                self.scaler.scale(total).backward()
+            for name, loss in losses.items():
+                sums[name] = sums.get(name, torch.zeros_like(loss)) + loss.detach() * share
+        if summing is None:
+            return sums
+        factor = summing.end_step()
+        for gradient in (p.grad for p in self.parameters if p.grad is not None):
+            gradient.mul_(factor)
+        return {name: loss * factor for name, loss in sums.items()}
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        enabled = self.autocast_dtype is not None
+        try:
+            with torch.autocast(self.device.type, dtype=self.autocast_dtype, enabled=enabled):
+                return self.model(batch)
+        except FloatingPointError as error:  # Detectron2's proposals look for NaN themselves
+            self._fail(f"The forward pass ({error})", {}, batch)
+
+    def _sync_only_if(self, last: bool) -> AbstractContextManager[Any]:
+        """Processes exchange gradients once a step, with its last micro-batch."""
+        if isinstance(self.model, DistributedDataParallel) and not last:
+            return self.model.no_sync()
+        return nullcontext()
+
+    def _step(self, micro_batches: list[Batch]) -> Tensor:
+        """Clip and apply the gradient; return its global L2 norm before clipping."""
+        self.scaler.unscale_(self.optimizer)
+        norm = total_gradient_norm(self.parameters)
+        # With fp16 some steps overflow and are skipped, until the scale fits; not for ever.
+        overflows = self.scaler.is_enabled() and self.scaler.get_scale() > LEAST_SCALE
+        if not overflows and not torch.isfinite(norm):
+            images = list(chain.from_iterable(micro_batches))
+            self._fail("The gradient norm", {"grad_norm": float(norm)}, images)
+        if self.clip_grad_norm > 0:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip_grad_norm, norm)
+        if self.clip_grad_value > 0:
+            torch.nn.utils.clip_grad_value_(self.parameters, self.clip_grad_value)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return norm
+
+    def _guard(self, total: Tensor, losses: dict[str, Tensor], batch: Batch) -> None:
+        if not torch.isfinite(total):
+            self._fail("A loss", {k: v.item() for k, v in losses.items()}, batch)
+
+    def _fail(self, what: str, values: dict[str, float], batch: Batch) -> NoReturn:
+        """Write what is needed to look into a NaN, then stop the run with a sentence."""
+        rank = f"_rank{comm.get_rank()}" if comm.get_world_size() > 1 else ""
+        path = self.dump_folder / f"nan_dump{rank}.pth"
+        dump = {
+            "iteration": self.iter,
+            "values": values,
+            "image_ids": [x.get("image_id", x.get("image_ids")) for x in batch],
+            "file_names": [x.get("file_name") for x in batch],
+            "images": [x.get("image", x.get("events")) for x in batch],
+            "model": unwrapped(self.model).state_dict(),
+        }
+        torch.save(dump, path)
+        raise NonFiniteLoss(
+            f"{what} was not finite at iteration {self.iter}: {values}. The images and weights are "
+            f"in {path}. A lower learning rate, train.clip_grad_norm or train.amp=off may help."
+        )
+
+    def _log(self, losses: dict[str, Tensor], norm: Tensor, data_time: float) -> None:
+        means = mean_over_processes(losses)
+        self.storage.put_scalar("total_loss", sum(means.values()))
+        self.storage.put_scalars(**means)
+        self.storage.put_scalar("grad_norm", float(norm))
+        self.storage.put_scalar("data_time", data_time)
+
+    def final_loss(self) -> float | None:
+        """Total loss at the end, as the writers smooth it; also of a run that was over already."""
+        values = self._restored.get("history", {}).get("total_loss", ([], True))[0]
+        if hasattr(self, "storage"):
+            values = self.storage.histories()["total_loss"].values()
+        return float(np.median([value for value, _ in values[-WINDOW:]])) if values else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on, but for the random generators (one per process)."""
+        state = super().state_dict()
+        state["optimizer"] = self.optimizer.state_dict()
+        state["scaler"] = self.scaler.state_dict()
+        state["samples_seen"] = (self.iter + 1) * self.total_batch_size
+        hints = self.storage.smoothing_hints()
+        state["history"] = {
+            name: (recent_values(history, self.iter), hints[name])
+            for name, history in self.storage.histories().items()
+        }
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave; ValueError with another batch size."""
+        super().load_state_dict(state)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        if state["samples_seen"] != (state["iteration"] + 1) * self.total_batch_size:
+            raise ValueError(
+                f"The checkpoint has seen {state['samples_seen']} images in "
+                f"{state['iteration'] + 1} steps, which is not train.total_batch_size="
+                f"{self.total_batch_size} a step. Resume with the batch size it was started with."
+            )
+        self._restored["history"] = state["history"]
+
+    def restore_random_state_at_start(self, state: dict[str, Any]) -> None:
+        """Have :meth:`train` begin with this state of the random generators."""
+        self._restored["random"] = state
+
+    def _restore_history(self) -> None:
+        """Give the writers the values that they smooth over, as if the run had not stopped."""
+        for name, (values, hint) in self._restored.get("history", {}).items():
+            buffer = HistoryBuffer()
+            for value, iteration in values:
+                buffer.update(value, iteration)
+            self.storage.histories()[name] = buffer
+            self.storage.smoothing_hints()[name] = hint
+
+
+def total_gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
+    """Global L2 norm of the gradients of ``parameters`` (scalar; zero without gradients)."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros(())
+
+
+def part_that_gives_sums(model: nn.Module) -> Any:
+    """The first module with ``begin_step`` (a detector before its head), or None."""
+    return next((m for m in unwrapped(model).modules() if hasattr(m, "begin_step")), None)
+
+
+def recent_values(history: HistoryBuffer, iteration: int) -> list[tuple[float, float]]:
+    """The (value, step) pairs of a metric that a writer may still smooth over."""
+    return [(value, step) for value, step in history.values() if step > iteration - WINDOW]

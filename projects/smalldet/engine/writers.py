@@ -1,0 +1,177 @@
+"""Where metrics go: strict JSON lines, TensorBoard, the terminal, Weights & Biases."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from detectron2.utils.events import (
+    EventWriter,
+    TensorboardXWriter,
+    get_event_storage,
+)
+
+from smalldet.engine.checkpoint import replace_text
+
+logger = logging.getLogger(__name__)
+WINDOW = 20
+LOGGED = ("grad_norm", "lr", "time", "data_time", "images_per_second", "memory_mb")
+
+
+class StrictJSONWriter(EventWriter):
+    """Appends one JSON object a step and line to ``path``; NaN and infinity become null.
+
+    Scalars are medians over the last 20 steps where Detectron2 marks them as noisy.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._stream = Path(path).open("a")  # noqa: SIM115 - open for the whole run
+        self._last_write = -1
+
+    def write(self) -> None:
+        """Append what is new, a line for each step, and flush it to the disk."""
+        by_step: dict[int, dict[str, Any]] = {}
+        for name, (value, step) in fresh_scalars(self._last_write).items():
+            by_step.setdefault(step, {"iteration": step})[name] = finite_or_none(value)
+        for step in sorted(by_step):
+            self._stream.write(json.dumps(by_step[step], sort_keys=True, allow_nan=False) + "\n")
+        self._last_write = max([self._last_write, *by_step])
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class LogPrinter(EventWriter):
+    """One line in the log: time left, losses, gradient norm, learning rate, speed, memory.
+
+    Args:
+        max_iter: steps of the whole run.
+    """
+
+    def __init__(self, max_iter: int) -> None:
+        self.max_iter = max_iter
+
+    def write(self) -> None:
+        """Log the values of the last step; losses are medians over the last 20."""
+        storage = get_event_storage()
+        scalars = storage.latest_with_smoothing_hint(WINDOW)
+        if storage.iter >= self.max_iter or "total_loss" not in scalars:
+            return
+        parts = [f"iter: {storage.iter}"]
+        if "time" in scalars:
+            left = storage.history("time").median(1000) * (self.max_iter - storage.iter - 1)
+            parts.insert(0, f"eta: {timedelta(seconds=int(left))}")
+        losses = [name for name in scalars if "loss" in name and "/" not in name]
+        for name in (*losses, *LOGGED):
+            if name in scalars:
+                parts.append(f"{name}: {scalars[name][0]:.4g}")
+        logger.info("  ".join(parts))
+
+
+class WandbWriter(EventWriter):
+    """Sends every scalar to Weights & Biases.
+
+    Args:
+        run_folder: Its name is the run's; W&B keeps its files there.
+        project_name, group_name, experiment_id: What the run is filed under. The same
+            ``experiment_id`` continues the run after a resume; "" takes the folder's name.
+    """
+
+    def __init__(
+        self, run_folder: str | Path, project_name: str, group_name: str, experiment_id: str
+    ) -> None:
+        wandb = require_wandb()
+        name = Path(run_folder).name
+        self._run = wandb.init(
+            project=project_name,
+            group=group_name or None,
+            id=experiment_id or name,
+            name=name,
+            dir=str(run_folder),
+            resume="allow",
+        )
+        self._last_write = -1
+
+    def write(self) -> None:
+        scalars = fresh_scalars(self._last_write)
+        for step in sorted({step for _, step in scalars.values()}):
+            values = {name: value for name, (value, s) in scalars.items() if s == step}
+            self._run.log(values, step=step)
+            self._last_write = step
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def require_wandb() -> Any:
+    """The module wandb; ValueError with a way on where it is not installed."""
+    try:
+        import wandb
+    except ImportError as error:
+        raise ValueError(
+            "train.wandb=true needs the package wandb: pip install wandb, or leave it false; "
+            "TensorBoard and metrics.json are written anyway."
+        ) from error
+    return wandb
+
+
+def fresh_scalars(last_write: int) -> dict[str, tuple[float, int]]:
+    """Scalars of the current storage, as {name: (value, step)}, put after step ``last_write``."""
+    scalars = get_event_storage().latest_with_smoothing_hint(WINDOW)
+    return {name: (value, step) for name, (value, step) in scalars.items() if step > last_write}
+
+
+def finite_or_none(value: float) -> float | None:
+    """``value``, or None where JSON has no number for it."""
+    return float(value) if math.isfinite(value) else None
+
+
+def build_writers(settings: Any, start_iter: int) -> list[EventWriter]:
+    """The writers of a run, in its folder; steps from ``start_iter`` on replace older ones.
+
+    Args:
+        settings: A ``TrainSettings``.
+        start_iter: First step of this start; TensorBoard hides later points of earlier starts.
+    """
+    folder = Path(settings.output_dir)
+    tensorboard = TensorboardXWriter(str(folder), window_size=WINDOW, purge_step=start_iter)
+    writers: list[EventWriter] = [
+        LogPrinter(settings.max_iter),
+        StrictJSONWriter(folder / "metrics.json"),
+        tensorboard,
+    ]
+    if settings.wandb:
+        names = (settings.project_name, settings.group_name, settings.experiment_id)
+        writers.append(WandbWriter(folder, *names))
+    return writers
+
+
+def rewind_metrics(path: Path, start_iter: int) -> None:
+    """Drop the lines of ``metrics.json`` from step ``start_iter`` on, which will come again.
+
+    A killed run has written metrics after its last checkpoint, the last line perhaps in part.
+    """
+    if not path.exists():
+        return
+    lines = path.read_text().splitlines()
+    kept = [line for line in lines if _step_of(line) < start_iter]
+    if len(kept) < len(lines):
+        logger.info(
+            f"{path.name}: {len(lines) - len(kept)} of {len(lines)} lines are newer than the "
+            "checkpoint (or incomplete) and will be written again."
+        )
+        replace_text(path, "".join(line + "\n" for line in kept))
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["iteration"]
+    except (ValueError, KeyError, TypeError):
+        return math.inf

@@ -1,0 +1,1 @@
+"""Detectron2 evaluators around COCO scoring and boxmetrics. Imports no model."""

@@ -1,0 +1,57 @@
+"""Two small changes to Detectron2's region heads: memory, and coordinates under bf16."""
+
+from __future__ import annotations
+
+import torch
+from detectron2.layers import ShapeSpec
+from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.roi_heads import FastRCNNConvFCHead
+from detectron2.structures import Boxes
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint as recompute
+
+from smalldet.layers.norms import ChannelLayerNorm
+
+
+class FullPrecisionPooler(ROIPooler):
+    """Detectron2's pooler, in fp32 whatever the autocast.
+
+    Detectron2 casts the boxes to the dtype of the features. bf16 has 8 significant bits, so a
+    corner beyond x = 256 px would move to a multiple of 2 px, beyond 512 px of 4 px: too much for
+    objects of ten pixels.
+    """
+
+    def forward(self, x: list[Tensor], box_lists: list[Boxes]) -> Tensor:
+        """Pool (M, C, size, size) fp32 regions of M boxes (xyxy_abs, px of the network input)."""
+        return super().forward([features.float() for features in x], box_lists)
+
+
+class ConvFCBoxHead(FastRCNNConvFCHead):
+    """Detectron2's convolutions and linear layers per region, with channel layer norm.
+
+    Args:
+        input_shape: channels, height and width of a pooled region.
+        conv_dims: output channels of the 3x3 convolutions.
+        fc_dims: output channels of the linear layers.
+        checkpoint: recompute the layers in the backward pass instead of keeping their
+            activations: less memory, more time, the same numbers.
+    """
+
+    def __init__(
+        self,
+        input_shape: ShapeSpec,
+        *,
+        conv_dims: list[int],
+        fc_dims: list[int],
+        checkpoint: bool = False,
+    ) -> None:
+        super().__init__(
+            input_shape, conv_dims=conv_dims, fc_dims=fc_dims, conv_norm=ChannelLayerNorm
+        )
+        self.checkpoint = checkpoint
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (M, fc_dim) of pooled regions ``x`` (M, C, size, size)."""
+        if self.checkpoint and torch.is_grad_enabled():
+            return recompute(super().forward, x, use_reentrant=False)
+        return super().forward(x)

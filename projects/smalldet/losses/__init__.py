@@ -1,0 +1,1 @@
+"""Losses: pure functions on tensors, and thin modules around them."""

@@ -1,0 +1,161 @@
+"""Losses that weigh small objects more.
+
+An object of area A (px² of the network's input) weighs between 1, if it is large, and
+``size_aware_weight``, if it is tiny. Losses are multiplied by that and then divided by the number
+of terms as before, not by the sum of the weights; at weight 1 nothing changes, to the bit.
+The default thresholds are those of COCO's small and medium objects, 32² and 96².
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from smalldet.losses.focal import FocalLoss
+from smalldet.losses.iou import REDUCTIONS, IOULoss, box_area, check_choice, reduced
+
+SMALL_AREA = 1024.0  # px²
+MEDIUM_AREA = 9216.0  # px²
+WEIGHT_TYPES = ("exponential", "step", "linear")
+
+
+def compute_size_weights(
+    areas: Tensor,
+    size_aware_weight: float = 2.0,
+    small_threshold: float = SMALL_AREA,
+    medium_threshold: float = MEDIUM_AREA,
+    weight_type: str = "exponential",
+) -> Tensor:
+    """Weight of each object by its area; w is ``size_aware_weight``.
+
+    * "exponential": w exp(-area / small_threshold), but at least 1, which it is from
+      small_threshold · ln w on; ``medium_threshold`` has no part in it.
+    * "step": w below ``small_threshold``, (1 + w) / 2 below ``medium_threshold``, then 1.
+    * "linear": w up to ``small_threshold``, from there on falling to 1 at ``medium_threshold``.
+
+    Args:
+        areas: (...) px² of the network's input; negative ones count as 0.
+        size_aware_weight: that of the smallest objects; at least 1.
+        small_threshold: px².
+        medium_threshold: px².
+        weight_type: one of the three.
+
+    Returns:
+        Weights (...) in [1, w], without a gradient.
+
+    Raises:
+        ValueError: as ``check_size_weights``.
+    """
+    check_size_weights(size_aware_weight, small_threshold, medium_threshold, weight_type)
+    areas = areas.detach().clamp(min=0)
+    if weight_type == "exponential":
+        weights = size_aware_weight * torch.exp(-areas / small_threshold)
+    elif weight_type == "step":
+        half = torch.full_like(areas, (1 + size_aware_weight) / 2)
+        weights = half.masked_fill(areas < small_threshold, size_aware_weight)
+        weights = weights.masked_fill(areas >= medium_threshold, 1.0)
+    else:
+        fallen = (areas - small_threshold) / (medium_threshold - small_threshold)
+        weights = size_aware_weight - (size_aware_weight - 1) * fallen.clamp(0, 1)
+    return weights.clamp(1.0, size_aware_weight)
+
+
+def check_size_weights(
+    size_aware_weight: float, small_threshold: float, medium_threshold: float, weight_type: str
+) -> None:
+    """ValueError for an unknown type, a weight below 1, or thresholds not 0 < small < medium."""
+    check_choice("weight_type", weight_type, WEIGHT_TYPES)
+    if size_aware_weight < 1:
+        raise ValueError(
+            f"size_aware_weight is {size_aware_weight}; it is the weight of the smallest objects "
+            "where large ones weigh 1, so give at least 1."
+        )
+    if not 0 < small_threshold < medium_threshold:
+        raise ValueError(
+            f"small_threshold is {small_threshold} and medium_threshold {medium_threshold}; give "
+            "two areas in px², the first above 0 and below the second."
+        )
+
+
+class SizeAwareLossWrapper(nn.Module):
+    """Any loss of N objects, each weighed by its size.
+
+    Args:
+        loss: called with all but the last argument of :meth:`forward`; gives (N,) or (N, ...), one
+            row an object, so it must not reduce.
+        size_aware_weight, small_threshold, medium_threshold, weight_type: as in
+            :func:`compute_size_weights`.
+        reduction: "none", "mean" (over the entries, not over the weights) or "sum".
+
+    Raises:
+        ValueError: as ``check_size_weights``; an unknown reduction.
+    """
+
+    def __init__(
+        self,
+        loss: nn.Module,
+        size_aware_weight: float = 2.0,
+        small_threshold: float = SMALL_AREA,
+        medium_threshold: float = MEDIUM_AREA,
+        weight_type: str = "exponential",
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        check_choice("reduction", reduction, REDUCTIONS)
+        check_size_weights(size_aware_weight, small_threshold, medium_threshold, weight_type)
+        self.loss = loss
+        self.weighting = (size_aware_weight, small_threshold, medium_threshold, weight_type)
+        self.reduction = reduction
+
+    def forward(self, predictions: Tensor, targets: Tensor, areas: Tensor) -> Tensor:
+        """Weighted loss.
+
+        Args:
+            predictions: first argument of the loss, (N, ...).
+            targets: second argument of the loss, (N, ...).
+            areas: (N,) of the objects, px² of the network's input.
+
+        Raises:
+            ValueError: the loss does not give a row an object.
+        """
+        losses = self.loss(predictions, targets)
+        if losses.shape[:1] != areas.shape:
+            raise ValueError(
+                f"The loss has shape {tuple(losses.shape)} for {tuple(areas.shape)} areas; wrap "
+                "one that gives a row an object (reduction='none')."
+            )
+        weights = compute_size_weights(areas, *self.weighting)
+        weights = weights.reshape(-1, *[1] * (losses.dim() - 1))
+        return reduced(losses * weights, self.reduction)
+
+
+class SizeAwareIOULoss(SizeAwareLossWrapper):
+    """IoU loss of N boxes, weighed by the area of the target box.
+
+    Args:
+        kind: "iou" or "giou".
+        weighting: keyword arguments of :class:`SizeAwareLossWrapper`.
+    """
+
+    def __init__(self, kind: str = "iou", **weighting: Any) -> None:
+        super().__init__(IOULoss(kind, reduction="none"), **weighting)
+
+    def forward(self, predictions: Tensor, targets: Tensor, areas: Tensor | None = None) -> Tensor:
+        """(N, 4) and (N, 4) xyxy_abs; ``areas`` are those of ``targets`` unless given."""
+        areas = box_area(targets) if areas is None else areas
+        return super().forward(predictions, targets, areas)
+
+
+class SizeAwareFocalLoss(SizeAwareLossWrapper):
+    """Focal loss of N objects and C classes, weighed by the area of the object.
+
+    Args:
+        alpha: weight of targets of 1, or None.
+        gamma: exponent of the error.
+        weighting: keyword arguments of :class:`SizeAwareLossWrapper`.
+    """
+
+    def __init__(self, alpha: float | None = 0.25, gamma: float = 2.0, **weighting: Any) -> None:
+        super().__init__(FocalLoss(alpha, gamma, reduction="none"), **weighting)

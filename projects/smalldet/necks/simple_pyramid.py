@@ -1,0 +1,146 @@
+"""The simple feature pyramid: several scales out of one map.
+
+Li et al., Exploring Plain Vision Transformer Backbones for Object Detection, 2022,
+arXiv 2203.16527, section 3. Module names and numbers are those of Detectron2's later releases,
+so that weights move freely between the two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from detectron2.layers import Conv2d, ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY
+from detectron2.modeling.backbone import Backbone
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint as recompute
+
+from smalldet.layers.norms import ChannelLayerNorm
+from smalldet.necks.base import Neck
+
+
+@BACKBONE_REGISTRY.register()
+class SimpleFeaturePyramid(Neck):
+    """Maps at other strides from a single one, plus one level by subsampling.
+
+    From a stride-16 map the defaults give p2, p3, p4, p5 (strides 4, 8, 16, 32; modules
+    ``simfp_2`` to ``simfp_5``) and p6 (stride 64, every second pixel of p5, no parameters).
+
+    Args:
+        bottom_up: backbone whose ``output_shape()`` declares ``in_feature``.
+        in_feature: name of its map to build on; the stride must be a power of two.
+        out_channels: channels of every level.
+        scale_factors: size of each level relative to the map, finest first; of 4, 2, 1 and 0.5.
+        checkpoint: recompute the levels in the backward pass instead of keeping their
+            activations: less memory, more time, the same numbers.
+
+    Raises:
+        ValueError: an unknown ``in_feature``, stride or scale factor.
+    """
+
+    def __init__(
+        self,
+        bottom_up: Backbone,
+        in_feature: str = "last_feat",
+        out_channels: int = 256,
+        scale_factors: Sequence[float] = (4, 2, 1, 0.5),
+        checkpoint: bool = False,
+    ) -> None:
+        super().__init__(bottom_up)
+        source = _declared(bottom_up, in_feature)
+        self.in_feature = in_feature
+        self.checkpoint = checkpoint
+        self._out_channels = out_channels
+        self._strides: dict[str, int] = {}
+        for scale in scale_factors:
+            level = _level_of(source.stride, scale)
+            layers = _layers(source.channels, out_channels, scale)
+            self.add_module(f"simfp_{level}", nn.Sequential(*layers))
+            self._strides[f"p{level}"] = 2**level
+        self._strides[f"p{level + 1}"] = 2 ** (level + 1)
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Channels and stride by level name, finest first."""
+        return {
+            name: ShapeSpec(channels=self._out_channels, stride=stride)
+            for name, stride in self._strides.items()
+        }
+
+    def fuse(self, features: dict[str, Tensor], state: Any = None) -> tuple[dict[str, Tensor], Any]:
+        """Levels (B, out_channels, H / stride, W / stride) from the map ``in_feature``.
+
+        Halving rounds down for p5 and up for p6. The state is returned as it came.
+        """
+        source = features[self.in_feature]
+        *names, subsampled = self._strides
+        levels = {name: self._level(name, source) for name in names}
+        levels[subsampled] = F.max_pool2d(levels[names[-1]], kernel_size=1, stride=2)
+        return levels, state
+
+    def _level(self, name: str, source: Tensor) -> Tensor:
+        layers = self.get_submodule(f"simfp_{name[1:]}")
+        if self.checkpoint and torch.is_grad_enabled():
+            return recompute(layers, source, use_reentrant=False)
+        return layers(source)
+
+
+def _declared(bottom_up: Backbone, name: str) -> ShapeSpec:
+    shapes = bottom_up.output_shape()
+    if name not in shapes:
+        raise ValueError(
+            f"in_feature is {name!r}, but {type(bottom_up).__name__} declares "
+            f"{', '.join(sorted(shapes))}. Name one of these."
+        )
+    return shapes[name]
+
+
+def _level_of(stride: int, scale: float) -> int:
+    """log2 of the stride that ``scale`` leads to; it names the level."""
+    level = math.log2(stride / scale)
+    if not level.is_integer():
+        raise ValueError(
+            f"A map of stride {stride} scaled by {scale} has stride {stride / scale:g}; levels are "
+            "named by the power of two of their stride. Choose a map with such a stride."
+        )
+    return int(level)
+
+
+def _layers(in_channels: int, out_channels: int, scale: float) -> list[nn.Module]:
+    """Resampling, then a 1x1 and a 3x3 convolution, each with channel layer norm."""
+    resampling, channels = _resampling(in_channels, scale)
+    return [
+        *resampling,
+        _conv(channels, out_channels, kernel_size=1),
+        _conv(out_channels, out_channels, kernel_size=3),
+    ]
+
+
+def _resampling(channels: int, scale: float) -> tuple[list[nn.Module], int]:
+    """Layers that bring a map to ``scale`` times its size, and the channels they leave."""
+    half, quarter = channels // 2, channels // 4
+    if scale == 4:
+        first = nn.ConvTranspose2d(channels, half, kernel_size=2, stride=2)
+        second = nn.ConvTranspose2d(half, quarter, kernel_size=2, stride=2)
+        return [first, ChannelLayerNorm(half), nn.GELU(), second], quarter
+    if scale == 2:
+        return [nn.ConvTranspose2d(channels, half, kernel_size=2, stride=2)], half
+    if scale == 1:
+        return [], channels
+    if scale == 0.5:
+        return [nn.MaxPool2d(kernel_size=2, stride=2)], channels
+    raise ValueError(f"scale_factors holds {scale}; this pyramid knows 4, 2, 1 and 0.5.")
+
+
+def _conv(in_channels: int, out_channels: int, kernel_size: int) -> Conv2d:
+    return Conv2d(
+        in_channels,
+        out_channels,
+        kernel_size=kernel_size,
+        padding=kernel_size // 2,
+        bias=False,
+        norm=ChannelLayerNorm(out_channels),
+    )
