@@ -1,0 +1,55 @@
+"""Event recordings that tools/prepare_etram.py RAW datasets/etram_cls8_sample_nearest made."""
+
+from detectron2.config import LazyCall as L
+from eventcam.augment import AugmentSettings
+from eventcam.dataset import EventRecordings
+from eventcam.eval_loader import build_sequence_eval_loader
+from eventcam.loader import build_sequence_train_loader
+from eventcam.training_schedule import SamplingSettings
+
+from smalldet.evaluation.event_boxes import EventBoxEvaluator
+
+dataset = L(EventRecordings)(
+    root="${oc.env:DETECTRON2_DATASETS,datasets}/etram_cls8_sample_${dataset.downsample}",
+    class_map="etram_cls8",
+    downsample="nearest",  # to half resolution; "sum" keeps all events
+    generate=None,
+)
+
+
+def eval_loader(split):
+    return L(build_sequence_eval_loader)(
+        dataset="${dataset}",
+        split=split,
+        sequence_length="${dataloader.sequence_length}",
+        batch_size=2,  # recordings side by side
+        num_workers=3,
+        limit=None,  # labelled times; None: all
+    )
+
+
+dataloader = dict(
+    sequence_length=5,  # steps of 50 ms: gradients flow through so many
+    train=L(build_sequence_train_loader)(
+        dataset="${dataset}",
+        sampling=L(SamplingSettings)(
+            mode="streaming",
+            random_augment=L(AugmentSettings)(),
+            stream_augment=L(AugmentSettings)(zoom=0.5, zoom_in_share=0.0),
+            seed="${train.seed}",
+        ),
+        sequence_length="${dataloader.sequence_length}",
+        total_batch_size="${train.total_batch_size}",
+        micro_batch_size="${train.micro_batch_size}",
+        num_workers=4,
+        # As published. A step of empty times alone would be divided by one positive, not hundreds.
+        known_empty=False,
+    ),
+    valid=eval_loader("val"),
+    test=eval_loader("test"),
+)
+
+evaluation = {
+    name: L(EventBoxEvaluator)(dataset="${dataset}", split=split)
+    for name, split in (("valid", "val"), ("test", "test"))
+}

@@ -1,0 +1,55 @@
+"""Head detection from COCO folders: datasets/coco/{train,valid,test}."""
+
+from detectron2.config import LazyCall as L
+from detectron2.data import transforms as T
+
+from smalldet.data.coco_splits import CocoSplits
+from smalldet.data.loader import build_eval_loader, build_train_loader
+from smalldet.data.mapper import SeededMapper
+from smalldet.evaluation.coco import CocoBoxEvaluator
+
+dataset = L(CocoSplits)(
+    root="${oc.env:DETECTRON2_DATASETS,datasets}/coco",
+    classes=["head"],
+    keep_negatives=True,  # images without heads teach what is not one
+    generate=None,
+)
+
+resize = L(T.Resize)(shape="${dataloader.image_size}")
+# With targets, for the validation loss.
+eval_mapper = L(SeededMapper)(augmentations=[resize], is_train=False, with_instances=True)
+
+
+def eval_loader(split):
+    return L(build_eval_loader)(
+        dataset="${dataset}",
+        split=split,
+        mapper=eval_mapper,
+        batch_size=1,
+        limit=None,  # images; None: all
+        num_workers="${dataloader.num_workers}",
+    )
+
+
+dataloader = dict(
+    image_size=640,  # px, height and width of the network input
+    num_workers=4,
+    train=L(build_train_loader)(
+        dataset="${dataset}",
+        mapper=L(SeededMapper)(
+            augmentations=[resize, L(T.RandomFlip)(horizontal=True)],
+            is_train=True,
+            seed="${train.seed}",
+        ),
+        total_batch_size="${train.total_batch_size}",
+        micro_batch_size="${train.micro_batch_size}",
+        num_workers="${dataloader.num_workers}",
+        seed="${train.seed}",
+    ),
+    valid=eval_loader("valid"),
+    test=eval_loader("test"),
+)
+
+evaluation = {
+    split: L(CocoBoxEvaluator)(dataset="${dataset}", split=split) for split in ("valid", "test")
+}

@@ -1,0 +1,26 @@
+"""Any config of the OFAT line at toy size: for shape, not for score; a minute on a CPU."""
+
+from detectron2.config import LazyConfig
+
+
+def toy(name):
+    """The OFAT config ``name`` with a small model, generated data, a fiftieth of the epochs."""
+    cfg = LazyConfig.load_rel(f"../ofat/{name}.py")
+    cfg.experiment.study = "ofat-debug"
+    cfg.train.output_dir = "work_dirs/debug/${experiment.name}"
+    cfg.dataset.root = "${oc.env:DETECTRON2_DATASETS,datasets}/toy_heads"
+    cfg.dataset.generate = dict(seed=0, image_size=160, train=32, valid=8, test=8)
+    cfg.dataloader.image_size = 160
+    cfg.dataloader.num_workers = 0
+    cfg.train.images = 32
+    cfg.train.epochs = cfg.train.epochs // 50
+    cfg.train.warmup_iters = 1
+    cfg.train.log_period = 1
+    vim, head = cfg.model.backbone.bottom_up, cfg.model.head
+    vim.depth, vim.embed_dim, vim.init_checkpoint = 2, 64, ""
+    cfg.model.backbone.out_channels = 64
+    head.anchor_sizes = [[8], [16], [32], [64], [128]]
+    head.num_conv, head.conv_dim, head.fc_dim = 1, 64, 128
+    head.box_samples = 64
+    head.rpn_pre_nms_topk, head.rpn_post_nms_topk = [500, 300], [200, 100]
+    return cfg

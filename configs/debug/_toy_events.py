@@ -1,0 +1,22 @@
+"""Any config of the eTraM line at toy size: for shape, not for score; a minute on a CPU."""
+
+from detectron2.config import LazyConfig
+
+
+def toy(name):
+    """The eTraM config ``name`` with a small model and generated recordings."""
+    cfg = LazyConfig.load_rel(f"../etram/{name}.py")
+    cfg.experiment.study = "etram-debug"
+    cfg.train.output_dir = "work_dirs/debug/${experiment.name}"
+    cfg.dataset.root = "${oc.env:DETECTRON2_DATASETS,datasets}/toy_events_${dataset.downsample}"
+    sizes = dict(train=4, val=2, test=2, seconds=1.0, width=240, height=180)
+    cfg.dataset.generate = dict(seed=0, **sizes)
+    cfg.dataset.downsample = "none" if cfg.dataset.downsample == "nearest" else "sum"
+    for loader in (cfg.dataloader.train, cfg.dataloader.valid, cfg.dataloader.test):
+        loader.num_workers = 0
+    cfg.train.micro_batch_size = cfg.train.total_batch_size
+    cfg.train.max_iter = cfg.train.max_iter // 10_000
+    cfg.train.update(eval_period=5, checkpoint_period=5, log_period=1, amp="off")
+    cfg.model.backbone.bottom_up.update(embed_dim=16, dim_head=16, partition_split=1)
+    cfg.model.backbone.depth = 0.33
+    return cfg

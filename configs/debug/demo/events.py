@@ -1,0 +1,10 @@
+"""The eTraM baseline at demo size: configs/debug/etram_baseline_3scale.py as a run of the demo.
+
+Run: make demo
+"""
+
+from detectron2.config import LazyConfig
+
+globals().update(LazyConfig.load_rel("../etram_baseline_3scale.py"))
+
+experiment.update(name="demo_events", study="demo")

@@ -1,0 +1,5 @@
+"""At toy size: 3scale_sizeaware_sumpool_100k"""
+
+from .._toy_events import toy
+
+globals().update(toy("3scale_sizeaware_sumpool_100k"))

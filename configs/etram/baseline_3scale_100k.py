@@ -1,0 +1,27 @@
+"""eTraM baseline: RVT-B as published, three scales, streams of recordings, 100,000 steps.
+
+The learning rate is the published rule 2e-4 x sqrt(batch / 8) at batch 6 (our assumption).
+Run: tools/lazyconfig_train_net.py --config-file configs/etram/baseline_3scale_100k.py
+"""
+
+from detectron2.config import LazyCall as L
+from labbook.experiment import Experiment
+
+from ..common.data.etram import dataloader, dataset, evaluation
+from ..common.models.rvt_yolox import model
+from ..common.optim import adamw as optimizer
+from ..common.schedule import one_cycle as lr_multiplier
+from ..common.train_steps import train
+
+optimizer.lr = 1.7320508e-4
+optimizer.weight_decay = 0.0
+
+experiment = L(Experiment)(
+    name="etram_baseline_3scale_100k",
+    study="etram",
+    parent=None,
+    factors=[],
+    level="baseline",
+    hypothesis="RVT finds vehicles well and misses most small road users.",
+    targets={},
+)

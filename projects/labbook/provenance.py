@@ -1,0 +1,82 @@
+"""Which code, which environment and which process a run has; nothing heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "smalldet",
+    "torch",
+    "torchvision",
+    "detectron2",
+    "timm",
+    "numpy",
+    "omegaconf",
+    "opencv-python",
+    "Pillow",
+    "pycocotools",
+    "faster-coco-eval",
+)
+
+
+def code_version() -> dict[str, Any]:
+    """Commit of the checkout that this code runs from, and whether it has uncommitted changes.
+
+    Both are None without git, outside a checkout and before the first commit.
+    """
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain") if commit else None
+    return {"commit": commit, "uncommitted_changes": None if changes is None else bool(changes)}
+
+
+def environment() -> dict[str, str | None]:
+    """Versions of Python, the system and the packages that decide numbers (None: not there)."""
+    versions: dict[str, str | None] = {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+    }
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def process_start(pid: int) -> str | None:
+    """When a living process of this machine started, in clock ticks since boot.
+
+    Process numbers are given out again, in containers soon; with its start a process is itself.
+
+    Returns:
+        None if there is no such process (a dead one that nobody has waited for counts as none);
+        "unknown" if it lives and the system does not tell when it started.
+    """
+    if Path("/proc/self/stat").exists():
+        try:
+            line = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+        state, *fields = line.rpartition(")")[2].split()  # the name before it may hold spaces
+        return None if state in "ZX" else fields[18]
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "unknown"
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

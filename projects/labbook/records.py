@@ -1,0 +1,183 @@
+"""The record that a run leaves in its folder: ``run.json`` and, at the end, ``results.json``.
+
+A trainer calls :func:`start_record` before its first step, :func:`write_results` after its last
+evaluation and :func:`finish_record` however it ends. A process that is killed calls nothing more;
+:func:`run_status` recognises that by its process number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from labbook.files import read_json, write_json
+from labbook.provenance import code_version, environment, process_start
+
+Status = Literal["new", "running", "interrupted", "failed", "finished"]
+ENDS = ("finished", "failed", "interrupted")
+
+_LIVE_SECONDS = 600.0
+"""A run on another machine counts as running if it has written to its log in this time."""
+
+
+class RunIsRunningError(RuntimeError):
+    """Another living process holds the run folder."""
+
+
+@dataclass
+class RunRecord:
+    """Content of ``run.json``. Times are ISO 8601 in UTC; durations are in seconds."""
+
+    status: str
+    command: list[str]
+    start: str
+    """Start of the first attempt; resuming keeps it."""
+    attempts: int = 1
+    attempt_start: str = ""
+    end: str | None = None
+    seconds: float = 0.0
+    """Time in all attempts that reported their end."""
+    seed: int | None = None
+    exit_reason: str | None = None
+    peak_memory_mb: float | None = None
+    host: str = ""
+    pid: int = 0
+    process_start: str | None = None
+    code: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+
+def start_record(folder: str | Path, command: Sequence[str], seed: int | None = None) -> RunRecord:
+    """Write ``run.json`` of a run that starts or resumes now, in this process.
+
+    Raises:
+        RunIsRunningError: another process is running in this folder.
+    """
+    folder = Path(folder)
+    before = read_record(folder)
+    if before is not None and run_status(folder) == "running" and not _is_mine(before):
+        raise RunIsRunningError(
+            f"Process {before.pid} on {before.host} is already running in {folder}. Wait for it, "
+            "stop it, or give train.output_dir another folder."
+        )
+    now = _now()
+    record = RunRecord(
+        status="running",
+        command=list(command),
+        start=before.start if before else now,
+        attempts=before.attempts + 1 if before else 1,
+        attempt_start=now,
+        seconds=before.seconds if before else 0.0,
+        seed=seed,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        process_start=process_start(os.getpid()),
+        code=code_version(),
+        environment=environment(),
+    )
+    _write(folder, record)
+    return record
+
+
+def finish_record(
+    folder: str | Path,
+    status: str,
+    exit_reason: str,
+    peak_memory_mb: float | None = None,
+) -> RunRecord:
+    """Write how a run ended.
+
+    Args:
+        folder: the run folder; :func:`start_record` was called on it.
+        status: ``finished``, ``failed`` or ``interrupted``.
+        exit_reason: a sentence, as the error that ended the run.
+        peak_memory_mb: most memory that the run held on its device.
+    """
+    record = read_record(folder)
+    if record is None or status not in ENDS:
+        raise ValueError(
+            f"Cannot end the run in {folder} as '{status}': expected a started run "
+            f"and one of {', '.join(ENDS)}."
+        )
+    record.end = _now()
+    record.seconds += _seconds_between(record.attempt_start, record.end)
+    record.status, record.exit_reason, record.peak_memory_mb = status, exit_reason, peak_memory_mb
+    _write(Path(folder), record)
+    return record
+
+
+def write_results(folder: str | Path, results: Mapping[str, Any]) -> None:
+    """Write ``results.json``; NaN becomes null."""
+    write_json(Path(folder) / "results.json", results)
+
+
+def read_results(folder: str | Path) -> dict[str, Any] | None:
+    """Content of ``results.json``; None before the end of a run."""
+    return read_json(Path(folder) / "results.json")
+
+
+def read_record(folder: str | Path) -> RunRecord | None:
+    """Content of ``run.json``; None if the run never started.
+
+    Raises:
+        ValueError: the file is not a run record.
+    """
+    path = Path(folder) / "run.json"
+    content = read_json(path)
+    if content is None:
+        return None
+    known = {item.name for item in dataclasses.fields(RunRecord)}
+    try:
+        return RunRecord(**{key: value for key, value in content.items() if key in known})
+    except TypeError as error:
+        raise ValueError(f"{path} is no run record: {error}.") from error
+
+
+def run_status(folder: str | Path) -> Status:
+    """What has become of the run in ``folder``.
+
+    A run that says it is running but whose process has gone was interrupted. On another machine
+    the process cannot be asked, so the age of ``log.txt`` decides.
+    """
+    record = read_record(folder)
+    if record is None:
+        return "new"
+    if record.status != "running":
+        return record.status  # type: ignore[return-value]
+    if record.host == socket.gethostname():
+        started = process_start(record.pid)
+        alive = started is not None and started == record.process_start
+    else:
+        alive = _age(Path(folder) / "log.txt") < _LIVE_SECONDS
+    return "running" if alive else "interrupted"
+
+
+def _is_mine(record: RunRecord) -> bool:
+    return record.host == socket.gethostname() and record.pid == os.getpid()
+
+
+def _write(folder: Path, record: RunRecord) -> None:
+    write_json(folder / "run.json", dataclasses.asdict(record))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _seconds_between(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+
+
+def _age(path: Path) -> float:
+    """Seconds since the file was written; infinite if it is not there."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")

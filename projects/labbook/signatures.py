@@ -1,0 +1,230 @@
+"""Check the calls written in a config against the functions and classes that they name.
+
+A call is a dict with ``_target_``, the dotted import path of a callable; its other keys are the
+keyword arguments. Nothing is called here: only signatures and annotations are read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import logging
+import os
+import types
+import typing
+from collections import abc
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import PurePath
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+MISSING = "???"
+"""OmegaConf's mark for a value that the program fills in later."""
+
+_SCALARS = {bool: (bool,), int: (int,), float: (float, int), str: (str,), types.NoneType: ()}
+_LISTS = (list, tuple, set, frozenset, abc.Sequence, abc.Iterable, abc.Collection)
+_DICTS = (dict, abc.Mapping, abc.MutableMapping)
+
+
+class ConfigError(ValueError):
+    """A config that cannot be used as written; the message is a sentence for its author."""
+
+
+def nearest(name: str, known: abc.Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` (with its leading space), or nothing if no known name is near."""
+    close = get_close_matches(name, sorted(known), n=1)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def locate(path: str, key: str = "_target_") -> Any:
+    """The object at a dotted import path.
+
+    Args:
+        path: as ``torch.optim.AdamW`` or ``package.module.Class.method``.
+        key: the config key that holds it, for the error sentence.
+
+    Raises:
+        ConfigError: the module cannot be imported or has no such attribute.
+    """
+    parts = path.split(".")
+    found, rest = _import_prefix(parts, key)
+    for name in rest:
+        if not hasattr(found, name):
+            raise ConfigError(
+                f"{key} names {path}, but {getattr(found, '__name__', found)} has no '{name}'."
+                + nearest(name, dir(found))
+            )
+        found = getattr(found, name)
+    return found
+
+
+def path_of(target: Callable, key: str) -> str:
+    """The import path of a callable, the inverse of :func:`locate`.
+
+    Raises:
+        ConfigError: the callable cannot be imported by name (a lambda, a closure, a partial, or
+            something defined in the config file itself).
+    """
+    path = f"{getattr(target, '__module__', None)}.{getattr(target, '__qualname__', None)}"
+    try:
+        importable = locate(path) == target
+    except ConfigError:
+        importable = False
+    if not importable:
+        raise ConfigError(
+            f"{key} is {target!r}, which cannot be imported by name, so the saved config could "
+            "not be loaded again. Name a function or class of a module."
+        )
+    return path
+
+
+def check_calls(value: Any, key: str = "") -> None:
+    """Check every call inside ``value`` (plain dicts, lists and scalars).
+
+    Raises:
+        ConfigError: a call has an argument that its target does not take, lacks one that the
+            target needs, or gives one a value of the wrong type; full key and nearest name said.
+    """
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            _check_call(value, key)
+        for name, child in value.items():
+            check_calls(child, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            check_calls(child, f"{key}.{index}")
+
+
+def parameter_names(path: str) -> list[str]:
+    """Names of the keyword arguments that the callable at ``path`` takes; [] if unknown."""
+    return list(_parameters(locate(path)) or ())
+
+
+def _import_prefix(parts: list[str], key: str) -> tuple[Any, list[str]]:
+    path = ".".join(parts)
+    for end in range(len(parts), 0, -1):
+        module = ".".join(parts[:end])
+        try:
+            return importlib.import_module(module), parts[end:]
+        except ModuleNotFoundError as error:
+            if error.name and (module == error.name or module.startswith(error.name + ".")):
+                continue
+            raise ConfigError(f"{key} names {path}, but importing it fails: {error}.") from error
+        except Exception as error:
+            raise ConfigError(f"{key} names {path}, but importing it fails: {error!r}.") from error
+    raise ConfigError(
+        f"{key} names {path}, but there is no module '{parts[0]}'. Give the full import path of a "
+        "function or class."
+    )
+
+
+def _parameters(target: Callable) -> dict[str, inspect.Parameter] | None:
+    """Parameters by name, or None if the target tells nothing about them."""
+    try:
+        return dict(inspect.signature(target).parameters)
+    except (TypeError, ValueError):
+        return None
+
+
+def _check_call(call: Mapping[str, Any], key: str) -> None:
+    path = call["_target_"]
+    if not isinstance(path, str):
+        raise ConfigError(f"{key}._target_ is {path!r}; it must be an import path.")
+    target = locate(path, f"{key}._target_")
+    if not callable(target):
+        raise ConfigError(f"{key}._target_ names {path}, which cannot be called.")
+    parameters = _parameters(target)
+    if parameters is None:
+        return
+    _check_names(call, key, path, parameters)
+    hints = _hints(target)
+    for name, value in call.items():
+        if name in parameters and name in hints:
+            _check_type(value, hints[name], parameters[name], f"{key}.{name}", path)
+
+
+def _check_names(
+    call: Mapping[str, Any], key: str, path: str, parameters: Mapping[str, inspect.Parameter]
+) -> None:
+    named = {
+        name: parameter
+        for name, parameter in parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    for name in call:
+        if name != "_target_" and name not in named and not takes_all:
+            raise ConfigError(
+                f"{key}.{name} is not an argument of {path}." + nearest(str(name), named)
+            )
+    for name, parameter in named.items():
+        if parameter.default is parameter.empty and name not in call:
+            similar = nearest(name, [given for given in map(str, call) if given not in named])
+            raise ConfigError(
+                f"{key}.{name} is missing: {path} needs it.{similar} Set it, or write "
+                f"'{MISSING}' if the program fills it in."
+            )
+
+
+def _hints(target: Callable) -> dict[str, Any]:
+    """Resolved annotations by parameter name; none where they cannot be resolved."""
+    unwrapped = target
+    if inspect.isclass(target) and not dataclasses.is_dataclass(target):
+        unwrapped = target.__init__
+    try:
+        return typing.get_type_hints(unwrapped)
+    except Exception as error:  # annotations of other people's code may name anything
+        logger.debug("types of the arguments of %s are not checked: %r", target, error)
+        return {}
+
+
+def _check_type(value: Any, hint: Any, parameter: inspect.Parameter, key: str, path: str) -> None:
+    # A default is always allowed: ``size: int = None`` is common in older code.
+    is_default = type(value) is type(parameter.default) and value == parameter.default
+    if is_default or fits(value, hint):
+        return
+    wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+    raise ConfigError(
+        f"{key} is {value!r} ({type(value).__name__}), but {path} expects {wanted} there."
+    )
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value can stand for an annotation.
+
+    Calls, interpolations, values that are filled in later and unknown kinds of annotation fit.
+    """
+    if isinstance(value, Mapping) and "_target_" in value:
+        return True
+    if isinstance(value, str) and (value == MISSING or "${" in value):
+        return True
+    if hint is None or hint in _SCALARS:
+        return _fits_scalar(value, types.NoneType if hint is None else hint)
+    origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, argument) for argument in arguments)
+    if origin is typing.Literal:
+        return value in arguments
+    if origin in _LISTS:
+        inner = [argument for argument in arguments if argument is not Ellipsis]
+        return isinstance(value, list) and all(
+            not inner or any(fits(entry, argument) for argument in inner) for entry in value
+        )
+    if origin in _DICTS:
+        return isinstance(value, Mapping) and all(
+            len(arguments) < 2 or fits(entry, arguments[1]) for entry in value.values()
+        )
+    if origin is os.PathLike or (inspect.isclass(origin) and issubclass(origin, PurePath)):
+        return isinstance(value, str)
+    return not dataclasses.is_dataclass(origin)  # settings objects are calls, handled above
+
+
+def _fits_scalar(value: Any, kind: type) -> bool:
+    if kind is types.NoneType:
+        return value is None
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, _SCALARS[kind])

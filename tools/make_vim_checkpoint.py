@@ -1,0 +1,25 @@
+#!/usr/bin/env python
+"""Write random ViM weights in the published container and keys, for demos and tests."""
+
+from __future__ import annotations
+
+import argparse
+
+from smalldet.backbones.vim_random_checkpoint import write_random_checkpoint
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", help="file to write, such as ckpts/vim_random.pth")
+    parser.add_argument("--depth", type=int, default=24, help="number of blocks (default 24)")
+    parser.add_argument("--embed-dim", type=int, default=192, help="channels (default 192)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the weights (default 0)")
+    options = parser.parse_args()
+    path = write_random_checkpoint(
+        options.path, depth=options.depth, embed_dim=options.embed_dim, seed=options.seed
+    )
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Size thresholds from the training boxes of prepared recordings: terciles of the area.
+
+tools/tune_thresholds.py PREPARED [--write configs/etram/3scale_sizeaware_datadriven_100k.py]
+
+Prints the size table that it decided from and draws it; areas are in px² of the network's input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from boxmetrics.slices import size_table, size_thresholds, table_text
+from eventcam.dataset import EventRecordings
+from eventcam.errors import EventDataError
+from eventcam.size_report import box_sizes, draw_sizes, origin, write_literals
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("prepared", type=Path, help="what tools/prepare_etram.py wrote")
+    parser.add_argument("--write", type=Path, metavar="CONFIG", help="put the thresholds in there")
+    parser.add_argument("--class-map", default="etram_cls8", help="that it was prepared with")
+    parser.add_argument("--downsample", default="nearest", choices=("nearest", "sum", "none"))
+    parser.add_argument("--source", help="where the recordings are from, in a few words")
+    parser.add_argument(
+        "--plot", type=Path, metavar="PNG", help="default: work_dirs/size_thresholds.png"
+    )
+    parser.set_defaults(plot=Path(__file__).parents[1] / "work_dirs" / "size_thresholds.png")
+    return parser.parse_args()
+
+
+def tune(options: argparse.Namespace) -> None:
+    """Print, draw and, if asked to, write."""
+    dataset = EventRecordings(str(options.prepared), options.class_map, options.downsample)
+    recordings = dataset.recordings("train")
+    sizes, names = box_sizes(recordings), dataset.class_map.classes
+    thresholds = size_thresholds(sizes.areas)
+    height, width = sizes.resolution
+    where = options.source or origin(options.prepared)
+    print(
+        f"{len(sizes.areas):,} boxes at {sizes.frames:,} labelled frames of {sizes.recordings} "
+        f"training recordings ({where}), in px of {width}x{height}; "
+        f"{sum(recording.boxes_dropped for recording in recordings):,} flat ones left out\n"
+    )
+    print(table_text(size_table(sizes.areas, sizes.classes, names, thresholds), thresholds))
+    draw_sizes(sizes, names, thresholds._asdict(), f"Training boxes: {where}", options.plot)
+    print(f"\nsmall_threshold {thresholds.small}, medium_threshold {thresholds.medium}")
+    print(f"plot: {options.plot}")
+    if options.write:
+        literals = {
+            "model.head.small_threshold": thresholds.small,
+            "model.head.medium_threshold": thresholds.medium,
+            "_source": f"terciles of {len(sizes.areas):,} boxes: {where}",
+        }
+        changed = write_literals(options.write, literals)
+        print(f"{options.write}: {'written' if changed else 'has them already'}")
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    try:
+        tune(parse_arguments())
+    except (EventDataError, ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Show data with its boxes: a contact sheet (.png) or, of event recordings, a video (.mp4).
+
+tools/visualize_data.py RECORDING OUT         (an event file or a prepared folder)
+tools/visualize_data.py --config-file CONFIG OUT [key=value ...]     (augmented training samples)
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace, RawTextHelpFormatter
+from itertools import chain, islice
+from pathlib import Path
+
+import cv2
+
+from eventcam.dataset import EventRecordings
+from eventcam.render import DARK, LIGHT, write_png
+from eventcam.render_footage import write_footage
+from eventcam.render_samples import write_samples
+from eventcam.render_sources import open_footage
+from labbook.configs import load_config, to_plain
+from smalldet.vis.predictions import TRUTH, contact_sheet, draw_boxes
+
+
+def parse_arguments() -> Namespace:
+    parser = ArgumentParser(description=__doc__, formatter_class=RawTextHelpFormatter)
+    parser.add_argument("paths", nargs="+", metavar="RECORDING OUT, or OUT key=value")
+    parser.add_argument("--config-file", type=Path, help="show its training samples")
+    parser.add_argument("--samples", type=int, default=4, help="with a config (%(default)s)")
+    parser.add_argument("--start", type=float, default=0.0, help="seconds (%(default)s)")
+    parser.add_argument("--seconds", type=float, help="length (until the end; of samples 3)")
+    parser.add_argument("--light", action="store_true", help="white background, for print")
+    options = parser.parse_intermixed_args()
+    if options.samples < 1 or not (options.config_file or len(options.paths) == 2):
+        parser.error("name RECORDING and OUT, or --config-file, OUT and at least one sample")
+    return options
+
+
+def show_recording(options: Namespace) -> str:
+    recording, out = map(Path, options.paths)
+    footage = open_footage(recording, options.start, options.seconds)
+    images = write_footage(footage, out, theme=LIGHT if options.light else DARK)
+    return f"{out}: {images} images of {footage.source}"
+
+
+def show_samples(options: Namespace) -> str:
+    from detectron2.config import instantiate
+
+    out, cfg = Path(options.paths[0]), load_config(options.config_file, options.paths[1:])
+    node = {**to_plain(cfg.dataloader.train), "num_workers": 0}
+    dataset, batches = instantiate(node["dataset"]), map(chain.from_iterable, instantiate(node))
+    if isinstance(dataset, EventRecordings):
+        names, theme = dataset.class_map.classes, LIGHT if options.light else DARK
+        count = write_samples(batches, names, out, options.samples, options.seconds, theme)
+    else:
+        count = draw_image_samples(islice(chain.from_iterable(batches), options.samples), out)
+    return f"{out}: {count} images, as {options.config_file} trains on them"
+
+
+def draw_image_samples(samples, out: Path, side: int = 320) -> int:
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"Training images make a contact sheet; {out} must end in .png.")
+    tiles = []
+    for sample in samples:
+        image = sample["image"].numpy().transpose(1, 2, 0)
+        scale, boxes = side / max(image.shape[:2]), sample["instances"].gt_boxes.tensor.numpy()
+        boxes[:, 2:] -= boxes[:, :2]  # xyxy to xywh
+        drawn = draw_boxes(cv2.resize(image, None, fx=scale, fy=scale), boxes, TRUTH, scale)
+        below, beside = side - len(drawn), side - drawn.shape[1]
+        tiles.append(cv2.copyMakeBorder(drawn, 0, below, 0, beside, cv2.BORDER_CONSTANT))
+    write_png(out, contact_sheet(tiles, 4, "training images as augmented"))
+    return len(tiles)
+
+
+if __name__ == "__main__":
+    try:
+        arguments = parse_arguments()
+        print(show_samples(arguments) if arguments.config_file else show_recording(arguments))
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None

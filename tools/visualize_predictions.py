@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Show what an evaluated run found, with the ground truth: a video (.mp4) or a sheet (.png).
+
+tools/visualize_predictions.py work_dirs/RUN found.mp4 --recording val_day_0001 --seconds 5
+
+In a video of events, boxes stay until the next labelled time. Of a run on images, a .png shows the
+images with most boxes.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace, RawTextHelpFormatter
+from pathlib import Path
+
+from eventcam.dataset import EventRecordings
+from eventcam.render import DARK, LIGHT
+from eventcam.render_evaluation import View, write_evaluation
+from labbook.configs import load_config, to_plain
+
+
+def parse_arguments() -> Namespace:
+    parser = ArgumentParser(description=__doc__, formatter_class=RawTextHelpFormatter)
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("out", type=Path, help=".png or .mp4")
+    parser.add_argument("--split", default="valid", help="an evaluated split (%(default)s)")
+    parser.add_argument("--recording", default="", help="name (the first one)")
+    parser.add_argument("--min-score", type=float, default=0.3, help="of a box (%(default)s)")
+    parser.add_argument("--start", type=float, default=0.0, help="seconds (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=None, help="length (until the end)")
+    parser.add_argument("--images", type=int, default=12, help="of a sheet (%(default)s)")
+    parser.add_argument("--data-root", help="where the data set lies now, if it was moved")
+    parser.add_argument("--light", action="store_true", help="white background, for print")
+    return parser.parse_args()
+
+
+def show(options: Namespace) -> str:
+    from detectron2.config import instantiate
+
+    config = options.run / "config.yaml"
+    if not config.is_file():
+        raise ValueError(f"{options.run} is no run folder: it has no config.yaml.")
+    splits = to_plain(load_config(config).evaluation)
+    folder = options.run / "evaluation" / options.split
+    if options.split not in splits or not (folder / "matches.npz").is_file():
+        done = ", ".join(sorted(p.parent.name for p in folder.parent.glob("*/matches.npz")))
+        raise ValueError(
+            f"{options.run} has predictions of {done or 'no split'}, not of '{options.split}'. "
+            f"They come from `tools/lazyconfig_train_net.py --config-file {config} --eval-only`."
+        )
+    node = splits[options.split]
+    if options.data_root:
+        node["dataset"]["root"] = options.data_root
+    dataset = instantiate(node["dataset"])
+    if not isinstance(dataset, EventRecordings):
+        return show_images(options, dataset, node["split"], folder)
+    part = options.start, options.seconds, options.images
+    view = View(options.recording, options.min_score, *part, LIGHT if options.light else DARK)
+    recordings, names = dataset.recordings(node["split"]), dataset.class_map.classes
+    return write_evaluation(folder / "matches.npz", recordings, names, options.out, view)
+
+
+def show_images(options: Namespace, dataset, split: str, folder: Path) -> str:
+    """The sheet of a run on images."""
+    from smalldet.vis.predictions import prediction_sheet
+
+    if options.out.suffix.lower() != ".png" or options.recording or options.seconds:
+        raise ValueError(f"{options.run} is a run on images: name a .png file, and no recording.")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    truth, images = dataset.annotation_file(split), dataset.image_root(split)
+    shown = {"images": options.images, "min_score": options.min_score}
+    prediction_sheet(truth, images, folder / "predictions.json", options.out, **shown)
+    return f"{options.out}: up to {options.images} images of {truth}"
+
+
+if __name__ == "__main__":
+    try:
+        print(show(parse_arguments()))
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
