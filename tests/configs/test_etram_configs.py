@@ -1,0 +1,257 @@
+"""The eTraM ladder: the study's table, one declared step from each parent, and what follows."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import ANY
+
+import pytest
+import torch
+from detectron2.config import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from labbook.configs import diff_configs, load_config, save_config, to_plain
+from labbook.experiment import is_met
+from labbook.overrides import flatten
+from labbook.studies import find_experiments, get_study
+from smalldet.engine.checkpoint import load_weights
+from smalldet.engine.run import run
+
+ROOT = Path(__file__).resolve().parents[2]
+RATE = 2e-4 * (6 / 8) ** 0.5  # the published rule at batch 6
+
+
+class Rung(NamedTuple):
+    """A row of the study's table."""
+
+    parent: str | None
+    scales: int = 3
+    patch: int = 4
+    weight: float | None = None  # of small objects; None: no size-aware loss
+    attention: bool = False
+    batch: int = 6
+    rate: float = RATE
+    decay: float = 0.0
+    steps: int = 100_000
+    also: dict[str, Any] = {}  # noqa: RUF012  (nobody writes to it)
+
+
+SIZEAWARE, PATCH2 = "3scale_sizeaware_100k", "patch2_sizeaware_100k"
+LADDER = {
+    "baseline_3scale_100k": Rung(None),
+    "4scale_100k": Rung("baseline_3scale_100k", scales=4),
+    SIZEAWARE: Rung("baseline_3scale_100k", weight=2.0),
+    "4scale_sizeaware_100k": Rung("4scale_100k", scales=4, weight=2.5),
+    "3scale_sizeaware_attention_100k": Rung(
+        SIZEAWARE, weight=2.0, attention=True, rate=0.001, decay=0.0005
+    ),
+    PATCH2: Rung(SIZEAWARE, patch=2, weight=2.0, batch=2),
+    "patch2_4scale_sizeaware_200k": Rung(
+        PATCH2, scales=4, patch=2, weight=2.0, batch=2, steps=200_000
+    ),
+    "3scale_sizeaware_datadriven_100k": Rung(
+        SIZEAWARE, weight=2.0, also={"small_threshold": ANY, "medium_threshold": ANY}
+    ),
+    "3scale_sizeaware_sumpool_100k": Rung(SIZEAWARE, weight=2.0, also={"downsample": "sum"}),
+    "3scale_sizeaware_rescue_100k": Rung(SIZEAWARE, weight=2.0, also={"rescue_unmatched": True}),
+}
+VARIANTS = {  # not rungs: embed_dim, dim_head, depth
+    "baseline_3scale_100k_tiny": (32, 32, 0.33),
+    "baseline_3scale_100k_small": (48, 24, 0.33),
+}
+PARENTS = {name: rung.parent for name, rung in LADDER.items() if rung.parent}
+PARENTS |= dict.fromkeys(VARIANTS, "baseline_3scale_100k")
+TARGETS = {
+    "4scale_sizeaware_100k": {"bbox/AP-small-classes": 20, "bbox/AP": 35},
+    "patch2_4scale_sizeaware_200k": {
+        "bbox/AP-small-classes": 18,
+        "bbox/AP": 25,
+        "final_loss": 3.5,
+    },
+}
+USUAL = {
+    "small_threshold": 1024,
+    "medium_threshold": 9216,
+    "downsample": "nearest",
+    "rescue_unmatched": False,
+}
+SHIPPED_THRESHOLDS = (353, 1103)  # tools/tune_thresholds.py --write puts your own data's there
+# How much of a batch is in memory at once changes neither the experiment nor its factors.
+MAY_FOLLOW = {"train.micro_batch_size"}
+
+
+@cache
+def loaded(name: str, folder: str = "etram") -> DictConfig:
+    return load_config(ROOT / "configs" / folder / f"{name}.py")
+
+
+def test_the_study_holds_the_ladder_in_its_order_and_the_variants():
+    found = find_experiments(get_study("etram"), ROOT)
+    assert list(found) == [*LADDER, *VARIANTS]
+    assert list(find_experiments(get_study("etram", debug=True), ROOT)) == list(LADDER)
+
+
+@pytest.mark.parametrize("name", LADDER)
+def test_each_rung_is_a_row_of_the_table(name):
+    cfg, rung = loaded(name), LADDER[name]
+    neck, head, train = cfg.model.backbone, cfg.model.head, cfg.train
+    assert neck.in_stages == [2, 3, 4][-rung.scales :] or neck.in_stages == [1, 2, 3, 4]
+    assert len(neck.in_stages) == rung.scales
+    assert neck.bottom_up.patch_size == rung.patch
+    assert head.size_aware_loss is (rung.weight is not None)
+    assert head.size_aware_weight == (rung.weight or 2.0)
+    assert neck.enable_small_object_attention is rung.attention
+    assert (train.total_batch_size, train.max_iter) == (rung.batch, rung.steps)
+    assert cfg.optimizer.lr == pytest.approx(rung.rate, rel=1e-7)
+    assert cfg.optimizer.weight_decay == rung.decay
+    values = {key: getattr(head, key) for key in USUAL.keys() - {"downsample"}}
+    assert values | {"downsample": cfg.dataset.downsample} == USUAL | rung.also
+
+
+@pytest.mark.parametrize("name", [*LADDER, *VARIANTS])
+def test_what_all_have_in_common(name):
+    cfg = loaded(name)
+    size = (64, 32, 0.67) if name in LADDER else VARIANTS[name]
+    backbone = cfg.model.backbone.bottom_up
+    assert (backbone.embed_dim, backbone.dim_head, cfg.model.backbone.depth) == size
+    assert (cfg.model.head.weight_type, cfg.model.head.num_classes) == ("exponential", 8)
+    assert cfg.dataset.class_map == "etram_cls8"
+    train, valid, test = (cfg.dataloader[split] for split in ("train", "valid", "test"))
+    assert train.sampling.mode == "streaming"
+    assert (train.num_workers, valid.num_workers, test.num_workers) == (4, 3, 3)
+    assert valid.batch_size == test.batch_size == 2
+    assert cfg.experiment.name == f"etram_{name}"
+    assert cfg.train.output_dir == f"work_dirs/etram_{name}"
+    assert cfg.experiment.targets == TARGETS.get(name, {})
+    # One cycle over the real number of steps, also behind overrides.
+    assert cfg.lr_multiplier.num_updates == cfg.train.max_iter
+    multiplier = instantiate(to_plain(cfg.lr_multiplier))
+    peak = int(0.005 * cfg.train.max_iter) - 1
+    assert multiplier(peak / cfg.train.max_iter) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", PARENTS)
+def test_a_child_differs_from_its_parent_in_its_factors_only(name):
+    child, parent = loaded(name), loaded(PARENTS[name])
+    assert child.experiment.parent == parent.experiment.name
+    changed = {key for key in changed_by_hand(parent, child) if not key.startswith("experiment.")}
+    factors = set(child.experiment.factors)
+    moved = {f for f in factors if any(key == f or key.startswith(f"{f}.") for key in changed)}
+    stray = {key for key in changed if not any(key.startswith(factor) for factor in factors)}
+    assert moved == factors and stray <= MAY_FOLLOW
+
+
+def changed_by_hand(parent: DictConfig, child: DictConfig) -> set[str]:
+    """Keys that differ before interpolations are resolved: what follows from others is none."""
+    sources = (OmegaConf.to_container(cfg, resolve=False) for cfg in (parent, child))
+    old, new = (dict(flatten(source)) for source in sources)
+    return {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+
+
+@pytest.mark.parametrize(
+    ("name", "followers"),
+    [
+        (PATCH2, {"dataloader.train.total_batch_size", "dataloader.train.micro_batch_size"}),
+        ("patch2_4scale_sizeaware_200k", {"lr_multiplier.num_updates"}),
+        ("3scale_sizeaware_sumpool_100k", {"dataset.root", "evaluation.test.dataset.downsample"}),
+    ],
+)
+def test_derived_values_follow(name, followers):
+    assert followers <= diff_configs(loaded(PARENTS[name]), loaded(name)).keys()
+
+
+def test_bundles_declare_all_that_they_move():
+    factors = {name: len(loaded(name).experiment.factors) for name in LADDER}
+    single = {"4scale_100k", SIZEAWARE} | {
+        f"3scale_sizeaware_{kind}_100k" for kind in ("sumpool", "rescue")
+    }
+    assert {name for name, number in factors.items() if number == 1} == single
+    assert factors["baseline_3scale_100k"] == 0
+    assert factors["3scale_sizeaware_attention_100k"] == 3
+
+
+def test_targets_of_a_loss_are_met_from_below():
+    assert is_met("bbox/AP", 35.1, 35.0) and not is_met("bbox/AP", 35.0, 35.0)
+    assert is_met("final_loss", 3.4, 3.5) and not is_met("final_loss", 5.18, 3.5)
+    assert is_met("bbox/AP", None, 35.0) is None
+
+
+def test_thresholds_from_data_name_their_source():
+    cfg = loaded("3scale_sizeaware_datadriven_100k")
+    thresholds = (cfg.model.head.small_threshold, cfg.model.head.medium_threshold)
+    assert 0 < thresholds[0] < thresholds[1]
+    assert re.fullmatch(r"terciles of [\d,]+ boxes: .+", cfg.experiment.level)
+    if thresholds == SHIPPED_THRESHOLDS:
+        assert "generated" in cfg.experiment.level
+
+
+@pytest.mark.parametrize("name", LADDER)
+def test_debug_twins_keep_the_factors_and_stay_apart(name):
+    cfg, real = loaded(name, "debug/etram"), loaded(name)
+    assert cfg.train.output_dir == f"work_dirs/debug/{real.experiment.name}"
+    assert cfg.experiment.study == "etram-debug" and cfg.dataset.generate
+    assert "toy_events" in cfg.dataset.root
+    scaled = {"train.max_iter": real.train.max_iter // 10_000}
+    # At a toy sensor's size nothing is halved, unless halving is the factor.
+    if real.dataset.downsample == "nearest":
+        scaled["dataset.downsample"] = "none"
+    for key in loaded("patch2_4scale_sizeaware_200k").experiment.factors + real.experiment.factors:
+        expected = scaled.get(key, OmegaConf.select(real, key))
+        assert OmegaConf.select(cfg, key) == expected, key
+
+
+def toy_model(name: str) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return instantiate(to_plain(loaded(name, "debug/etram").model))
+
+
+@pytest.mark.parametrize(
+    ("name", "strides"),
+    [
+        ("baseline_3scale_100k", [8, 16, 32]),
+        ("4scale_100k", [4, 8, 16, 32]),
+        (PATCH2, [4, 8, 16]),
+        ("patch2_4scale_sizeaware_200k", [2, 4, 8, 16]),
+    ],
+)
+def test_strides_reach_the_head(name, strides):
+    model = toy_model(name)
+    assert [shape.stride for shape in model.backbone.output_shape().values()] == strides
+    assert list(model.head.strides.values()) == strides
+
+
+def test_a_patch_2_checkpoint_is_refused_by_a_patch_4_config(tmp_path):
+    path = tmp_path / "model_best.pth"
+    torch.save({"model": toy_model(PATCH2).state_dict()}, path)
+    with pytest.raises(ValueError, match="does not fit the model of this config") as caught:
+        load_weights(toy_model(SIZEAWARE), path)
+    stem = "backbone.bottom_up.stages.0.downsample_cf2cl.conv.weight"
+    assert f"{stem} is (16, 20, 3, 3) instead of (16, 20, 7, 7)" in str(caught.value)
+    assert str(tmp_path / "config.yaml") in str(caught.value)
+
+
+def test_patch_2_in_less_memory_and_evaluated_from_its_run_folder(tmp_path):
+    folder = tmp_path / "run"
+    overrides = [
+        "train.micro_batch_size=1",
+        "model.backbone.bottom_up.checkpoint=true",
+        "train.amp=bf16",
+        "train.max_iter=2",
+        "dataloader.sequence_length=2",
+        "dataloader.valid.limit=2",
+        "dataloader.test.limit=2",
+        f"train.output_dir={folder}",
+        f"dataset.root={tmp_path / 'events'}",
+        "dataset.generate={train: 1, val: 1, test: 1, seconds: 0.8, width: 128, height: 96}",
+    ]
+    cfg = load_config(ROOT / "configs" / "debug" / "etram" / f"{PATCH2}.py", overrides)
+    assert cfg.train.total_batch_size == cfg.dataloader.train.total_batch_size == 2
+    results = run(to_plain(cfg))
+    assert results["iterations"] == 2 and 0 < results["final_loss"] < float("inf")
+    save_config(cfg, folder)
+    moved = folder.rename(tmp_path / "moved")
+    again = load_config(moved / "config.yaml", [f"train.output_dir={moved}"])
+    assert run(to_plain(again), eval_only=True)["test"] == results["test"]

@@ -1,0 +1,53 @@
+"""The two example configs at toy size: they load, train two steps and are scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from labbook.configs import load_config, to_plain
+from smalldet.engine.run import run
+
+ROOT = Path(__file__).resolve().parents[2]
+SHORT = ["max_iter=2", "eval_period=2", "checkpoint_period=2", "log_period=1"]
+SHORT = [f"train.{item}" for item in (*SHORT, "total_batch_size=2", "micro_batch_size=1")]
+EXAMPLES = {
+    "yolox_vim_tiny": [
+        "dataset.generate={image_size: 96, train: 2, valid: 2, test: 2}",
+        "dataloader.image_size=96",
+        "dataloader.num_workers=0",
+        "train.images=2",
+        "model.backbone.bottom_up.depth=2",
+        "model.backbone.bottom_up.embed_dim=32",
+        "model.backbone.bottom_up.init_checkpoint=''",
+        "model.backbone.out_channels=32",
+        "model.head.width=16",
+    ],
+    "cascade_rcnn_rvt": [
+        "dataset.generate={train: 1, val: 1, test: 1, seconds: 0.8, width: 128, height: 96}",
+        "dataset.downsample=none",
+        "dataloader.sequence_length=3",
+        "dataloader.train.num_workers=0",
+        "dataloader.valid.num_workers=0",
+        "dataloader.test.num_workers=0",
+        "dataloader.valid.limit=2",
+        "dataloader.test.limit=2",
+        "model.backbone.bottom_up={embed_dim: 16, dim_head: 16, partition_split: 1}",
+        "model.backbone.depth=0.33",
+        "model.head.projected_channels=32",
+        "model.head.conv_dim=32",
+        "model.head.fc_dim=32",
+        "model.head.box_samples=32",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_trains_and_is_scored(name: str, tmp_path: Path):
+    folders = [f"dataset.root={tmp_path / 'data'}", f"train.output_dir={tmp_path / 'run'}"]
+    config = ROOT / "configs" / "examples" / f"{name}.py"
+    assert set(EXAMPLES) == {path.stem for path in config.parent.glob("*.py")}
+    results = run(to_plain(load_config(config, [*SHORT, *EXAMPLES[name], *folders])))
+    assert results["iterations"] == 2 and 0 < results["final_loss"] < float("inf")
+    assert results["test"]["bbox/num_images"] == 2 and "bbox/AP50" in results["test"]

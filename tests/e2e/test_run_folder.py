@@ -1,0 +1,153 @@
+"""Whole toy runs through the real script: kill, resume, evaluate, refuse, several processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from script_runs import ROOT, SCRIPT, command, environment, execute, metrics, results, wait_for
+
+BUFFERS = {"pixel_mean", "pixel_std"}
+CONFIG = "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
+WHOLE = [
+    "config.yaml",
+    "config_source.yaml",
+    "evaluation/test/predictions.json",
+    "evaluation/valid/matches.npz",
+    "log.txt",
+    "metrics.json",
+    "model_best.pth",
+    "model_final.pth",
+    "results.json",
+    "run.json",
+]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Overrides that make the toy baseline smaller still: 6 steps of 4 images."""
+    data = tmp_path_factory.mktemp("data") / "heads"
+    return [
+        f"dataset.root={data}",
+        "dataset.generate={seed: 0, image_size: 64, train: 8, valid: 2, test: 2}",
+        "dataloader.image_size=64",
+        "train.images=8",
+        "train.epochs=3",
+        "train.total_batch_size=4",
+        "model.head.rpn_pre_nms_topk=[50, 50]",
+        "model.head.box_samples=16",
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole_run(small, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    done = execute(command(CONFIG, folder, small))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_a_run_leaves_all_that_is_needed_to_judge_it(whole_run):
+    missing = [name for name in WHOLE if not (whole_run / name).exists()]
+    assert not missing and list(whole_run.glob("events.out.tfevents.*"))
+    assert len(list(whole_run.glob("model_0*.pth"))) == 2  # of three epochs, the newest two
+    record = json.loads((whole_run / "run.json").read_text())
+    assert record["status"] == "finished" and record["peak_memory_mb"] > 0
+    scores = results(whole_run)
+    assert scores["iterations"] == 6 and set(scores["test"]) == set(scores["valid"])
+    last = metrics(whole_run)[-1]
+    assert {"total_loss", "grad_norm", "lr", "validation/total_loss", "bbox/AP50"} <= last.keys()
+
+
+def test_frozen_bytes_do_not_change_and_have_no_optimizer_state(whole_run):
+    final = torch.load(whole_run / "model_final.pth", weights_only=True)
+    first = torch.load(sorted(whole_run.glob("model_0*.pth"))[0], weights_only=True)
+    frozen = [name for name in final["model"] if name.startswith("backbone.bottom_up.")]
+    assert frozen
+    assert all(torch.equal(final["model"][name], first["model"][name]) for name in frozen)
+    groups = final["trainer"]["optimizer"]["param_groups"]
+    optimized = sum(len(group["params"]) for group in groups)
+    assert optimized == len(final["model"]) - len(frozen) - len(BUFFERS & set(final["model"]))
+
+
+def test_kill_9_and_resume_end_in_the_same_digits(whole_run, small, tmp_path):
+    process = subprocess.Popen(
+        command(CONFIG, tmp_path, small), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL
+    )
+    wait_for(tmp_path / "last_checkpoint", process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "results.json").exists(), "the run was over before it was killed"
+    done = execute(command(CONFIG, tmp_path, small, "--resume"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert metrics(tmp_path) == metrics(whole_run)
+    ours, theirs = (
+        torch.load(folder / "model_final.pth", weights_only=True)["model"]
+        for folder in (tmp_path, whole_run)
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    mine, other = results(tmp_path), results(whole_run)
+    assert (mine["test"], mine["final_loss"]) == (other["test"], other["final_loss"])
+
+
+def test_eval_only_needs_nothing_but_the_run_folder(whole_run, tmp_path):
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("config.yaml", "model_best.pth"):
+        (moved / name).write_bytes((whole_run / name).read_bytes())
+    done = execute(
+        [sys.executable, SCRIPT, "--config-file", str(moved / "config.yaml"), "--eval-only"]
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for split in ("valid", "test"):
+        name = f"evaluation/{split}/predictions.json"
+        assert (moved / name).read_bytes() == (whole_run / name).read_bytes()
+
+
+def test_a_second_start_changes_nothing(whole_run, small):
+    before = {p: p.stat().st_mtime_ns for p in whole_run.iterdir()}
+    done = execute(command(CONFIG, whole_run, small))
+    assert done.returncode != 0 and "--resume" in done.stderr
+    assert {p: p.stat().st_mtime_ns for p in whole_run.iterdir()} == before
+
+
+def test_resume_with_another_config_is_refused(whole_run, small):
+    done = execute(command(CONFIG, whole_run, [*small, "optimizer.lr=0.5"], "--resume"))
+    assert done.returncode != 0 and "optimizer.lr" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("train.images=9", "train.images=8"),
+        ("model.head.num_classes=2", "predicts 2 classes"),
+        ("dataset.classes=[hat]", "heads-detection"),
+        ("train.max_itre=3", "train.max_iter"),
+    ],
+)
+def test_contradictions_end_in_a_sentence_before_the_first_step(
+    small, tmp_path, override, sentence
+):
+    done = execute(command(CONFIG, tmp_path, [*small, override]))
+    assert done.returncode != 0
+    assert sentence in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "metrics.json").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_on_a_cpu(small, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}"]
+    done = execute([sys.executable, *launcher, *command(CONFIG, tmp_path, small)[1:]])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tmp_path / "run.json").read_text())["status"] == "finished"
+    final = torch.load(tmp_path / "model_final.pth", weights_only=True)
+    assert len(final["processes"]) == 2 and (tmp_path / "log.txt.rank1").exists()

@@ -1,0 +1,56 @@
+"""The data set of a config: generated and prepared once, and checked before a run."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from eventcam.dataset import EventRecordings
+from eventcam.errors import EventDataError
+from eventcam.io import rvt_layout as layout
+
+SIZES = {"train": 1, "val": 1, "test": 1, "seconds": 0.5, "width": 96, "height": 72}
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "data" / "street"
+    EventRecordings(str(folder), generate=SIZES).recordings("train")
+    return folder
+
+
+def test_nothing_lies_beside_the_folders(root):
+    assert sorted(path.name for path in root.parent.iterdir()) == ["street", "street_raw"]
+
+
+def test_several_may_begin_at_once(tmp_path):
+    def frames(_):
+        dataset = EventRecordings(str(tmp_path / "x"), generate=SIZES)
+        return [len(dataset.recordings(split)) for split in ("train", "val", "test")]
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(frames, range(3))) == [[1, 1, 1]] * 3
+
+
+def test_recordings_that_were_left_out_explain_a_missing_split(root):
+    EventRecordings(str(root)).check([8], images=0)
+    (recording,) = (root / "val").iterdir()
+    (recording / layout.LABELS).write_bytes(b"PK")
+    with pytest.raises(EventDataError, match="0 in val") as caught:
+        EventRecordings(str(root)).check([8], images=0)
+    assert f"1 recordings were left out, the first one, val/{recording.name}" in str(caught.value)
+    assert f"RAW {root} --downsample nearest --class-map etram_cls8" in str(caught.value)
+
+
+def test_heads_of_another_width_are_refused(root):
+    with pytest.raises(EventDataError, match="predicts 3 classes"):
+        EventRecordings(str(root)).check([8, 3], images=0)
+
+
+def test_generated_recordings_of_usual_length_have_steps_known_to_be_empty(tmp_path):
+    sizes = {**SIZES, "seconds": 3.0}
+    dataset = EventRecordings(str(tmp_path / "street"), generate=sizes)
+    for split in ("train", "val", "test"):
+        (recording,) = dataset.recordings(split)
+        assert len(recording.known_empty_steps) >= 2

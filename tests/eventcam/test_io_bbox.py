@@ -1,0 +1,74 @@
+"""Reading box labels in both spellings, and damaged ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from event_toys import make_labels
+
+from eventcam.errors import EventDataError
+from eventcam.io import BBOX_DTYPE, read_bbox, write_bbox
+
+
+def saved(path, array):
+    np.save(path, array)
+    return path
+
+
+def test_round_trip(tmp_path):
+    labels = make_labels([10, 20, 20, 30])
+    write_bbox(tmp_path / "a_bbox.npy", labels)
+    found, counts = read_bbox(tmp_path / "a_bbox.npy")
+    assert np.array_equal(found, labels) and found.dtype == BBOX_DTYPE and not counts
+
+
+def test_older_spelling_other_types_and_missing_fields(tmp_path):
+    older = np.zeros(2, [("ts", "u8"), *((n, "f8") for n in "xywh"), ("class_id", "u1")])
+    older["ts"], older["x"], older["class_id"] = [5, 6], [1.5, 2.5], 3
+    found, _ = read_bbox(saved(tmp_path / "a_bbox.npy", older))
+    assert found["t"].tolist() == [5, 6] and found["x"].tolist() == [1.5, 2.5]
+    assert found["class_id"].tolist() == [3, 3] and found["class_confidence"].tolist() == [1, 1]
+    with_score = np.zeros(1, [*older.dtype.descr, ("confidence", "f4")])
+    with_score["confidence"] = 0.25
+    found, _ = read_bbox(saved(tmp_path / "b_bbox.npy", with_score))
+    assert found["class_confidence"].tolist() == [0.25]
+
+
+def test_unsorted_and_impossible_boxes_are_counted(tmp_path):
+    labels = make_labels([30, 10, 20, -5, 10**17, 40])
+    labels["w"][-1] = np.nan
+    found, counts = read_bbox(saved(tmp_path / "a_bbox.npy", labels))
+    assert found["t"].tolist() == [10, 20, 30]
+    expected = {"boxes_impossible_time": 2, "boxes_not_finite": 1, "boxes_out_of_order": 1}
+    assert counts == expected
+
+
+def test_ids_that_do_not_fit_do_not_become_valid_ones(tmp_path):
+    wide = np.zeros(3, [("t", "i8"), *((n, "f4") for n in "xywh"), ("class_id", "i8")])
+    wide["class_id"] = [-1, 1 << 32, 2]
+    found, _ = read_bbox(saved(tmp_path / "a_bbox.npy", wide))
+    assert found["class_id"].tolist() == [0xFFFFFFFF, 0xFFFFFFFF, 2]
+
+
+def test_no_boxes(tmp_path):
+    found, counts = read_bbox(saved(tmp_path / "a_bbox.npy", make_labels([])))
+    assert len(found) == 0 and not counts
+
+
+@pytest.mark.parametrize("content", [b"", b"noise", b"\x93NUMPY\x01\x00"])
+def test_garbage_is_refused_with_a_sentence(tmp_path, content):
+    (tmp_path / "a_bbox.npy").write_bytes(content)
+    with pytest.raises(EventDataError, match="cannot be read as an array of boxes"):
+        read_bbox(tmp_path / "a_bbox.npy")
+
+
+@pytest.mark.parametrize("array", [np.zeros((3, 8)), np.zeros(2, [("t", "i8")]), np.array("x")])
+def test_other_arrays_are_refused_with_a_sentence(tmp_path, array):
+    with pytest.raises(EventDataError, match="is missing"):
+        read_bbox(saved(tmp_path / "a_bbox.npy", array))
+
+
+def test_pickled_objects_are_never_loaded(tmp_path):
+    np.save(tmp_path / "a_bbox.npy", np.array([{"t": 1}], object), allow_pickle=True)
+    with pytest.raises(EventDataError, match="cannot be read"):
+        read_bbox(tmp_path / "a_bbox.npy")

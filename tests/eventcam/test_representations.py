@@ -1,0 +1,114 @@
+"""Stacked histograms: the published numbers, saturation, half resolution, foreign events."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from event_toys import HEIGHT, WIDTH, golden, golden_events, join, make_events, one_event
+
+from eventcam import representations
+from eventcam.errors import EventDataError
+from eventcam.io import Events
+from eventcam.representations import StackedHistogram, bin_borders, inside_sensor
+
+ARRAYS, META = golden("stacked_histogram")
+WRAPS = ("hot_pixels_fast_uint8_wrap", "hot_pixels_no_cutoff")  # the published 8-bit counter does
+CASES = [pytest.param(case, id=case["name"]) for case in META["cases"]]
+
+
+def histogram_of(case, downsample="none"):
+    sizes = (case["height"], case["width"], case["bins"], case["count_cutoff"])
+    return StackedHistogram(*sizes, downsample)(golden_events(ARRAYS, f"{case['name']}/"))
+
+
+def plain_counts(events, height, width, bins):
+    """One event at a time, in Python."""
+    counts = np.zeros((2 * bins, height, width), np.int64)
+    first, last = (int(events.t[0]), int(events.t[-1])) if len(events) else (0, 0)
+    for x, y, p, t in zip(events.x, events.y, events.p, events.t.tolist(), strict=True):
+        bin_ = min((t - first) * bins // max(last - first, 1), bins - 1)
+        counts[p * bins + bin_, y, x] += 1
+    return counts
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("downsample", "key"), [("none", "out"), ("nearest", "out_ds2_nearest")])
+def test_equals_the_published_histogram(case, downsample, key):
+    found, published = histogram_of(case, downsample), ARRAYS[f"{case['name']}/{key}"]
+    assert found.dtype == np.uint8 and found.shape == published.shape
+    differs = found != published
+    if case["name"] not in WRAPS:
+        assert not differs.any()
+        return
+    # Where the published counter wrapped around, ours stands at the limit.
+    events = golden_events(ARRAYS, f"{case['name']}/")
+    counts = plain_counts(events, case["height"], case["width"], case["bins"])
+    counts = counts[:, 1::2, 1::2] if downsample == "nearest" else counts
+    assert differs.any() and (counts[differs] > 255).all()
+    assert (found[differs] == (case["count_cutoff"] or 255)).all()
+
+
+@pytest.mark.parametrize("cutoff", [None, 1, 10, 255, 1000])
+@pytest.mark.parametrize("repeats", [255, 256, 257, 70_000])
+def test_counts_stand_still_at_the_cutoff(cutoff, repeats):
+    same = one_event(3, 5, 7, 1)
+    events = Events(*(np.repeat(getattr(same, name), repeats) for name in "xypt"))
+    found = StackedHistogram(8, 8, cutoff=cutoff)(events)
+    assert found[10, 5, 3] == min(repeats, 255 if cutoff is None else cutoff, 255)
+    assert np.count_nonzero(found) == 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 50, 20_000])
+@pytest.mark.parametrize("share", [0.0, 2.0])
+def test_sorting_and_counting_equal_one_event_at_a_time(count, share, monkeypatch):
+    monkeypatch.setattr(representations, "_SORT_BELOW", share)
+    events = make_events(count)
+    full = plain_counts(events, HEIGHT, WIDTH, 10)
+    summed = full.reshape(20, HEIGHT // 2, 2, WIDTH // 2, 2).sum((2, 4))
+    wanted = {"none": full, "nearest": full[:, 1::2, 1::2], "sum": summed}
+    for downsample, counts in wanted.items():
+        histogram = StackedHistogram(HEIGHT, WIDTH, cutoff=3, downsample=downsample)
+        found = histogram(events)
+        assert np.array_equal(found, np.minimum(counts, 3))
+        assert found.shape == histogram.shape
+
+
+@pytest.mark.parametrize("downsample", ["none", "nearest", "sum"])
+def test_an_odd_sensor_loses_its_last_row_and_column_at_half_resolution(downsample):
+    events = make_events(5000)
+    found = StackedHistogram(47, 63, downsample=downsample)(events)
+    half = downsample != "none"
+    assert found.shape == ((20, 23, 31) if half else (20, 47, 63))
+    inside, _ = inside_sensor(events, 62, 46)
+    if half and (inside.t[0], inside.t[-1]) == (events.t[0], events.t[-1]):
+        assert np.array_equal(found, StackedHistogram(46, 62, downsample=downsample)(inside))
+
+
+def test_events_outside_the_sensor_are_dropped_and_counted():
+    events = make_events(400)
+    stray = [(WIDTH, 0), (0, HEIGHT), (65_535, 2), (3, 33_014), (65_535, 65_535)]
+    foreign = join(*(one_event(x, y, 0) for x, y in stray))
+    found, dropped = inside_sensor(join(foreign, events, foreign), WIDTH, HEIGHT)
+    assert dropped == 2 * len(stray) and len(found) == len(events)
+    histogram = StackedHistogram(HEIGHT, WIDTH)
+    assert np.array_equal(histogram(join(foreign, events)), histogram(events))
+    assert inside_sensor(events, WIDTH, HEIGHT) == (events, 0)
+
+
+@pytest.mark.parametrize("duration", [1, 2, 9, 10, 11, 999, 49_999, 50_000, 60_000])
+@pytest.mark.parametrize("bins", [1, 3, 10])
+def test_bins_equal_the_published_float_expression(duration, bins):
+    times = np.arange(duration + 1, dtype=np.int64)
+    scaled = (times / np.float32(max(duration, 1))).astype(np.float32) * np.float32(bins)
+    published = np.minimum(np.floor(scaled), bins - 1).astype(int)
+    borders = bin_borders(times + 10**12, bins)
+    found = np.repeat(np.arange(bins), np.diff(borders))
+    assert np.array_equal(found, published)
+
+
+def test_unsorted_events_and_unknown_ways_are_refused():
+    events = make_events(10)
+    with pytest.raises(EventDataError, match="not sorted by time"):
+        StackedHistogram(HEIGHT, WIDTH)(events[::-1])
+    with pytest.raises(EventDataError, match="'mean'; expected one of nearest, sum, none"):
+        StackedHistogram(HEIGHT, WIDTH, downsample="mean")

@@ -1,0 +1,23 @@
+"""A study in a temporary project folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from labbook_toys import CONFIG
+
+
+@pytest.fixture
+def write_config(tmp_path: Path) -> Callable[..., Path]:
+    """Writes ``configs/ofat/<name>.py`` with lines added at its end; returns its path."""
+
+    def write(name: str = "baseline", *lines: str) -> Path:
+        path = tmp_path / "configs" / "ofat" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = CONFIG.replace("NAME", name.removeprefix("ofat_"))
+        path.write_text(text + "\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    return write

@@ -1,0 +1,137 @@
+"""The command line, the shell scripts and the studies they know."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from labbook import cli
+from labbook.studies import STUDIES, find_experiments, get_study, select
+
+ROOT = Path(__file__).resolve().parents[2]
+WriteConfig = Callable[..., Path]
+
+
+def test_studies_and_names(write_config: WriteConfig, tmp_path: Path) -> None:
+    for name in ("ofat_lr0.001_bs8_sgd_ep100", "ofat_combined", "ofat_lr0.01_bs8_adamw_ep100",
+                 "_bricks", "baseline_lr0.001_bs8_adamw_ep100"):  # fmt: skip
+        write_config(name)
+    study = get_study("ofat")
+    found = find_experiments(study, tmp_path)
+    assert list(found) == [
+        "baseline_lr0.001_bs8_adamw_ep100",
+        "ofat_lr0.01_bs8_adamw_ep100",
+        "ofat_lr0.001_bs8_sgd_ep100",
+        "ofat_combined",
+    ]
+    by_run_name = select(study, found, ["ofat_baseline_lr0.001_bs8_adamw_ep100"])
+    assert list(by_run_name) == ["baseline_lr0.001_bs8_adamw_ep100"]
+    assert get_study("ofat", debug=True) is STUDIES["ofat-debug"]
+    with pytest.raises(ValueError, match="Did you mean 'ofat'"):
+        get_study("ofatt")
+    with pytest.raises(ValueError, match="has no configs"):
+        find_experiments(get_study("ofat-debug"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "only", "overrides"),
+    [
+        ("run ofat", [], []),
+        ("run ofat a=1 --debug b=2", [], ["a=1", "b=2"]),
+        ("run ofat --only x y a=1 --debug", ["x", "y"], ["a=1"]),
+        ("run ofat --only x --only y +a=1", ["x", "y"], ["+a=1"]),
+        ("run ofat ~a", [], ["~a"]),
+    ],
+)
+def test_options_and_overrides_in_any_order(
+    arguments: str, only: list[str], overrides: list[str]
+) -> None:
+    options, found = cli._parse(arguments.split())
+    assert (options.only, found) == (only, overrides)
+    assert options.debug is ("--debug" in arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("run ofat --debugg", "unknown option --debugg. Did you mean '--debug'"),
+        ("run ofat a=1 --num 3", "unknown option --num"),
+        ("run ofat baseline", "'baseline' is neither an option nor"),
+        ("table ofat a=1", "'a=1' is neither"),
+        ("walk ofat", "invalid choice"),
+    ],
+)
+def test_unknown_arguments_are_errors(
+    arguments: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments.split(), ROOT)
+    assert caught.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_list_and_table(
+    write_config: WriteConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_config("baseline")
+    assert cli.main(["list", "ofat"], tmp_path) == 0
+    assert capsys.readouterr().out.split() == ["baseline", "new", "work_dirs/ofat_baseline"]
+    assert cli.main(["table", "ofat"], tmp_path) == 0
+    assert "work_dirs/ofat_table.md" in capsys.readouterr().out
+    assert cli.main(["table", "etrm"], tmp_path) == 2
+
+
+@pytest.mark.parametrize(
+    ("script", "given", "passed_on"),
+    [
+        ("run_all_ofat.sh", "--debug a=1", "run ofat --debug a=1"),
+        ("run_single_ofat.sh", "NAME --debug a=1", "run ofat --only NAME --debug a=1"),
+    ],
+)
+def test_shell_scripts_pass_arguments_and_status(
+    tmp_path: Path, script: str, given: str, passed_on: str
+) -> None:
+    project = tmp_path / "a project"
+    (project / ".venv" / "bin").mkdir(parents=True)
+    python = project / ".venv" / "bin" / "python"
+    python.write_text('#!/bin/sh\necho "$PWD" "$@"\nexit 7\n')
+    python.chmod(0o755)
+    shutil.copy(ROOT / script, project)
+    done = subprocess.run(
+        ["sh", str(project / script), *given.split()],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 7
+    assert done.stdout.split("tools/lab.py ")[1].strip() == passed_on
+    assert done.stdout.startswith(str(project))
+
+
+def test_a_single_run_needs_a_name(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", str(ROOT / "run_single_ofat.sh"), "--debug"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "usage:" in done.stderr
+
+
+def test_the_package_needs_neither_torch_nor_detectron2() -> None:
+    modules = sorted(path.stem for path in (ROOT / "projects" / "labbook").glob("*.py"))
+    code = (
+        "import importlib, json, sys\n"
+        f"for name in {modules}: importlib.import_module(f'labbook.{{name}}')\n"
+        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
+    loaded = set(json.loads(done.stdout))
+    assert "labbook" in loaded
+    assert not loaded & {"torch", "detectron2", "fvcore", "smalldet", "eventcam", "numpy", "hydra"}

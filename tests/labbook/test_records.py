@@ -1,0 +1,128 @@
+"""Run records tell what became of a run, also of one that could not say so itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from labbook import records
+from labbook.provenance import code_version, environment, process_start
+from labbook.records import (
+    RunIsRunningError,
+    finish_record,
+    read_record,
+    read_results,
+    run_status,
+    start_record,
+    write_results,
+)
+
+
+def change(folder: Path, **values: object) -> None:
+    path = folder / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.fixture
+def dead_pid() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_a_run_from_start_to_end(tmp_path: Path) -> None:
+    assert run_status(tmp_path / "nothing") == "new"
+    started = start_record(tmp_path, ["train.py", "a=1"], seed=3)
+    assert run_status(tmp_path) == "running"
+    assert (started.command, started.seed, started.pid) == (["train.py", "a=1"], 3, os.getpid())
+    assert started.environment["omegaconf"] is not None
+    finish_record(tmp_path, "finished", "all iterations done", peak_memory_mb=12.5)
+    ended = read_record(tmp_path)
+    assert ended is not None
+    assert run_status(tmp_path) == ended.status == "finished"
+    assert ended.exit_reason == "all iterations done"
+    assert ended.end is not None and ended.end >= ended.start
+    assert list(tmp_path.glob(".*")) == [], "temporary files stay behind"
+
+
+def test_a_run_whose_process_has_gone_was_interrupted(tmp_path: Path, dead_pid: int) -> None:
+    start_record(tmp_path, [])
+    change(tmp_path, pid=dead_pid)
+    assert run_status(tmp_path) == "interrupted"
+
+
+def test_a_reused_process_number_is_not_the_run(tmp_path: Path) -> None:
+    start_record(tmp_path, [])
+    change(tmp_path, process_start="1")
+    assert run_status(tmp_path) == "interrupted"
+
+
+def test_a_dead_child_that_nobody_waited_for_is_dead() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    deadline = time.monotonic() + 10
+    while process_start(process.pid) is not None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert process_start(process.pid) is None
+    process.wait()
+
+
+def test_on_another_machine_the_log_decides(tmp_path: Path) -> None:
+    start_record(tmp_path, [])
+    change(tmp_path, host="elsewhere")
+    assert run_status(tmp_path) == "interrupted"
+    (tmp_path / "log.txt").write_text("iteration 1")
+    assert run_status(tmp_path) == "running"
+    with pytest.raises(RunIsRunningError, match=r"on elsewhere is already running"):
+        start_record(tmp_path, [])
+    old = time.time() - 2 * records._LIVE_SECONDS
+    os.utime(tmp_path / "log.txt", (old, old))
+    assert run_status(tmp_path) == "interrupted"
+
+
+def test_resuming_keeps_the_first_start_and_adds_time(tmp_path: Path) -> None:
+    first = start_record(tmp_path, [])
+    change(tmp_path, attempt_start="2020-01-01T00:00:00+00:00")
+    before = finish_record(tmp_path, "interrupted", "SIGTERM").seconds
+    second = start_record(tmp_path, [])
+    assert (second.start, second.attempts) == (first.start, 2)
+    assert second.exit_reason is None
+    assert finish_record(tmp_path, "failed", "out of memory").seconds >= before > 1e8
+
+
+def test_wrong_ends_and_broken_files_are_sentences(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected a started run"):
+        finish_record(tmp_path, "finished", "")
+    start_record(tmp_path, [])
+    with pytest.raises(ValueError, match=r"as 'done'"):
+        finish_record(tmp_path, "done", "")
+    (tmp_path / "run.json").write_text('{"status": "finish')
+    with pytest.raises(ValueError, match=r"run.json is not JSON"):
+        run_status(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match="is no run record"):
+        run_status(tmp_path)
+
+
+def test_results_are_strict_json(tmp_path: Path) -> None:
+    assert read_results(tmp_path) is None
+    scores = {"valid": {"bbox/AP": float("nan"), "bbox/AP50": np.float32(0.5)}, "best_epoch": 3}
+    write_results(tmp_path, {**scores, "times": (1, np.int64(2), float("inf"))})
+    assert read_results(tmp_path) == {
+        "valid": {"bbox/AP": None, "bbox/AP50": 0.5},
+        "best_epoch": 3,
+        "times": [1, 2, None],
+    }
+
+
+def test_provenance_never_fails() -> None:
+    assert set(code_version()) == {"commit", "uncommitted_changes"}
+    versions = environment()
+    assert versions["python"] == sys.version.split()[0]
+    assert "torch" in versions

@@ -1,0 +1,112 @@
+"""A training process and its run folder: held, recorded, refused."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from labbook import session
+from labbook.records import RunIsRunningError, read_record
+from labbook.session import held, recorded_run, sentence_of, writable_folder
+
+
+@pytest.fixture
+def cfg(tmp_path, monkeypatch):
+    """A config that needs no saving."""
+    monkeypatch.setattr(session, "save_config", lambda cfg, folder: None)
+    return OmegaConf.create({"train": {"output_dir": str(tmp_path / "run"), "seed": 3}})
+
+
+def status(cfg) -> tuple[str, str]:
+    record = read_record(cfg.train.output_dir)
+    return record.status, record.exit_reason
+
+
+def test_a_run_that_ends_is_finished_with_its_peak_memory(cfg):
+    with recorded_run(cfg, ["train"], resume=False) as folder:
+        assert read_record(folder).status == "running"
+        (folder / "results.json").write_text(json.dumps({"peak_memory_mb": 12.5}))
+    assert status(cfg)[0] == "finished"
+    assert read_record(folder).peak_memory_mb == 12.5
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(KeyboardInterrupt(), "interrupted"), (ValueError("no data"), "failed")],
+)
+def test_how_a_run_ended_is_written_down_and_passed_on(cfg, error, expected):
+    with pytest.raises(type(error)), recorded_run(cfg, ["train"], resume=False):
+        raise error
+    assert status(cfg)[0] == expected
+    if expected == "failed":
+        assert status(cfg)[1] == "ValueError: no data"
+
+
+def test_a_request_to_end_is_an_interruption(cfg):
+    with pytest.raises(KeyboardInterrupt), recorded_run(cfg, ["train"], resume=False):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    assert status(cfg)[0] == "interrupted"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_folder_with_a_checkpoint_is_not_started_over(cfg):
+    folder = Path(cfg.train.output_dir)
+    folder.mkdir()
+    (folder / "last_checkpoint").write_text("model_0000003.pth")
+    with (
+        pytest.raises(FileExistsError, match="--resume"),
+        recorded_run(cfg, ["train"], resume=False),
+    ):
+        pytest.fail("trained over a run")
+    assert read_record(folder) is None
+
+
+def test_a_start_that_failed_before_any_checkpoint_does_not_block_the_next(cfg):
+    with pytest.raises(ValueError), recorded_run(cfg, ["train"], resume=False):
+        raise ValueError("train.images is wrong")
+    with recorded_run(cfg, ["train"], resume=True):
+        pass
+    assert status(cfg)[0] == "finished"
+
+
+def hold(folder: str, ready, leave) -> None:
+    with held(Path(folder)):
+        ready.set()
+        leave.wait(30)
+
+
+@pytest.mark.parametrize("end", ["leaves", "is killed"])
+def test_two_processes_never_hold_one_folder(tmp_path, end):
+    context = multiprocessing.get_context("spawn")
+    ready, leave = context.Event(), context.Event()
+    other = context.Process(target=hold, args=(str(tmp_path), ready, leave))
+    other.start()
+    assert ready.wait(30)
+    with pytest.raises(RunIsRunningError, match="Another process trains"), held(tmp_path):
+        pytest.fail("both hold it")
+    leave.set() if end == "leaves" else other.kill()
+    other.join(30)
+    with held(tmp_path):
+        assert not other.is_alive()
+
+
+def test_an_unwritable_folder_is_a_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"train\.output_dir=.* cannot be written"):
+        writable_folder(str(tmp_path / "file" / "run"))
+
+
+def test_the_sentence_of_an_error_from_a_data_loading_process():
+    text = (
+        "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback\nValueError: a b\n"
+    )
+    assert sentence_of(ValueError(text)) == "a b"
+    assert sentence_of(ValueError("plain")) == "plain"

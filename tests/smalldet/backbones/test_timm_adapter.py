@@ -1,0 +1,127 @@
+"""timm models as backbones: declared shapes, weights files, freezing."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from omegaconf import OmegaConf
+
+from smalldet.backbones.timm_adapter import TimmBackbone
+from smalldet.necks.simple_pyramid import SimpleFeaturePyramid
+
+TINY_CONVNEXT = {"depths": (1, 1, 1, 1), "dims": (8, 16, 24, 32)}
+TINY_VIT = {"embed_dim": 24, "depth": 2, "num_heads": 2}
+TINY_SWIN = {"embed_dim": 8, "depths": (1, 1), "num_heads": (2, 2), "img_size": 64}
+
+
+def convnext(**changes) -> TimmBackbone:
+    return TimmBackbone("convnext_tiny", model_options=TINY_CONVNEXT, **changes)
+
+
+@pytest.mark.parametrize(
+    ("model", "indices", "options", "levels"),
+    [
+        ("resnet18", (1, 2, 3, 4), {}, ["stride4", "stride8", "stride16", "stride32"]),
+        ("resnet18", (0, 4), {}, ["stride2", "stride32"]),
+        ("convnext_tiny", None, TINY_CONVNEXT, ["stride4", "stride8", "stride16", "stride32"]),
+        ("swin_tiny_patch4_window7_224", None, TINY_SWIN, ["stride4", "stride8"]),
+        ("vit_tiny_patch16_224", (-1,), {**TINY_VIT, "img_size": (64, 64)}, ["stride16"]),
+    ],
+)
+def test_declared_shapes_are_the_produced_ones(model, indices, options, levels):
+    backbone = TimmBackbone(model, out_indices=indices, model_options=options)
+    features = backbone(torch.randn(1, 3, 64, 64))
+    assert list(features) == list(backbone.output_shape()) == levels
+    for name, spec in backbone.output_shape().items():
+        assert features[name].shape == (1, spec.channels, 64 // spec.stride, 64 // spec.stride)
+    assert backbone.size_divisibility == int(levels[-1].removeprefix("stride"))
+
+
+def test_a_vit_of_any_grid_goes_through_the_simple_pyramid():
+    options = OmegaConf.create({**TINY_VIT, "dynamic_img_size": True})
+    backbone = TimmBackbone(
+        "vit_tiny_patch16_224", out_indices=OmegaConf.create([-1]), model_options=options
+    )
+    neck = SimpleFeaturePyramid(backbone, in_feature="stride16", out_channels=8)
+    levels = neck(torch.randn(1, 3, 64, 96))
+    assert levels["p2"].shape == (1, 8, 16, 24) and levels["p6"].shape == (1, 8, 1, 2)
+    assert neck.size_divisibility == 16
+
+
+def test_features_of_equal_stride_are_refused():
+    with pytest.raises(ValueError, match=r"several features of stride 16 .* out_indices"):
+        TimmBackbone("vit_tiny_patch16_224", out_indices=(0, 1), model_options=TINY_VIT)
+
+
+@pytest.mark.parametrize("container", [None, "model", "state_dict"])
+def test_a_weights_file_of_the_whole_model_is_loaded(
+    container: str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    whole = timm.create_model("convnext_tiny", **TINY_CONVNEXT)
+    state = whole.state_dict()
+    torch.save(state if container is None else {container: state}, tmp_path / "weights.pth")
+    backbone = convnext(init_checkpoint=str(tmp_path / "weights.pth"))
+    with caplog.at_level(logging.INFO, logger="smalldet"):
+        backbone.load_pretrained()
+    count = len(backbone.state_dict())
+    assert f"{count} of {count} tensors loaded, 0 missing" in caplog.text
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = whole.eval().forward_intermediates(images, intermediates_only=True)
+        for found, feature in zip(backbone.eval()(images).values(), expected, strict=True):
+            assert torch.allclose(found, feature, atol=1e-5)
+
+
+def test_a_vit_of_another_grid_reports_the_position_embedding(tmp_path: Path, caplog):
+    whole = timm.create_model("vit_tiny_patch16_224", **{**TINY_VIT, "depth": 4})
+    torch.save(whole.state_dict(), tmp_path / "vit.pth")
+    backbone = TimmBackbone(
+        "vit_tiny_patch16_224",
+        out_indices=(-1,),
+        model_options={**TINY_VIT, "depth": 4, "img_size": 64},
+        init_checkpoint=str(tmp_path / "vit.pth"),
+    )
+    with caplog.at_level(logging.INFO, logger="smalldet"):
+        backbone.load_pretrained()
+    assert "1 of another shape (model.pos_embed (1, 197, 24) for (1, 17, 24))" in caplog.text
+    found = backbone.body.state_dict()["model.blocks.3.mlp.fc2.weight"]
+    assert torch.equal(found, whole.state_dict()["blocks.3.mlp.fc2.weight"])
+
+
+def test_weights_without_batch_norm_counters_match_in_full(tmp_path: Path, caplog):
+    state = timm.create_model("resnet18").state_dict()
+    older = {name: x for name, x in state.items() if "num_batches" not in name}
+    torch.save(older, tmp_path / "old.pth")
+    backbone = TimmBackbone("resnet18", init_checkpoint=str(tmp_path / "old.pth"))
+    with caplog.at_level(logging.INFO, logger="smalldet"):
+        backbone.load_pretrained()
+    assert "100 of 100 tensors loaded" in caplog.text
+
+
+def test_files_that_do_not_fit_are_sentences(tmp_path: Path):
+    torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "other.pth")
+    backbone = convnext(init_checkpoint=str(tmp_path / "other.pth"))
+    before = {name: x.clone() for name, x in backbone.state_dict().items()}
+    with pytest.raises(ValueError, match="At least 95% must match: is this the file of another"):
+        backbone.load_pretrained()
+    assert all(torch.equal(x, before[name]) for name, x in backbone.state_dict().items())
+    with pytest.raises(FileNotFoundError, match='run without pretraining: init_checkpoint=""'):
+        convnext(init_checkpoint=str(tmp_path / "absent.pth")).load_pretrained()
+    convnext().load_pretrained()
+
+
+def test_frozen_and_frozen_batch_norm():
+    frozen = convnext(frozen=True).train()
+    assert not frozen.body.training
+    assert not any(p.requires_grad for p in frozen.parameters())
+    assert not frozen(torch.randn(1, 3, 64, 64))["stride4"].requires_grad
+    backbone = TimmBackbone("resnet18", out_indices=(1, 2), freeze_batch_norm=True).train()
+    before = {name: x.clone() for name, x in backbone.named_buffers()}
+    assert any("running_mean" in name for name in before)
+    sum(x.sum() for x in backbone(torch.randn(2, 3, 64, 64)).values()).backward()
+    assert all(torch.equal(x, before[name]) for name, x in backbone.named_buffers())
+    assert not any("bn" in name for name, _ in backbone.named_parameters())

@@ -1,0 +1,215 @@
+"""filter_coco on sound and on hostile annotation files."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from coco_folders import CATEGORIES, box, coco, image
+
+from smalldet.data.coco_filter import filter_coco
+from smalldet.data.errors import DataError
+from smalldet.data.filter_report import FINDINGS, FilterReport, report_table
+
+ONE = [image(7)]
+SIZES = {"7.png": (40, 30)}
+GOOD = [2, 3, 10, 12]
+
+
+def run(
+    images: list[Any], boxes: list[Any], sizes: dict | None = None
+) -> tuple[dict, FilterReport]:
+    return filter_coco(coco(images, boxes), ["head"], SIZES if sizes is None else sizes)
+
+
+def test_a_sound_file_keeps_everything_and_gets_contiguous_ids() -> None:
+    images = [image(20), image(4)]
+    boxes = [box(9, 20, GOOD), box(5, 4, [0, 0, 40, 30]), box(0, 4, [1, 1, 2, 2])]
+    source = coco(images, boxes)
+    before = copy.deepcopy(source)
+    sizes = {"20.png": (40, 30), "4.png": (40, 30)}
+    filtered, report = filter_coco(source, ["head"], sizes)
+    assert source == before
+    assert [entry["id"] for entry in filtered["images"]] == [1, 2]
+    assert [entry["source_id"] for entry in filtered["images"]] == [20, 4]
+    assert [entry["id"] for entry in filtered["annotations"]] == [1, 2, 3]
+    assert [entry["image_id"] for entry in filtered["annotations"]] == [1, 2, 2]
+    assert filtered["categories"] == [{"id": 1, "name": "head", "supercategory": "none"}]
+    assert (report.images, report.negatives, report.boxes, report.counts) == (2, 0, 3, {})
+    assert report.source_classes == {"heads-detection": 0, "head": 3}
+
+
+@pytest.mark.parametrize(
+    ("bbox", "finding", "kept"),
+    [
+        ([-5, -5, 20, 20], "boxes_clipped", [0, 0, 15, 15]),
+        ([30, 20, 100, 100], "boxes_clipped", [30, 20, 10, 10]),
+        ([50, 5, 10, 10], "boxes_outside", None),
+        ([-10, 5, 10, 10], "boxes_outside", None),
+        ([5, 5, 0, 10], "boxes_without_area", None),
+        ([5, 5, 10, -3], "boxes_without_area", None),
+        ([float("nan"), 5, 10, 10], "boxes_non_finite", None),
+        ([5, 5, float("inf"), 10], "boxes_non_finite", None),
+        ([5, 5, 10], "boxes_malformed", None),
+        ([5, 5, 10, 10, 1], "boxes_malformed", None),
+        ([5, 5, "wide", 10], "boxes_malformed", None),
+        (["5", "5", "10", "10"], None, [5, 5, 10, 10]),
+        ([], "boxes_malformed", None),
+        (None, "boxes_malformed", None),
+        (3, "boxes_malformed", None),
+    ],
+)
+def test_boxes(bbox: Any, finding: str | None, kept: list[float] | None) -> None:
+    filtered, report = run(ONE, [box(1, 7, bbox), box(2, 7, [1, 1, 2, 2])])
+    assert report.counts.get(finding or "", 0) == (finding is not None)
+    boxes = [entry["bbox"] for entry in filtered["annotations"]]
+    assert boxes == ([kept] if kept else []) + [[1, 1, 2, 2]]
+    for entry in filtered["annotations"]:
+        assert entry["area"] == pytest.approx(entry["bbox"][2] * entry["bbox"][3])
+    json.dumps(filtered, allow_nan=False)
+
+
+def test_rounding_beyond_the_edge_is_clipped_without_noise() -> None:
+    filtered, report = run(ONE, [box(1, 7, [30, 20, 10.0001, 10])])
+    assert filtered["annotations"][0]["bbox"] == [30, 20, 10, 10]
+    assert report.counts == {}
+
+
+@pytest.mark.parametrize(
+    ("entry", "finding"),
+    [
+        (box(2, 99, GOOD), "annotations_of_unknown_images"),
+        (box(2, None, GOOD), "annotations_of_unknown_images"),
+        (box(2, 7, GOOD, category_id=5), "annotations_of_unknown_categories"),
+        (box(2, 7, GOOD, category_id=[1]), "annotations_of_unknown_categories"),
+        (box(2, 7, GOOD, category_id=0), "boxes_of_other_classes"),
+        (box(2, 7, [1, 1, 2, 2]), "boxes_repeated"),
+        ("nonsense", "annotations_malformed"),
+    ],
+)
+def test_unusable_annotations_are_dropped_and_counted(entry: Any, finding: str) -> None:
+    filtered, report = run(ONE, [box(1, 7, [1, 1, 2, 2]), entry])
+    assert len(filtered["annotations"]) == 1
+    assert report.counts == {finding: 1}
+
+
+def test_repeated_annotation_ids_are_renumbered_and_both_boxes_kept() -> None:
+    filtered, report = run(ONE, [box(3, 7, [1, 1, 2, 2]), box(3, 7, GOOD)])
+    assert [entry["id"] for entry in filtered["annotations"]] == [1, 2]
+    assert report.counts == {"annotation_ids_repeated": 1}
+
+
+def test_crowds_keep_their_flag_and_are_nothing_to_learn_from() -> None:
+    filtered, report = run(ONE, [box(1, 7, GOOD, iscrowd=1), box(2, 7, [0, 0, 5, 5], ignore=1)])
+    assert [entry["iscrowd"] for entry in filtered["annotations"]] == [1, 1]
+    assert report.counts == {"crowd_flags": 2}
+    assert report.negatives == 1
+
+
+def test_other_areas_are_replaced_by_those_of_the_boxes() -> None:
+    filtered, report = run(ONE, [box(1, 7, GOOD, area=60), box(2, 7, [0, 0, 5, 5], area=None)])
+    assert [entry["area"] for entry in filtered["annotations"]] == [120, 25]
+    assert report.counts == {"areas_replaced": 2}
+
+
+@pytest.mark.parametrize(
+    ("entries", "sizes", "finding"),
+    [
+        ([image(8, "gone.png")], {}, "images_without_file"),
+        ([image(8, "../7.png")], {}, "images_without_file"),
+        ([image(8, "text.png")], {"text.png": None}, "images_unreadable"),
+        ([image(8, "big.png")], {"big.png": (80, 60)}, "images_of_other_size"),
+        ([image(8, "turned.png")], {"turned.png": (30, 40)}, "images_of_other_size"),
+        ([{"file_name": "x.png"}], {}, "images_malformed"),
+        ([{"id": 8}], {}, "images_malformed"),
+        ([None], {}, "images_malformed"),
+        ([], {"stray.png": (40, 30)}, "files_without_entry"),
+    ],
+)
+def test_unusable_images_are_left_out_with_their_boxes(
+    entries: list[Any], sizes: dict[str, Any], finding: str
+) -> None:
+    boxes = [box(1, 7, GOOD), box(2, 8, GOOD)]
+    filtered, report = run(
+        ONE + entries, boxes[: 1 + (finding.startswith("images_w"))], {**SIZES, **sizes}
+    )
+    assert [entry["file_name"] for entry in filtered["images"]] == ["7.png"]
+    assert report.counts[finding] == 1
+    assert len(filtered["annotations"]) == 1
+
+
+def test_a_missing_size_is_taken_from_the_file() -> None:
+    filtered, report = run([{"id": 7, "file_name": "7.png", "width": 0}], [])
+    assert (filtered["images"][0]["width"], filtered["images"][0]["height"]) == (40, 30)
+    assert report.counts == {"sizes_filled": 1}
+
+
+def test_two_files_with_one_id_are_both_left_out() -> None:
+    sizes = {**SIZES, "a.png": (40, 30), "b.png": (40, 30)}
+    images = [*ONE, image(3, "a.png"), image(3, "b.png")]
+    filtered, report = run(images, [box(1, 3, GOOD), box(2, 7, GOOD)], sizes)
+    assert [entry["file_name"] for entry in filtered["images"]] == ["7.png"]
+    assert report.counts == {"images_with_shared_id": 2, "annotations_of_left_out_images": 1}
+
+
+def test_one_file_listed_twice_is_merged() -> None:
+    boxes = [box(1, 7, GOOD), box(2, 8, [0, 0, 5, 5]), box(3, 8, GOOD)]
+    filtered, report = run([*ONE, image(8, "7.png"), image(7)], boxes)
+    assert len(filtered["images"]) == 1
+    assert {entry["image_id"] for entry in filtered["annotations"]} == {1}
+    assert report.counts == {"images_repeated": 2, "boxes_repeated": 1}
+
+
+def test_names_with_spaces_and_accents_match_whatever_their_unicode_form() -> None:
+    composed, decomposed = "caf\u00e9 (1) 頭.png", "cafe\u0301 (1) 頭.png"
+    filtered, report = run([image(1, composed)], [box(1, 1, GOOD)], {decomposed: (40, 30)})
+    assert filtered["images"][0]["file_name"] == decomposed
+    assert report.counts == {}
+
+
+def test_only_negatives_is_allowed_and_no_image_is_an_error() -> None:
+    filtered, report = run(ONE, [])
+    assert (filtered["annotations"], report.negatives) == ([], 1)
+    with pytest.raises(
+        DataError, match=r"(?s)None of the 1 image entries can be used.*without a file"
+    ):
+        run([image(1, "gone.png")], [])
+    with pytest.raises(DataError, match="None of the 0 image entries"):
+        run([], [])
+
+
+@pytest.mark.parametrize("wanted", [["Head"], ["head", "helmet"], [], ["head", "head"]])
+def test_a_wrong_class_is_a_sentence_that_lists_the_classes(wanted: list[str]) -> None:
+    with pytest.raises(DataError, match="lists 'heads-detection', 'head'"):
+        filter_coco(coco(ONE, []), wanted, SIZES)
+
+
+def test_wanted_classes_number_the_categories_and_equal_names_are_one() -> None:
+    categories = [*CATEGORIES, {"id": 5, "name": "hat"}, {"id": 6, "name": "head"}]
+    boxes = [box(1, 7, GOOD, 5), box(2, 7, [0, 0, 5, 5], 6), box(3, 7, [9, 9, 5, 5], 1)]
+    source = {"categories": categories, "images": ONE, "annotations": boxes}
+    filtered, _ = filter_coco(source, ["hat", "head"], SIZES)
+    assert [entry["category_id"] for entry in filtered["annotations"]] == [1, 2, 2]
+
+
+@pytest.mark.parametrize("content", [[], None, {"images": []}, {"images": {}, "annotations": []}])
+def test_other_json_is_a_sentence(content: Any) -> None:
+    with pytest.raises(DataError, match="no COCO annotation file"):
+        filter_coco(content, ["head"], {})
+
+
+def test_the_report_survives_json_and_reads_well() -> None:
+    _, report = run([*ONE, image(8, "gone.png")], [box(n, 7, [50, 0, 5, 5 + n]) for n in range(9)])
+    again = FilterReport.from_dict(json.loads(json.dumps(report.as_dict())))
+    assert again == report
+    text = report.summary("train")
+    assert "1 images kept" in text
+    assert "9 boxes wholly outside their image: dropped (annotation 0 of 7.png" in text
+    assert len(text.splitlines()) == 3
+    table = report_table({"train": report, "valid": FilterReport()})
+    assert [line.split() for line in table.splitlines()][-1] == ["boxes", "outside", "9", "0"]
+    assert set(report.counts) <= set(FINDINGS)
+    with pytest.raises(KeyError):
+        report.note("typo", "")

@@ -1,0 +1,188 @@
+"""The filtered file beside its source: written whole, reused only while nothing changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from coco_folders import box, coco, image, write_image, write_split
+from PIL import Image
+
+from smalldet.data import filtered_files
+from smalldet.data.errors import DataError
+from smalldet.data.files import image_size, list_images
+from smalldet.data.filtered_files import FILTERED_NAME, SOURCE_NAME, ensure_filtered
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_split(tmp_path / "train", coco([image(0), image(1)], [box(0, 0, [1, 2, 10, 9])]))
+    return tmp_path / "train"
+
+
+@pytest.fixture
+def builds(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The paths that were built, in order."""
+    built: list[Path] = []
+    build = filtered_files._build
+
+    def counting(path: Path, *rest: Any) -> Any:
+        built.append(path)
+        return build(path, *rest)
+
+    monkeypatch.setattr(filtered_files, "_build", counting)
+    return built
+
+
+def test_it_is_written_once_and_then_reused(folder: Path, builds: list[Path]) -> None:
+    first = ensure_filtered(folder, ["head"])
+    again = ensure_filtered(folder, ["head"])
+    assert (first, len(builds)) == (again, 1)
+    info = json.loads(first.path.read_text())["info"]
+    assert info["filter_report"] == first.report.as_dict()
+    assert info["classes"] == ["head"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        ["0.png", "1.png", SOURCE_NAME, FILTERED_NAME]
+    )
+
+
+def _change_source(folder: Path) -> None:
+    write_split(folder, coco([image(0), image(1)], [box(0, 0, [1, 2, 10, 8])]))
+
+
+def _restore_old_time(folder: Path) -> None:
+    _change_source(folder)
+    os.utime(folder / SOURCE_NAME, (0, 0))  # an older source is another source all the same
+
+
+def _add_image(folder: Path) -> None:
+    write_image(folder / "late.png")
+
+
+def _remove_image(folder: Path) -> None:
+    (folder / "1.png").unlink()
+
+
+def _copy_from_another(folder: Path) -> None:
+    other = folder.parent / "valid"
+    write_split(other, coco([image(0), image(1)], []))
+    data = ensure_filtered(other, ["head"]).path.read_bytes()
+    (folder / FILTERED_NAME).write_bytes(data)
+
+
+def _cut_short(folder: Path) -> None:
+    data = (folder / FILTERED_NAME).read_bytes()
+    (folder / FILTERED_NAME).write_bytes(data[: len(data) // 2])
+
+
+def _write_nonsense(folder: Path) -> None:
+    (folder / FILTERED_NAME).write_text("[1, 2]")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _change_source,
+        _restore_old_time,
+        _add_image,
+        _remove_image,
+        _copy_from_another,
+        _cut_short,
+        _write_nonsense,
+    ],
+)
+def test_it_is_built_again_when_it_no_longer_fits(folder: Path, builds: list[Path], change) -> None:
+    ensure_filtered(folder, ["head"])
+    change(folder)
+    builds.clear()
+    result = ensure_filtered(folder, ["head"])
+    assert builds == [folder / FILTERED_NAME]
+    assert json.loads(result.path.read_text()) == result.content
+    assert result == ensure_filtered(folder, ["head"])
+
+
+def test_other_classes_and_versions_build_again(
+    folder: Path, builds: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_filtered(folder, ["head"])
+    ensure_filtered(folder, ["heads-detection"])
+    monkeypatch.setattr(filtered_files, "FORMAT_VERSION", 99)
+    ensure_filtered(folder, ["heads-detection"])
+    assert len(builds) == 3
+
+
+def test_many_at_once_agree(folder: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: ensure_filtered(folder, ["head"]), range(16)))
+    assert len({result.checksum for result in results}) == 1
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_the_content_does_not_depend_on_the_place(folder: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    first = ensure_filtered(folder, ["head"]).checksum
+    folder.rename(moved)
+    (moved / FILTERED_NAME).unlink()
+    assert ensure_filtered(moved, ["head"]).checksum == first
+
+
+@pytest.mark.parametrize("text", ['{"images": [', "", "\xff\xfe", "not json"])
+def test_broken_json_is_a_sentence(folder: Path, text: str) -> None:
+    (folder / SOURCE_NAME).write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=rf"{SOURCE_NAME} is not valid JSON .* cut short"):
+        ensure_filtered(folder, ["head"])
+
+
+def test_errors_name_the_file(folder: Path) -> None:
+    with pytest.raises(DataError, match=rf"train.{SOURCE_NAME}: Wanted are"):
+        ensure_filtered(folder, ["helmet"])
+    for path in folder.glob("*.png"):
+        path.unlink()
+    with pytest.raises(DataError, match="no image files"):
+        ensure_filtered(folder, ["head"])
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence_and_a_built_one_is_not_needed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", refuse)
+        with pytest.raises(DataError, match=r"cannot be written .*Permission denied.* once"):
+            ensure_filtered(folder, ["head"])
+    ensure_filtered(folder, ["head"])
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    ensure_filtered(folder, ["head"])
+
+
+def test_a_byte_order_mark_is_no_problem(folder: Path) -> None:
+    source = folder / SOURCE_NAME
+    source.write_bytes(b"\xef\xbb\xbf" + source.read_bytes())
+    assert ensure_filtered(folder, ["head"]).report.boxes == 1
+
+
+def test_image_sizes_are_those_shown(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (40, 30))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for suffix in ("jpg", "png"):
+        picture.save(tmp_path / f"plain.{suffix}")
+        picture.save(tmp_path / f"turned.{suffix}", exif=exif)
+        assert image_size(tmp_path / f"plain.{suffix}") == (40, 30)
+        assert image_size(tmp_path / f"turned.{suffix}") == (30, 40)
+    (tmp_path / "text.png").write_text("hello")
+    assert image_size(tmp_path / "text.png") is None
+
+
+def test_the_listing_is_sorted_recursive_and_without_hidden_files(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a b.png", "sub/c.jpeg", ".hidden.png", ".dir/x.png", "notes.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert list_images(tmp_path) == ["a b.png", "b.JPG", "sub/c.jpeg"]

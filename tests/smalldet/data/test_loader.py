@@ -1,0 +1,172 @@
+"""Order and content of samples: the same whatever the workers, micro-batches and processes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from coco_folders import write_data_set
+from detectron2.data import transforms as T
+
+from smalldet.data.coco_splits import CocoSplits
+from smalldet.data.errors import DataError
+from smalldet.data.loader import build_eval_loader, build_train_loader, shard
+from smalldet.data.mapper import SeededMapper
+from smalldet.data.sample_stream import BatchPlan, SampleStream
+
+IMAGES = 11
+ORDER_OF_8_SEED_1 = [6, 2, 3, 7, 1, 4, 5, 0, 2, 0, 3, 4, 1, 6, 7, 5]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> CocoSplits:
+    return CocoSplits(str(write_data_set(tmp_path_factory.mktemp("data") / "set", IMAGES)))
+
+
+def loader(
+    dataset: CocoSplits, total: int = 8, micro: int = 8, workers: int = 0, **more: Any
+) -> Any:
+    augmentations = [T.RandomBrightness(0.5, 1.5), T.RandomFlip()]
+    mapper = SeededMapper(augmentations, is_train=True, seed=5)
+    return build_train_loader(dataset, mapper, total, micro, workers, 5, **more)
+
+
+def flat(steps: list[list[list[dict]]]) -> list[dict]:
+    return [sample for step in steps for batch in step for sample in batch]
+
+
+def assert_same(left: list[dict], right: list[dict]) -> None:
+    assert [s["image_id"] for s in left] == [s["image_id"] for s in right]
+    assert all(torch.equal(a["image"], b["image"]) for a, b in zip(left, right, strict=True))
+    for a, b in zip(left, right, strict=True):
+        assert torch.equal(a["instances"].gt_boxes.tensor, b["instances"].gt_boxes.tensor)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("micro", [1, 2, 8])
+def test_workers_and_micro_batches_do_not_matter(
+    dataset: CocoSplits, workers: int, micro: int
+) -> None:
+    expected = flat(list(islice(loader(dataset), 3)))
+    steps = list(islice(loader(dataset, micro=micro, workers=workers), 3))
+    assert {len(step) for step in steps} == {8 // micro}
+    assert {len(batch) for step in steps for batch in step} == {micro}
+    assert_same(flat(steps), expected)
+
+
+def test_processes_share_each_batch(dataset: CocoSplits) -> None:
+    whole = list(islice(loader(dataset), 3))
+    halves = [list(islice(loader(dataset, micro=2, rank=rank, world_size=2), 3)) for rank in (0, 1)]
+    for step, first, second in zip(whole, *halves, strict=True):
+        assert len(first) == len(second) == 2
+        assert_same(flat([first]) + flat([second]), flat([step]))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_seeking_continues_exactly(dataset: CocoSplits, workers: int) -> None:
+    expected = list(islice(loader(dataset), 5))
+    resumed = loader(dataset, micro=2, workers=workers)
+    resumed.seek(2 * 8)
+    assert_same(flat(list(islice(resumed, 2))), flat(expected[2:4]))
+    assert resumed.samples_seen == 4 * 8
+    assert_same(flat(list(islice(resumed, 1))), flat(expected[4:]))  # a new iteration goes on
+    resumed.seek(0)
+    assert_same(flat(list(islice(resumed, 1))), flat(expected[:1]))  # and back, workers kept
+    assert resumed.epoch == 8 / IMAGES
+
+
+def test_every_image_comes_once_in_each_epoch(dataset: CocoSplits) -> None:
+    steps = islice(loader(dataset, total=4, micro=4), IMAGES)  # four epochs
+    ids = [sample["image_id"] for sample in flat(list(steps))]
+    epochs = [ids[start : start + IMAGES] for start in range(0, len(ids), IMAGES)]
+    assert len(epochs) == 4
+    assert all(sorted(epoch) == list(range(1, IMAGES + 1)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_a_batch_may_be_larger_than_the_data_set() -> None:
+    stream = SampleStream(3, seed=0)
+    assert Counter(stream.index(n) for n in range(9)) == {0: 3, 1: 3, 2: 3}
+    assert [stream.index(n) for n in (8, 0, 4)] == [SampleStream(3, 0).index(n) for n in (8, 0, 4)]
+
+
+def test_the_order_never_changes() -> None:
+    """A stored order: a checkpoint's place in the stream must mean the same in all versions."""
+    stream = SampleStream(8, seed=1)
+    assert [stream.index(n) for n in range(16)] == ORDER_OF_8_SEED_1
+    assert [SampleStream(8, seed=2).index(n) for n in range(16)] != ORDER_OF_8_SEED_1
+
+
+@pytest.mark.parametrize(
+    ("total", "micro", "world", "message"),
+    [
+        (8, 2, 3, "total_batch_size=8 cannot be divided among 3 processes"),
+        (8, 3, 1, r"micro_batch_size=3 does not divide the 8 images .* one of \[1, 2, 4, 8\]"),
+        (8, 0, 1, "at least 1"),
+        (0, 1, 1, "at least 1"),
+    ],
+)
+def test_sizes_that_do_not_divide_are_sentences(
+    total: int, micro: int, world: int, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        BatchPlan(total, micro, 0, world)
+
+
+def test_a_large_micro_batch_means_the_share() -> None:
+    assert BatchPlan(8, 64, 1, 2).step(16) == [[20, 21, 22, 23]]
+
+
+def test_global_generators_are_not_touched(dataset: CocoSplits) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    list(islice(loader(dataset, workers=1), 1))
+    list(build_eval_loader(dataset, "valid", SeededMapper([], False)))
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_an_unreadable_image_stops_the_loader_by_name(tmp_path: Path) -> None:
+    root = write_data_set(tmp_path / "set")
+    dataset = CocoSplits(str(root))
+    dataset.dicts("train")
+    (root / "train" / "4.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"4\.png cannot be read"):
+        list(islice(loader(dataset, workers=1), 2))
+
+
+def test_dropped_boxes_are_counted(dataset: CocoSplits) -> None:
+    mapper = SeededMapper([T.CropTransform(30, 20, 10, 10)], is_train=True)
+    cropped = build_train_loader(dataset, mapper, IMAGES, IMAGES)
+    next(iter(cropped))
+    assert cropped.dropped_boxes == 8  # of the images 0 to 10, every third has no box
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_evaluation_sees_each_image_once(dataset: CocoSplits, world: int) -> None:
+    mapper = SeededMapper([], is_train=False)
+    loaders = [
+        build_eval_loader(dataset, "train", mapper, 2, rank=rank, world_size=world)
+        for rank in range(world)
+    ]
+    ids = [sample["image_id"] for part in loaders for batch in part for sample in batch]
+    assert ids == list(range(1, IMAGES + 1))
+    assert [len(part) for part in loaders] == [len(list(part)) for part in loaders]
+
+
+def test_evaluation_with_limit_workers_and_targets(dataset: CocoSplits) -> None:
+    mapper = SeededMapper([], is_train=False, with_instances=True)
+    batches = list(build_eval_loader(dataset, "train", mapper, 2, num_workers=2, limit=5))
+    assert [len(batch) for batch in batches] == [2, 2, 1]
+    assert all("instances" in sample for batch in batches for sample in batch)
+
+
+@pytest.mark.parametrize(("total", "world"), [(7, 3), (2, 4), (0, 2), (8, 4)])
+def test_shards_cover_everything_evenly(total: int, world: int) -> None:
+    parts = [shard(total, rank, world) for rank in range(world)]
+    assert [n for part in parts for n in part] == list(range(total))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1

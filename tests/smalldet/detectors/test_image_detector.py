@@ -1,0 +1,142 @@
+"""ImageDetector: equal to Detectron2's meta architecture, and open to other heads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
+from torch import nn
+
+from smalldet.detectors.generalized_rcnn import generalized_rcnn
+from smalldet.detectors.image import ImageDetector, padded_batch
+from smalldet.heads.rcnn import CascadeRCNN
+from toy_detection import (
+    PatchBackbone,
+    gradients,
+    labelled_image,
+    one_map,
+    pyramid,
+    small_settings,
+)
+
+
+def losses_of(model: nn.Module, batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    torch.manual_seed(7)  # Detectron2 draws the anchors and proposals that it samples
+    with EventStorage():
+        return model(batch)
+
+
+@pytest.fixture
+def twins() -> tuple[nn.Module, ImageDetector]:
+    """Detectron2's model and ours with equal weights, detecting at any score."""
+    settings = CascadeRCNN(**small_settings(score_threshold=0.0))
+    theirs, ours = generalized_rcnn(pyramid(), settings), ImageDetector(pyramid(), settings)
+    ours.backbone.load_state_dict(theirs.backbone.state_dict())
+    ours.head.proposal_generator.load_state_dict(theirs.proposal_generator.state_dict())
+    ours.head.roi_heads.load_state_dict(theirs.roi_heads.state_dict())
+    return theirs, ours
+
+
+BATCHES = [
+    [labelled_image(64, 64, 3), labelled_image(64, 64, 2, seed=1)],
+    [labelled_image(60, 90, 3), labelled_image(70, 50, 0)],
+]
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_losses_and_gradients_equal_those_of_generalized_rcnn(twins, batch):
+    theirs, ours = twins
+    expected, found = losses_of(theirs, batch), losses_of(ours, batch)
+    assert found.keys() == expected.keys()
+    for name, loss in found.items():
+        assert torch.equal(loss, expected[name]), name
+    for losses in (expected, found):
+        sum(losses.values()).backward()
+    for name, grad in gradients(ours.backbone).items():
+        assert torch.equal(grad, gradients(theirs.backbone)[name]), name
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_detections_equal_those_of_generalized_rcnn(twins, batch):
+    batch = [{**inputs, "height": 130, "width": 170} for inputs in batch]
+    for model in twins:
+        model.eval()
+    with torch.no_grad():
+        expected, found = (model(batch) for model in twins)
+    outputs = [[output["instances"] for output in side] for side in (expected, found)]
+    for theirs, ours in zip(*outputs, strict=True):
+        assert len(ours) > 0 and ours.image_size == (130, 170)
+        assert torch.equal(ours.pred_boxes.tensor, theirs.pred_boxes.tensor)
+        assert torch.equal(ours.scores, theirs.scores)
+        assert torch.equal(ours.pred_classes, theirs.pred_classes)
+
+
+def test_levels_of_unequal_width_train():
+    backbone = PatchBackbone({"dark3": (8, 8), "dark4": (16, 16), "dark5": (24, 32)})
+    model = ImageDetector(backbone, CascadeRCNN(**small_settings()))
+    sum(losses_of(model, BATCHES[0]).values()).backward()
+    assert all(grad is not None for grad in gradients(model).values())
+
+
+class WholeImage(nn.Module):
+    """A head of its own kind: one box an image, as large as the image."""
+
+    def __init__(self, input_shape):
+        super().__init__()
+        self.score = nn.Linear(input_shape["last_feat"].channels, 1)
+
+    def losses(self, features, instances):
+        return {"loss": self.score(features["last_feat"].mean((2, 3))).sum() * len(instances)}
+
+    def predict(self, features, image_sizes):
+        boxes = [torch.tensor([[0.0, 0.0, w, h]]) for h, w in image_sizes]
+        return [
+            Instances(size, pred_boxes=Boxes(box), scores=torch.ones(1))
+            for size, box in zip(image_sizes, boxes, strict=True)
+        ]
+
+
+class WholeImageSettings:
+    def build(self, input_shape):
+        return WholeImage(input_shape)
+
+
+def test_any_head_fits_and_its_boxes_are_rescaled():
+    model = ImageDetector(one_map(), WholeImageSettings())
+    assert model(BATCHES[0])["loss"].requires_grad
+    inputs = labelled_image(48, 64, 1)
+    rescaled = model.eval()([{**inputs, "height": 96, "width": 32}])[0]["instances"]
+    assert rescaled.pred_boxes.tensor.tolist() == [[0, 0, 32, 96]]
+    kept = model([{"image": inputs["image"]}])[0]["instances"]
+    assert kept.pred_boxes.tensor.tolist() == [[0, 0, 64, 48]]
+
+
+def test_padding_is_zero_after_normalising_and_as_declared():
+    images = [torch.ones(3, 20, 40), torch.ones(3, 30, 10)]
+    batch = padded_batch(images, one_map(stride=16))
+    assert batch.tensor.shape == (2, 3, 32, 48) and batch.image_sizes == [(20, 40), (30, 10)]
+    assert batch.tensor.sum() == 3 * (20 * 40 + 30 * 10)
+
+    class Square(PatchBackbone):
+        @property
+        def padding_constraints(self):
+            return {"square_size": 64, "size_divisibility": 16}
+
+    assert padded_batch(images, Square({"a": (4, 16)})).tensor.shape[-2:] == (64, 64)
+
+
+def test_training_without_labels_is_a_sentence():
+    model = ImageDetector(one_map(), WholeImageSettings())
+    with pytest.raises(ValueError, match=r"No 'instances' in the input of street\.png"):
+        model([{"image": torch.zeros(3, 32, 32), "file_name": "street.png"}])
+
+
+def test_it_is_registered_and_saves_no_pixel_statistics():
+    assert META_ARCH_REGISTRY.get("ImageDetector") is ImageDetector
+    model = ImageDetector(one_map(), WholeImageSettings(), pixel_mean=[0, 0, 0], pixel_std=[1] * 3)
+    assert not any("pixel" in name for name in model.state_dict())
+    assert model.pixel_std.shape == (3, 1, 1) and model.device.type == "cpu"

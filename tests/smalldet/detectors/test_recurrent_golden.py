@@ -1,0 +1,167 @@
+"""The whole detector against the official RVT: published file in, detections and training out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from smalldet.backbones.maxvit_rnn import MaxViTRNN
+from smalldet.backbones.rvt_checkpoint import DETECTOR_NAMES
+from smalldet.detectors.recurrent import RecurrentDetector
+from smalldet.detectors.recurrent_checkpoint import load_published_detector
+from smalldet.heads.yolox import YOLOX
+from smalldet.necks.pafpn import PAFPN
+from toy_detection import GOLDEN
+
+LOSSES = {"loss_iou": "iou_loss", "loss_obj": "conf_loss", "loss_cls": "cls_loss"}
+
+
+class Golden(NamedTuple):
+    """One golden file, and our detector with its weights."""
+
+    arrays: dict[str, np.ndarray]
+    meta: dict[str, Any]
+    model: RecurrentDetector
+
+    def tensor(self, name: str) -> Tensor:
+        return torch.from_numpy(self.arrays[name])
+
+    def samples(self, chunk: int) -> list[dict[str, Any]]:
+        events = self.tensor("in/x")[chunk]  # (T, B, 20, h, w)
+        steps, streams = events.shape[:2]
+        batch = []
+        for stream in range(streams):
+            keys = [f"in/label/c{chunk}_t{t}_b{stream}" for t in range(steps)]
+            rows = [self.tensor(key) if key in self.arrays else None for key in keys]
+            batch.append(
+                {
+                    "events": events[:, stream],
+                    "boxes": [None if x is None else corners(x[:, 1:]) for x in rows],
+                    "classes": [None if x is None else x[:, 0].long() for x in rows],
+                    "is_first": bool(self.arrays[f"in/is_first_sample/{chunk}"][stream]),
+                    "stream": stream,
+                }
+            )
+        return batch
+
+
+def corners(boxes: Tensor) -> Tensor:
+    """(n, 4) left, top, width, height -> xyxy."""
+    return torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1)
+
+
+def write_published(path: Path, state: dict[str, Tensor]) -> Path:
+    """A file in the container of the published checkpoints."""
+    content = {
+        "epoch": 0,
+        "pytorch-lightning_version": "1.8.6",
+        "state_dict": {f"mdl.{name}": x for name, x in state.items()},
+        "optimizer_states": [],
+    }
+    torch.save(content, path)
+    return path
+
+
+def detector(meta: dict[str, Any], path: Path, **neck: Any) -> RecurrentDetector:
+    """Our detector as ``meta`` has it, to be started from a published file."""
+    options = meta["config"]["backbone"]
+    backbone = MaxViTRNN(
+        embed_dim=options["embed_dim"],
+        dim_head=options["stage"]["attention"]["dim_head"],
+        patch_size=options["stem"]["patch_size"],
+        partition_split=options["partition_split_32"],
+    )
+    head = YOLOX(num_classes=3, score_threshold=meta["conf_thre"], nms_threshold=meta["nms_thre"])
+    return RecurrentDetector(PAFPN(backbone, depth=0.33, **neck), head, init_checkpoint=str(path))
+
+
+@pytest.fixture(params=["e2e_p4", "e2e_p2"])
+def golden(request, tmp_path) -> Golden:
+    with np.load(GOLDEN / "rvt" / f"{request.param}.npz") as file:
+        arrays = {key: file[key] for key in file.files}
+    meta = json.loads(str(arrays["meta_json"]))
+    weights = {k.removeprefix("sd/"): torch.tensor(v) for k, v in arrays.items() if "sd/" in k}
+    model = detector(meta, write_published(tmp_path / "rvt.ckpt", weights))
+    model.load_pretrained()
+    return Golden(arrays, meta, model)
+
+
+def test_a_published_checkpoint_is_the_start_of_a_larger_model(golden: Golden):
+    path = golden.model.init_checkpoint
+    options = {"in_stages": (1, 2, 3, 4), "enable_small_object_attention": True}
+    model = detector(golden.meta, Path(path), **options)
+    fresh = {name: x.clone() for name, x in model.state_dict().items()}
+    report = load_published_detector(model, path)
+    assert report and (report.missing, report.dropped, report.reclassified) == ((), (), ())
+    state, published = model.state_dict(), golden.model.state_dict()
+    middle = "backbone.C3_n3.conv1.conv.weight"
+    assert torch.equal(state[middle], published[middle])
+    for level in range(3):
+        name = "head.cls_preds.{}.weight".format
+        assert torch.equal(state[name(level + 1)], published[name(level)])
+    for name in report.new:
+        assert torch.equal(state[name], fresh[name])
+
+
+def test_detections_of_a_published_checkpoint(golden: Golden):
+    with torch.no_grad():
+        outputs = golden.model.eval()(golden.samples(0))
+    order = [[output["step"], output["sample"]] for output in outputs]
+    assert order == golden.arrays["eval/selected_order_t_b"].tolist()
+    for index, output in enumerate(outputs):
+        found, expected = output["instances"], golden.tensor(f"eval/det{index}")
+        assert found.image_size == tuple(golden.meta["data_hw"])
+        torch.testing.assert_close(found.pred_boxes.tensor, expected[:, :4], rtol=1e-4, atol=1e-4)
+        close = {"rtol": 2e-4, "atol": 2e-5}
+        torch.testing.assert_close(found.scores, expected[:, 4] * expected[:, 5], **close)
+        torch.testing.assert_close(found.class_confidence, expected[:, 5], **close)
+        assert found.pred_classes.tolist() == expected[:, 6].tolist()
+
+
+def test_two_chunks_of_training(golden: Golden):
+    model = golden.model.train()
+    parameters = {published_name(name): p for name, p in model.named_parameters()}
+    optimizer = torch.optim.AdamW(parameters.values(), lr=golden.meta["lr"], weight_decay=0)
+    for chunk in (0, 1):
+        optimizer.zero_grad()
+        losses = model(golden.samples(chunk))
+        sum(losses.values()).backward()
+        expected = f"train/chunk{chunk}"
+        for ours, theirs in LOSSES.items():
+            torch.testing.assert_close(
+                losses[ours].double(), golden.tensor(f"{expected}/{theirs}"), rtol=2e-4, atol=2e-5
+            )
+        names = golden.arrays[f"{expected}/param_names"].tolist()
+        assert set(names) == set(parameters)
+        norms = torch.stack([parameters[name].grad.double().norm() for name in names])
+        torch.testing.assert_close(
+            norms, golden.tensor(f"{expected}/grad_norms"), rtol=1e-3, atol=1e-4
+        )
+        torch.nn.utils.clip_grad_value_(parameters.values(), golden.meta["clip_value"])
+        optimizer.step()
+        norms = torch.stack([parameters[name].detach().double().norm() for name in names])
+        torch.testing.assert_close(
+            norms, golden.tensor(f"{expected}/param_norms_after_step"), rtol=2e-4, atol=2e-5
+        )
+    assert_states_equal(golden)
+
+
+def assert_states_equal(golden: Golden) -> None:
+    """What the streams carry on after the last chunk."""
+    states = golden.model.recurrent_state()
+    for stage in range(4):
+        for part, name in enumerate("hc"):
+            found = torch.cat([states[stream][stage][part] for stream in (0, 1)])
+            expected = golden.tensor(f"train/chunk1/{name}{stage + 1}")
+            torch.testing.assert_close(found, expected, rtol=2e-4, atol=2e-5)
+
+
+def published_name(name: str) -> str:
+    prefix = max((p for p in DETECTOR_NAMES if name.startswith(p)), key=len)
+    return DETECTOR_NAMES[prefix] + name.removeprefix(prefix)

@@ -1,0 +1,161 @@
+"""RecurrentDetector: gradients through time, frames without labels, precision, targets."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.utils.events import EventStorage
+from recurrent_toys import CHANNELS, EchoNeck, chunks, detector, play, recording, small_rvt
+from torch import nn
+
+from smalldet.detectors.recurrent import RecurrentDetector
+from smalldet.detectors.recurrent_frames import BoxTally
+from smalldet.heads.rcnn import CascadeRCNN
+from smalldet.necks.pafpn import PAFPN
+from toy_detection import gradients, small_settings
+
+
+def rcnn_detector(**changes) -> RecurrentDetector:
+    torch.manual_seed(0)
+    settings = small_settings(projected_channels=16, num_classes=900, **changes)
+    neck = PAFPN(small_rvt(), depth=0.33)
+    return RecurrentDetector(neck, CascadeRCNN(**settings))
+
+
+def test_is_registered():
+    assert META_ARCH_REGISTRY.get("RecurrentDetector") is RecurrentDetector
+
+
+@pytest.mark.parametrize("neck", [False, True])
+def test_gradients_flow_through_the_steps_of_a_chunk_and_not_across(neck: bool):
+    model = detector(EchoNeck(small_rvt()) if neck else small_rvt())
+    first, second = chunks(recording(1, 6, labelled=(2, 5)), 3)
+    for sample in (first, second):
+        sample["events"] = sample["events"].double().requires_grad_()
+    model([first])
+    model([second])["loss"].backward()
+    assert first["events"].grad is None
+    assert all(step.abs().sum() > 0 for step in second["events"].grad)
+
+
+def test_the_head_runs_once_on_the_labelled_frames():
+    model = detector()
+    for batch in play([[recording(1, 5, (0, 3, 4))], [recording(2, 3, (1,))]], 5):
+        model(batch)
+    assert model.head.calls == [4]
+
+
+def test_a_chunk_without_labels_gives_zero_gradients_everywhere_and_moves_the_state():
+    model = rcnn_detector()
+    before = {name: x.clone() for name, x in model.named_buffers()}
+    whole = recording(1, 4, labelled=())
+    with EventStorage():
+        losses = model(chunks(whole, 2)[:1])
+    assert all(loss == 0 for loss in losses.values())
+    sum(losses.values()).backward()
+    assert all(g is not None and not g.any() for g in gradients(model).values())
+    assert list(model.recurrent_state()) == [0]
+    assert all(torch.equal(x, before[name]) for name, x in model.named_buffers())
+
+
+def test_trains_and_predicts_with_the_rcnn_head():
+    model = rcnn_detector(score_threshold=0.0)
+    batch = play([[recording(1, 3)], [recording(2, 2)]], 3)[0]
+    with EventStorage():
+        losses = model(batch)
+    sum(losses.values()).backward()
+    assert all(g is not None and g.isfinite().all() for g in gradients(model).values())
+    with torch.no_grad():
+        outputs = model.eval()(batch)
+    assert [(x["sample"], x["step"]) for x in outputs] == [(0, 0), (1, 0), (0, 2)]
+    assert all(found["instances"].image_size == (30, 64) for found in outputs)
+
+
+def test_without_labels_every_frame_is_detected_on():
+    model = detector().eval()
+    sample = chunks(recording(1, 3, labelled=()), 3)[0]
+    assert model([sample]) == []
+    del sample["boxes"], sample["classes"]
+    assert [output["step"] for output in model([sample])] == [0, 1, 2]
+
+
+def test_the_cell_state_stays_float32_under_autocast():
+    model = rcnn_detector()
+    for batch in play([[recording(1, 4)], [recording(2, 4)]], 2):
+        with EventStorage(), torch.autocast("cpu", torch.bfloat16):
+            losses = model(batch)
+        sum(losses.values()).backward()
+    for state in model.recurrent_state().values():
+        assert all(cell.dtype == torch.float32 and not cell.requires_grad for _, cell in state)
+    assert all(g.isfinite().all() for g in gradients(model).values())
+
+
+def test_the_state_is_no_part_of_the_module():
+    model = detector()
+    names, buffers = list(model.state_dict()), list(model.buffers())
+    model(chunks(recording(1, 2), 2))
+    assert list(model.state_dict()) == names
+    assert list(model.buffers()) == buffers
+
+
+def test_boxes_are_cut_at_the_border_and_counted(caplog, monkeypatch):
+    monkeypatch.setattr("smalldet.detectors.recurrent_frames.REPORT_SECONDS", 0)
+    tally, model = BoxTally(), detector()
+    sample = chunks(recording(1, 1), 1)[0]
+    inside, across = [1.0, 2, 3, 4], [60.0, -5, 70, 40]
+    useless = [[70.0, 0, 80, 9], [5.0, 5, 5, 9], [5.0, 9, 7, 5], [float("nan"), 1, 2, 3]]
+    sample["boxes"] = [torch.tensor([useless[0], inside, *useless[1:], across])]
+    sample["classes"] = [torch.arange(6)]
+    targets = tally.targets(sample, 0)
+    assert targets.image_size == (30, 64)
+    assert targets.gt_boxes.tensor.tolist() == [inside, [60, 0, 64, 30]]
+    assert targets.gt_classes.tolist() == [1, 5]
+    assert tally == BoxTally(seen=6, clipped=1, dropped=4)
+    with EventStorage() as storage, caplog.at_level(logging.WARNING):
+        model([sample])
+    logged = {name: value for name, (value, _) in storage.latest().items()}
+    assert logged == {"data/boxes_clipped": 1, "data/boxes_dropped": 4}
+    assert "4 of 6 boxes of a batch have no area" in caplog.text
+
+
+def test_an_empty_labelled_frame_has_no_targets():
+    sample = chunks(recording(1, 1), 1)[0]
+    sample["boxes"], sample["classes"] = [torch.zeros(0, 4)], [torch.zeros(0)]
+    targets = BoxTally().targets(sample, 0)
+    assert len(targets) == 0
+    assert targets.gt_classes.dtype == torch.long
+
+
+def sample(**changes):
+    return chunks(recording(1, 2), 2)[0] | changes
+
+
+LARGER = chunks(recording(2, 2, size=(60, 64)), 2, 1)[0]
+BAD_BATCHES = {
+    "chunks of one stream": [sample(), sample()],
+    r"\[\(2, 30, 64\), \(2, 60, 64\)\]": [
+        sample(),
+        chunks(recording(2, 2, size=(60, 64)), 2, 1)[0],
+    ],
+    r"\[1, 2\] entries": [sample(boxes=[None])],
+    "are padded": [sample(padded=torch.ones(2, dtype=torch.bool))],
+    "at least one step": [sample(events=torch.zeros(0, CHANNELS, 8, 8), boxes=[], classes=[])],
+    "Training needs them": [{k: v for k, v in sample().items() if k not in ("boxes", "classes")}],
+}
+
+
+@pytest.mark.parametrize("message", BAD_BATCHES)
+def test_batches_that_are_none(message: str):
+    with pytest.raises(ValueError, match=message):
+        detector()(BAD_BATCHES[message])
+
+
+def test_a_backbone_that_cannot_step():
+    class Plain(nn.Module):
+        pass
+
+    with pytest.raises(ValueError, match=r"Plain has no step\(x, state\)"):
+        RecurrentDetector(Plain(), CascadeRCNN())

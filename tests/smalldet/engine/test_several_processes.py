@@ -1,0 +1,38 @@
+"""What processes share: gradients by DDP, batch statistics and gathered values by us."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+
+from smalldet.engine.distributed import all_gather, mean_over_processes, share_batch_statistics
+
+
+def process(rank: int, port_file: str, found) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{port_file}", rank=rank, world_size=2)
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    torch.manual_seed(rank)
+    model(torch.randn(8, 2))
+    share_batch_statistics(model)
+    means = mean_over_processes({"loss": torch.tensor(float(rank))})
+    found[rank] = (model[1].running_mean.tolist(), means, all_gather(rank))
+    dist.destroy_process_group()
+
+
+def test_two_processes_agree(tmp_path):
+    context = mp.get_context("spawn")
+    with context.Manager() as manager:
+        found = manager.dict()
+        mp.spawn(process, args=(str(tmp_path / "meeting"), found), nprocs=2)
+        first, second = found[0], found[1]
+    assert first == second
+    assert first[1] == {"loss": 0.5} and first[2] == [0, 1]
+
+
+def test_one_process_changes_nothing():
+    model = nn.BatchNorm1d(3)
+    before = model.running_mean.clone()
+    share_batch_statistics(model)
+    assert torch.equal(model.running_mean, before)

@@ -1,0 +1,87 @@
+"""A toy data set of recordings, its frames and sequence samples, and detectors of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from detectron2.structures import Boxes, Instances
+
+HEIGHT, WIDTH = 360, 640  # network input; the sensor has twice as many pixels
+CLASSES = ("Car", "Motorcycle", "Pedestrian")
+CAR, MOTORCYCLE, PEDESTRIAN = 0, 1, 2
+BOX = [50.0, 50.0, 100.0, 100.0]
+
+
+@dataclass
+class ToyMap:
+    name: str = "toy3"
+    classes: tuple[str, ...] = CLASSES
+    small: tuple[int, ...] = (MOTORCYCLE, PEDESTRIAN)
+
+
+@dataclass
+class ToyRecording:
+    name: str
+    num_steps: int = 10
+    shape: tuple[int, int, int] = (20, HEIGHT, WIDTH)
+    downsample: str = "nearest"
+    closed: bool = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class ToyRecordings:
+    """Image ids 0 to 9 are steps of the first recording, 10 to 19 of the second."""
+
+    class_map: ToyMap = field(default_factory=ToyMap)
+    downsample: str = "nearest"
+
+    def recordings(self, split: str) -> list[ToyRecording]:
+        assert split == "val"
+        return [ToyRecording(name, downsample=self.downsample) for name in ("day_1", "night_1")]
+
+
+def frame(image_id: int, boxes=(), classes=(), timestamp_us: int = 1_000_000) -> dict[str, Any]:
+    """A labelled time, by default known to be empty."""
+    return {
+        "image_id": image_id,
+        "timestamp_us": timestamp_us,
+        "height": HEIGHT,
+        "width": WIDTH,
+        "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        "classes": torch.tensor(classes, dtype=torch.int64),
+    }
+
+
+def found(boxes=(), scores=(), classes=(), confidence=None, size=(HEIGHT, WIDTH)) -> Instances:
+    """Predictions in pixels of a frame of ``size``."""
+    instances = Instances(size)
+    instances.pred_boxes = Boxes(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
+    instances.scores = torch.tensor(scores, dtype=torch.float32)
+    instances.pred_classes = torch.tensor(classes, dtype=torch.int64)
+    if confidence is not None:
+        instances.class_confidence = torch.tensor(confidence, dtype=torch.float32)
+    return instances
+
+
+def show(evaluator, *pairs: tuple[dict[str, Any], Instances]) -> None:
+    """Hand frames and their predictions to the evaluator."""
+    evaluator.process([f for f, _ in pairs], [{"instances": i} for _, i in pairs])
+
+
+def sample(first_id: int, boxes: list, classes: list) -> dict[str, Any]:
+    """A sequence sample with one entry of ``boxes`` and ``classes`` a step; None: unlabelled."""
+    ids = [first_id + t if b is not None else -1 for t, b in enumerate(boxes)]
+    return {
+        "events": torch.zeros(len(boxes), 20, HEIGHT, WIDTH, dtype=torch.uint8),
+        "boxes": [None if b is None else torch.tensor(b).reshape(-1, 4) for b in boxes],
+        "classes": [None if k is None else torch.tensor(k, dtype=torch.int64) for k in classes],
+        "image_ids": torch.tensor(ids),
+        "timestamps_us": torch.arange(1, len(boxes) + 1) * 1_000_000,
+        "is_first": True,
+        "stream": 0,
+    }

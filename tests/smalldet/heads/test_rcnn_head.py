@@ -1,0 +1,135 @@
+"""The Cascade R-CNN head: numbers, counts, labels, and the features it takes."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from detectron2.utils.events import EventStorage
+from torch import Tensor, nn
+
+from smalldet.heads.rcnn import CascadeRCNN, RCNNHead
+from toy_detection import (
+    PatchBackbone,
+    golden,
+    gradients,
+    labelled_image,
+    pyramid,
+    relative_error,
+    small_settings,
+    state_of,
+)
+
+SIZES = [(64, 96), (60, 80)]
+
+
+def features_of(backbone: PatchBackbone) -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    return backbone(torch.randn(2, 3, 64, 128))
+
+
+def losses_of(head: nn.Module, features: dict[str, Tensor], boxes: int = 3) -> dict[str, Tensor]:
+    instances = [labelled_image(h, w, boxes, seed=h)["instances"] for h, w in SIZES]
+    torch.manual_seed(1)  # Detectron2 draws the anchors and proposals that it samples
+    with EventStorage():
+        return head.losses(features, instances)
+
+
+def test_proposal_head_and_anchors_equal_the_published_ones():
+    arrays = golden("vim/rpn_head.npz")
+    rpn = CascadeRCNN().build(pyramid(16).output_shape()).proposal_generator
+    rpn.rpn_head.load_state_dict(state_of(arrays, "sd."))
+    features = [arrays[f"feat{level}"] for level in range(5)]
+    logits, deltas = rpn.rpn_head(features)
+    anchors = rpn.anchor_generator(features)
+    for level in range(5):
+        assert relative_error(logits[level], arrays[f"logits{level}"]) < 1e-5
+        assert relative_error(deltas[level], arrays[f"deltas{level}"]) < 1e-5
+        assert relative_error(anchors[level].tensor, arrays[f"anchors{level}"]) < 1e-6
+
+
+def test_parameter_counts_of_the_baseline():
+    head = CascadeRCNN().build(pyramid(256).output_shape())
+    counts = {
+        name: sum(p.numel() for p in module.parameters())
+        for name, module in [
+            ("rpn", head.proposal_generator),
+            ("boxes", head.roi_heads.box_head),
+            ("predictors", head.roi_heads.box_predictor),
+            ("projections", head.projections),
+        ]
+    }
+    assert counts == {
+        "rpn": 1_184_015,
+        "boxes": 45_622_272,
+        "predictors": 18_450,
+        "projections": 0,
+    }
+
+
+@pytest.mark.parametrize("boxes", [0, 3])
+def test_losses_are_finite_and_reach_every_parameter(boxes: int):
+    backbone = pyramid()
+    head = CascadeRCNN(**small_settings()).build(backbone.output_shape())
+    losses = losses_of(head, features_of(backbone), boxes)
+    assert len(losses) == 8 and all(torch.isfinite(loss) for loss in losses.values())
+    sum(losses.values()).backward()
+    for module in (head, backbone):
+        assert all(grad is not None for grad in gradients(module).values())
+    if boxes == 0:
+        assert losses["loss_rpn_loc"] == 0 and losses["loss_box_reg_stage0"] == 0
+        assert losses["loss_rpn_cls"] > 0
+
+
+def test_recomputation_changes_no_number():
+    backbone = pyramid()
+    kept = CascadeRCNN(**small_settings()).build(backbone.output_shape())
+    recomputed = CascadeRCNN(**small_settings(checkpoint=True)).build(backbone.output_shape())
+    recomputed.load_state_dict(kept.state_dict())
+    features = features_of(backbone)
+    for head in (kept, recomputed):
+        sum(losses_of(head, features).values()).backward(retain_graph=True)
+    for name, grad in gradients(kept).items():
+        assert torch.equal(grad, gradients(recomputed)[name]), name
+
+
+def test_levels_of_unequal_width_are_projected():
+    backbone = PatchBackbone({"dark5": (24, 32), "dark3": (8, 8), "dark4": (16, 16)})
+    head = CascadeRCNN(**small_settings(projected_channels=16)).build(backbone.output_shape())
+    assert set(head.projections) == {"dark3", "dark5"}
+    assert head.proposal_generator.in_features == ["dark3", "dark4", "dark5"]
+    assert head.proposal_generator.anchor_generator.strides == [8, 16, 32]
+    sum(losses_of(head, features_of(backbone)).values()).backward()
+    assert all(grad is not None for grad in gradients(head).values())
+
+
+def test_detections_lie_in_their_images_and_keep_to_the_limits():
+    backbone = pyramid()
+    settings = CascadeRCNN(**small_settings(score_threshold=0.0, max_detections=7))
+    head = settings.build(backbone.output_shape()).eval()
+    with torch.no_grad():
+        detections = head.predict(features_of(backbone), SIZES)
+    for found, (height, width) in zip(detections, SIZES, strict=True):
+        x0, y0, x1, y1 = found.pred_boxes.tensor.unbind(1)
+        assert 0 < len(found) <= 7 and found.image_size == (height, width)
+        assert x0.min() >= 0 and y0.min() >= 0 and x1.max() <= width and y1.max() <= height
+
+
+def test_padding_beyond_the_image_draws_no_box():
+    """Only the sizes bound the boxes: features of the padded batch are larger."""
+    backbone = pyramid()
+    settings = CascadeRCNN(**small_settings(score_threshold=0.0))
+    head = settings.build(backbone.output_shape()).eval()
+    with torch.no_grad():
+        found = head.predict(features_of(backbone), [(32, 32), (64, 128)])[0]
+    assert found.pred_boxes.tensor.max() <= 32
+
+
+def test_the_wrong_mode_is_a_sentence():
+    backbone = pyramid()
+    head: RCNNHead = CascadeRCNN(**small_settings()).build(backbone.output_shape())
+    with pytest.raises(RuntimeError, match=r"Call eval\(\) first"):
+        head.predict(features_of(backbone), SIZES)
+    with pytest.raises(RuntimeError, match=r"Call train\(\)"):
+        losses_of(copy.deepcopy(head).eval(), features_of(backbone))

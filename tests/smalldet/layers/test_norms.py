@@ -1,0 +1,69 @@
+"""Normalisation layers against their formulas."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from smalldet.layers.norms import ChannelLayerNorm, RMSNorm, kept_statistics
+
+
+def test_rms_norm_is_its_formula() -> None:
+    norm = RMSNorm(6)
+    torch.nn.init.normal_(norm.weight)
+    x = torch.randn(2, 5, 6)
+    want = x / torch.sqrt((x**2).mean(-1, keepdim=True) + 1e-5) * norm.weight
+    torch.testing.assert_close(norm(x), want)
+    assert list(norm.state_dict()) == ["weight"]
+
+
+def test_rms_norm_keeps_statistics_in_float32() -> None:
+    norm = RMSNorm(4)
+    x = torch.tensor([[300.0, -300.0, 300.0, 300.0]])
+    got = norm.half()(x.half())  # 300^2 overflows float16
+    assert got.dtype == torch.float16
+    torch.testing.assert_close(got.float().abs(), torch.ones(1, 4))
+    assert RMSNorm(4).double()(x.double()).dtype == torch.float64
+
+
+def test_channel_norm_has_mean_0_and_variance_1_at_each_position() -> None:
+    norm = ChannelLayerNorm(32)
+    y = norm(torch.randn(2, 32, 5, 7) * 3 + 2)
+    assert y.shape == (2, 32, 5, 7)
+    torch.testing.assert_close(y.mean(1), torch.zeros(2, 5, 7), atol=1e-5, rtol=0)
+    torch.testing.assert_close(y.var(1, correction=0), torch.ones(2, 5, 7), atol=1e-4, rtol=0)
+
+
+def test_channel_norm_is_its_formula_with_gradients() -> None:
+    norm = ChannelLayerNorm(8).double()
+    for parameter in norm.parameters():
+        torch.nn.init.normal_(parameter)
+    x = torch.randn(2, 8, 3, 4, dtype=torch.float64, requires_grad=True)
+    centred = x - x.mean(1, keepdim=True)
+    scaled = centred / torch.sqrt(centred.square().mean(1, keepdim=True) + 1e-6)
+    want = scaled * norm.weight[:, None, None] + norm.bias[:, None, None]
+    dout = torch.randn_like(want)
+    torch.testing.assert_close(norm(x), want)
+    leaves = [x, *norm.parameters()]
+    for got, expected in zip(
+        torch.autograd.grad(norm(x), leaves, dout),
+        torch.autograd.grad(want, leaves, dout),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, expected)
+
+
+def test_channel_norm_takes_empty_batches() -> None:
+    assert ChannelLayerNorm(8)(torch.zeros(0, 8, 7, 7)).shape == (0, 8, 7, 7)
+
+
+def test_batch_norms_keep_their_statistics_and_then_their_modes() -> None:
+    frozen = torch.nn.BatchNorm2d(2).eval()
+    model = torch.nn.Sequential(torch.nn.BatchNorm2d(2), torch.nn.Dropout(), frozen)
+    before = {name: x.clone() for name, x in model.named_buffers()}
+    with pytest.raises(KeyError), kept_statistics(model):
+        model(torch.randn(1, 2, 1, 1) + 9)
+        assert [module.training for module in model] == [False, True, False]
+        raise KeyError
+    assert [module.training for module in model] == [True, True, False]
+    assert all(torch.equal(x, before[name]) for name, x in model.named_buffers())

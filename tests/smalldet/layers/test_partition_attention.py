@@ -1,0 +1,90 @@
+"""Window and grid groups, and attention inside them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from smalldet.layers.feed_forward import FeedForward
+from smalldet.layers.partition_attention import (
+    AttentionOptions,
+    PartitionAttention,
+    SelfAttention,
+    TorchSelfAttention,
+    partition,
+    unpartition,
+)
+
+MAP, SIZE = (6, 8), (2, 4)  # cells, rows by columns
+
+
+def positions(batch: int = 2) -> torch.Tensor:
+    """A map whose content is its own index: batch entry, row, column."""
+    axes = [torch.arange(n) for n in (batch, *MAP)]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+
+
+@pytest.mark.parametrize("grid", [False, True])
+def test_groups_put_together_again_are_the_map(grid: bool):
+    x = positions()
+    assert torch.equal(unpartition(partition(x, SIZE, grid), MAP, SIZE, grid), x)
+
+
+def test_a_window_holds_neighbours():
+    for group in partition(positions(), SIZE):
+        assert group[:, 0].unique().numel() == 1
+        assert (group[:, 1] // SIZE[0]).unique().numel() == 1
+        assert (group[:, 2] // SIZE[1]).unique().numel() == 1
+
+
+def test_a_grid_group_spans_the_map_at_equal_spacing():
+    spacing = (MAP[0] // SIZE[0], MAP[1] // SIZE[1])
+    for group in partition(positions(), SIZE, grid=True):
+        assert group[:, 0].unique().numel() == 1
+        assert (group[:, 1] % spacing[0]).unique().numel() == 1
+        assert (group[:, 2] % spacing[1]).unique().numel() == 1
+        assert len(group.unique(dim=0)) == SIZE[0] * SIZE[1]
+
+
+def test_a_map_that_cannot_be_cut_is_refused():
+    with pytest.raises(ValueError, match="groups of 4x4"):
+        partition(positions(), (4, 4))
+
+
+@pytest.mark.parametrize("grid", [False, True])
+def test_a_token_reaches_its_group_only(grid: bool):
+    torch.manual_seed(0)
+    block = PartitionAttention(4, 2, AttentionOptions(ls_init_value=1.0), grid=grid)
+    x = torch.randn(1, *MAP, 4)
+    moved = x.clone()
+    moved[0, 3, 5, 0] += 1  # of one channel: the norm would take away the same on all
+    changed = (block(x, SIZE) - block(moved, SIZE)).abs().amax(-1)[0] > 0
+    same_group = torch.zeros(MAP, dtype=torch.bool)
+    group = next(g for g in partition(positions(1), SIZE, grid) if [0, 3, 5] in g.tolist())
+    same_group[group[:, 1], group[:, 2]] = True
+    assert torch.equal(changed, same_group)
+
+
+def test_both_layouts_of_the_weights_give_the_same_attention():
+    """Ours is head by head (q, k, v of each); PyTorch's is all q, all k, all v."""
+    torch.manual_seed(0)
+    dim, dim_head = 12, 4
+    ours, theirs = SelfAttention(dim, dim_head), TorchSelfAttention(dim, dim_head)
+    order = torch.arange(3 * dim).view(dim // dim_head, 3, dim_head).transpose(0, 1).flatten()
+    with torch.no_grad():
+        theirs.mha.in_proj_weight.copy_(ours.qkv.weight[order])
+        theirs.mha.in_proj_bias.copy_(ours.qkv.bias[order])
+        theirs.mha.out_proj.load_state_dict(ours.proj.state_dict())
+    x = torch.randn(5, 7, dim)
+    torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_without_first_value_there_is_no_gain():
+    block = PartitionAttention(4, 2, AttentionOptions(ls_init_value=0), first_norm=False)
+    assert not [name for name in block.state_dict() if "ls" in name or "norm1" in name]
+
+
+def test_a_gated_layer_has_two_thirds_of_the_width():
+    names = {name: tuple(x.shape) for name, x in FeedForward(48, gated=True).state_dict().items()}
+    assert names["net.0.proj.weight"] == (256, 48)
+    assert names["net.2.weight"] == (48, 128)

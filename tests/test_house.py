@@ -1,0 +1,296 @@
+"""The rules of the house: who may import whom, sizes, docstrings, no paths of one machine.
+
+All by reading the source; nothing is imported. ``BAD`` shows that each rule can be broken.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Who may know whom -------------------------------------------------------------------------------
+
+NEVER_IMPORTED = {"tools", "configs", "tests"}
+PACKAGES = {  # package -> the other packages of ours that it may import, also inside functions
+    "smalldet": {"boxmetrics"},
+    "eventcam": set(),
+    "labbook": {"boxmetrics"},
+    "boxmetrics": set(),
+}
+FRAMEWORKS = {"torch", "torchvision", "detectron2"}
+FORBIDDEN_LIBRARIES = {  # package -> libraries that it never imports, not even inside functions
+    "labbook": FRAMEWORKS,
+    "eventcam": {"detectron2"},
+}
+# The one file that needs Detectron2 imports it on use only, so that the package loads without it.
+ON_USE = {"projects/labbook/configs.py": {"detectron2"}}
+ONLY_NUMPY = {"boxmetrics"}
+
+LOW = {"losses", "layers"}
+DATA = {"data", "evaluation"}
+ROOMS = {  # room of smalldet -> the other rooms that it may import
+    "layers": LOW,
+    "losses": LOW,
+    "backbones": LOW,
+    "necks": LOW | {"backbones.base"},  # a neck is a backbone
+    "heads": LOW,
+    "detectors": LOW | {"backbones", "necks", "heads"},
+    "data": DATA,
+    "evaluation": DATA,
+    "engine": DATA | {"layers"},  # layers are no models; weight decay asks which ones are norms
+    "doctor": {"layers"},  # names the selective-scan backend in use
+}
+
+# Sizes -------------------------------------------------------------------------------------------
+
+MAX_FUNCTION = 60
+NEEDS_DOCSTRING = 8  # a public function longer than this
+MAX_FILE = [  # first pattern that fits
+    (r"configs/ofat/ofat_[^/]*\.py", 20),
+    (r"tools/install_detectron2\.py", 300),
+    (r"tools/[^/]*\.py", 80),
+    (r"(projects|tools|configs|datasets)/.*\.py", 300),
+]
+
+
+class Import(NamedTuple):
+    line: int
+    name: str  # dotted, e.g. "smalldet.heads.rcnn"
+    on_use: bool  # inside a function
+
+
+def imports_of(tree: ast.AST, path: str, inside: bool = False) -> Iterator[Import]:
+    """Every import under ``tree``, with relative names made absolute."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (Import(node.lineno, alias.name, inside) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = absolute_base(node, path)
+            for alias in node.names:
+                yield Import(node.lineno, f"{base}.{alias.name}", inside)
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        yield from imports_of(node, path, inside or is_function)
+
+
+def absolute_base(node: ast.ImportFrom, path: str) -> str:
+    if not node.level:
+        return node.module or ""
+    package = path.removeprefix("projects/").split("/")[: -node.level]
+    return ".".join([*package, *filter(None, [node.module])])
+
+
+def import_violations(path: str, tree: ast.AST) -> Iterator[str]:
+    parts = path.split("/")
+    package = parts[1] if parts[0] == "projects" else ""
+    for found in imports_of(tree, path):
+        root = found.name.split(".")[0]
+        where = f"{path}:{found.line}"
+        if root in NEVER_IMPORTED and not is_relative_config(path, found):
+            yield f"{where} imports {found.name}: nothing imports {root}"
+        if path == "setup.py" and root in FRAMEWORKS:
+            yield f"{where} imports {root}: packaging never does"
+        if package:
+            yield from package_violations(path, package, found)
+
+
+def is_relative_config(path: str, found: Import) -> bool:
+    """LazyConfig files import one another relatively."""
+    return path.startswith("configs/") and found.name.startswith("configs.")
+
+
+def package_violations(path: str, package: str, found: Import) -> Iterator[str]:
+    """Rules for the packages under projects/."""
+    root, where = found.name.split(".")[0], f"{path}:{found.line}"
+    if package not in PACKAGES:
+        yield f"{path}: the package {package} has no row in PACKAGES"
+        return
+    if root in PACKAGES.keys() - PACKAGES[package] - {package}:
+        yield f"{where} imports {found.name}: {package} does not know {root}"
+    allowed_on_use = ON_USE.get(path, set()) if found.on_use else set()
+    if root in FORBIDDEN_LIBRARIES.get(package, set()) - allowed_on_use:
+        yield f"{where} imports {root}: {package} does without it"
+    if package in ONLY_NUMPY and root not in {*PACKAGES, "numpy", *sys.stdlib_module_names}:
+        yield f"{where} imports {root}: {package} needs numpy only"
+    if package == "smalldet" and root == "smalldet":
+        yield from room_violations(path, found)
+
+
+def room_violations(path: str, found: Import) -> Iterator[str]:
+    """Rules for the rooms of smalldet."""
+    room = path.split("/")[2].removesuffix(".py")
+    if room == "__init__":
+        yield f"{path}:{found.line} imports {found.name}: smalldet itself imports no room"
+        return
+    if room not in ROOMS:
+        yield f"{path}: the room {room} has no row in ROOMS"
+        return
+    target = found.name.removeprefix("smalldet.")
+    if not any(f"{target}.".startswith(f"{other}.") for other in {room, *ROOMS[room]}):
+        yield f"{path}:{found.line} imports {found.name}: {room} does not know it"
+
+
+def size_violations(path: str, tree: ast.AST, lines: int) -> Iterator[str]:
+    limit = next((limit for pattern, limit in MAX_FILE if re.fullmatch(pattern, path)), None)
+    if limit and lines > limit:
+        yield f"{path} has {lines} lines; {limit} are allowed"
+    if not path.startswith(("projects/", "tools/")):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = length_of(node)
+            if length > MAX_FUNCTION:
+                yield f"{path}:{node.lineno} {node.name} has {length} lines; {MAX_FUNCTION} allowed"
+
+
+def docstring_violations(path: str, tree: ast.AST) -> Iterator[str]:
+    """Public functions and methods of projects/ that are long and say nothing."""
+    if not path.startswith("projects/"):
+        return
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from docstring_violations(path, node)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            public = not node.name.startswith("_")
+            if public and length_of(node) > NEEDS_DOCSTRING and not ast.get_docstring(node):
+                yield f"{path}:{node.lineno} {node.name} has no docstring"
+
+
+def path_violations(path: str, tree: ast.AST) -> Iterator[str]:
+    """Absolute paths as strings; tests may use some that do not exist."""
+    if path.startswith("tests/"):
+        return
+    for node in ast.walk(tree):
+        text = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and re.fullmatch(
+            r"/(?!dev/|proc/|sys/)[\w.-]+(/[\w.-]+)+/?", text
+        ):
+            yield f"{path}:{node.lineno} holds the absolute path {text}"
+
+
+def length_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def violations(path: str, source: str) -> list[str]:
+    """What the Python file ``path`` (relative to the root, with slashes) breaks."""
+    tree = ast.parse(source, path)
+    return [
+        *import_violations(path, tree),
+        *size_violations(path, tree, len(source.splitlines())),
+        *docstring_violations(path, tree),
+        *path_violations(path, tree),
+    ]
+
+
+def machine_paths(text: str) -> list[str]:
+    """Paths that exist on one machine only: home folders, mounts, and this very checkout."""
+    homes = "|".join(["home", "Users", "root", "mnt"])
+    here = [rf"(?<!\w){re.escape(str(ROOT))}(?!\w)"] if len(ROOT.parts) > 2 else []
+    return re.findall("|".join([rf"(?<![\w.*}}])/(?:{homes})/\w+", r"[A-Z]:\\Users", *here]), text)
+
+
+@cache
+def files() -> list[Path]:
+    """Files that git tracks or would add; without git, those of the known folders."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        paths = [ROOT / name for name in listed.stdout.splitlines()]
+    except (OSError, subprocess.CalledProcessError):
+        folders = ("projects", "tools", "configs", "tests", "docs")
+        paths = [*ROOT.glob("*.*"), *(p for f in folders for p in (ROOT / f).rglob("*"))]
+    return sorted(path for path in paths if path.is_file())
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_python_files_keep_the_rules():
+    sources = [path for path in files() if path.suffix == ".py"]
+    assert any(relative(path) == "projects/smalldet/__init__.py" for path in sources)
+    broken = [v for p in sources for v in violations(relative(p), p.read_text(encoding="utf-8"))]
+    assert not broken, "\n" + "\n".join(broken)
+
+
+def test_no_file_names_a_path_of_one_machine():
+    broken = []
+    for path in files():
+        try:
+            found = machine_paths(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError:
+            continue  # not text
+        broken += [f"{relative(path)}: {text}" for text in found]
+    assert not broken, "\n" + "\n".join(broken)
+
+
+LONG = "def f():\n" + "    x = 1\n" * 60
+SPEECHLESS = "def f():\n" + "    x = 1\n" * 8
+BAD = [
+    ("projects/smalldet/engine/x.py", "import labbook", "smalldet does not know labbook"),
+    ("projects/smalldet/data/x.py", "def f():\n    import eventcam", "does not know eventcam"),
+    ("projects/eventcam/x.py", "from smalldet import layers", "does not know smalldet"),
+    ("projects/eventcam/x.py", "import detectron2", "does without it"),
+    ("projects/labbook/x.py", "import torch.nn", "does without it"),
+    ("projects/labbook/x.py", "def f():\n    import detectron2", "does without it"),
+    ("projects/labbook/configs.py", "from detectron2 import config", "does without it"),
+    ("projects/boxmetrics/x.py", "import scipy", "numpy only"),
+    ("projects/boxmetrics/x.py", "import labbook", "does not know labbook"),
+    ("projects/newcomer/x.py", "import os", "no row in PACKAGES"),
+    ("projects/smalldet/x/y.py", "import smalldet.data", "no row in ROOMS"),
+    ("projects/smalldet/layers/x.py", "from smalldet.heads import rcnn", "layers does not"),
+    ("projects/smalldet/layers/x.py", "from ..heads import rcnn", "layers does not"),
+    ("projects/smalldet/necks/x.py", "import smalldet.backbones.vim", "necks does not"),
+    ("projects/smalldet/data/x.py", "from smalldet import detectors", "data does not"),
+    ("projects/smalldet/engine/x.py", "import smalldet.backbones.base", "engine does not"),
+    ("projects/smalldet/__init__.py", "from smalldet import layers", "imports no room"),
+    ("tests/x.py", "from tools import doctor", "nothing imports tools"),
+    ("tools/x.py", "import configs.common", "nothing imports configs"),
+    ("setup.py", "import torch", "packaging never does"),
+    ("configs/ofat/ofat_x.py", "x = 1\n" * 21, "20 are allowed"),
+    ("tools/x.py", "x = 1\n" * 81, "80 are allowed"),
+    ("projects/smalldet/x.py", "x = 1\n" * 301, "300 are allowed"),
+    ("tools/x.py", LONG, "60 allowed"),
+    ("configs/x.py", "root = '/data/coco'", "absolute path /data/coco"),
+    ("projects/smalldet/layers/x.py", SPEECHLESS, "no docstring"),
+    ("projects/smalldet/layers/x.py", f"class A:\n    {SPEECHLESS}", "no docstring"),
+]
+GOOD = [
+    ("projects/labbook/configs.py", "def f():\n    from detectron2 import config"),
+    ("projects/labbook/x.py", "from . import configs\nimport boxmetrics.boxes, omegaconf"),
+    ("projects/smalldet/necks/x.py", "from smalldet.backbones.base import FeatureBackbone"),
+    ("projects/smalldet/evaluation/x.py", "import torch, detectron2, boxmetrics, smalldet.data"),
+    ("projects/smalldet/layers/x.py", SPEECHLESS.replace("def f", "def _f")),
+    ("configs/ofat/ofat_x.py", "from ..common.train import train\n" + "x = 1\n" * 19),
+    ("tests/x.py", "import labbook, smalldet, eventcam, torch"),
+    ("tools/x.py", "memory, key = '/proc/meminfo', 'bbox/AP'"),
+]
+
+
+@pytest.mark.parametrize(("path", "source", "message"), BAD)
+def test_the_checker_sees_a_broken_rule(path, source, message):
+    source = source.replace("\n    x", "\n        x") if source.startswith("class") else source
+    found = violations(path, source)
+    assert len(found) == 1 and message in found[0]
+
+
+@pytest.mark.parametrize(("path", "source"), GOOD)
+def test_the_checker_lets_good_code_pass(path, source):
+    assert violations(path, source) == []
+
+
+def test_the_checker_sees_paths_of_one_machine():
+    for folder in ("home", "Users", "mnt"):
+        assert machine_paths(f"see /{folder}/someone/data")
+    assert machine_paths(f"{ROOT}/projects")
+    assert not machine_paths("datasets/home/x and https://example.org/home/page")

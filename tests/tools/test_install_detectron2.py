@@ -1,0 +1,90 @@
+"""The repacking of Detectron2 0.5, without a download."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import tarfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL_ZOO = """import os
+import pkg_resources
+def path(config_path):
+    return pkg_resources.resource_filename(
+        "detectron2.model_zoo", os.path.join("configs", config_path)
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def installer():
+    path = ROOT / "tools" / "install_detectron2.py"
+    spec = importlib.util.spec_from_file_location("install_detectron2", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("interp=Image.LINEAR", "interp=Image.BILINEAR"),
+        ("x.astype(np.bool)", "x.astype(bool)"),
+        ("np.float32, np.bool_, np.int64", "np.float32, np.bool_, np.int64"),
+        ("np.object, np.str, np.int, np.float", "object, str, int, float"),
+    ],
+)
+def test_removed_names_are_mended_and_others_stay(installer, old, new):
+    assert installer.modernise(PurePosixPath("detectron2/data/x.py"), old) == new
+
+
+def test_model_zoo_reads_its_files_without_setuptools(installer):
+    path = PurePosixPath("detectron2/model_zoo/model_zoo.py")
+    text = installer.modernise(path, MODEL_ZOO)
+    assert "pkg_resources" not in text
+    compile(text, "model_zoo.py", "exec")
+    with pytest.raises(SystemExit, match="not the file"):
+        installer.modernise(path, "import os\n")
+
+
+def test_tree_holds_package_configs_and_stub(installer, tmp_path):
+    source = tmp_path / "detectron2-cdo-0.5"
+    (source / "detectron2" / "model_zoo").mkdir(parents=True)
+    (source / "detectron2" / "__init__.py").write_text("import numpy as np\nX = np.int\n")
+    (source / "configs").mkdir()
+    (source / "configs" / "a.yaml").write_text("x: 1\n")
+    with tarfile.open(tmp_path / "d.tar.gz", "w:gz") as tar:
+        tar.add(source, arcname=source.name)
+    tree = tmp_path / "out" / "tree"
+    installer.build_tree(tmp_path / "d.tar.gz", tree)
+    assert (tree / "detectron2" / "__init__.py").read_text().endswith("X = int\n")
+    assert (tree / "detectron2" / "model_zoo" / "configs" / "a.yaml").exists()
+    assert "Name: detectron2" in (tree / "detectron2-0.5.dist-info" / "METADATA").read_text()
+
+
+def test_stub_says_what_to_do_when_an_operator_is_called(installer, tmp_path, monkeypatch):
+    (tmp_path / "stub_of_c.py").write_text(installer.STUB)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    stub = importlib.import_module("stub_of_c")
+    assert stub.has_cuda() is False and stub.get_compiler_version() == "not compiled"
+    with pytest.raises(RuntimeError, match=r"nms_rotated.*--upstream"):
+        stub.nms_rotated(1, 2)
+
+
+def test_missing_build_tools_are_named_with_the_command(installer, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "wheel" else real(name)
+    )
+    with pytest.raises(SystemExit, match=r"needs wheel .*-m pip install -c constraints.txt"):
+        installer.require_build_tools()
+
+
+def test_an_importable_detectron2_is_left_alone(installer, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["install_detectron2.py"])
+    monkeypatch.setattr(installer, "install", lambda: pytest.fail("installed over it"))
+    installer.main()
+    assert "nothing to do" in capsys.readouterr().out

@@ -1,0 +1,102 @@
+"""The smallest backbones, settings and inputs that a detector can be tried with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.layers import ShapeSpec
+from detectron2.structures import Boxes, Instances
+from torch import Tensor, nn
+
+from smalldet.backbones.base import FeatureBackbone
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+class PatchBackbone(FeatureBackbone):
+    """One strided convolution a level; ``loads`` counts the calls of ``load_pretrained``."""
+
+    def __init__(self, levels: dict[str, tuple[int, int]]) -> None:
+        super().__init__()
+        self.levels = levels
+        self.convs = nn.ModuleDict(
+            {name: nn.Conv2d(3, width, stride, stride) for name, (width, stride) in levels.items()}
+        )
+        self.loads = 0
+
+    def extract(self, images: Tensor) -> dict[str, Tensor]:
+        return {name: conv(images) for name, conv in self.convs.items()}
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        return {
+            name: ShapeSpec(channels=width, stride=stride)
+            for name, (width, stride) in self.levels.items()
+        }
+
+    def load_pretrained(self) -> None:
+        self.loads += 1
+
+    @property
+    def size_divisibility(self) -> int:
+        return max(stride for _, stride in self.levels.values())
+
+
+def one_map(channels: int = 16, stride: int = 16) -> PatchBackbone:
+    """A backbone with the single map ``last_feat``."""
+    return PatchBackbone({"last_feat": (channels, stride)})
+
+
+def pyramid(channels: int = 16) -> PatchBackbone:
+    """A backbone with p2 to p6 of equal channels."""
+    return PatchBackbone({f"p{level}": (channels, 2**level) for level in range(2, 7)})
+
+
+def small_settings(**changes: Any) -> dict[str, Any]:
+    """Values for ``CascadeRCNN`` that make it quick; ``changes`` override them."""
+    quick = {
+        "num_conv": 1,
+        "conv_dim": 16,
+        "fc_dim": 32,
+        "rpn_samples": 32,
+        "box_samples": 24,
+        "rpn_pre_nms_topk": (60, 40),
+        "rpn_post_nms_topk": (40, 20),
+    }
+    return {**quick, **changes}
+
+
+def labelled_image(height: int, width: int, boxes: int, seed: int = 0) -> dict[str, Any]:
+    """A Detectron2 input with random pixels and ``boxes`` squares of 16 px of class 0."""
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.rand(boxes, 2, generator=generator) * torch.tensor([width - 16, height - 16])
+    instances = Instances((height, width))
+    instances.gt_boxes = Boxes(torch.cat([corner, corner + 16], dim=1))
+    instances.gt_classes = torch.zeros(boxes, dtype=torch.long)
+    image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator)
+    return {"image": image, "instances": instances, "height": height, "width": width}
+
+
+def golden(name: str) -> dict[str, Tensor]:
+    """Arrays of one golden file as tensors."""
+    with np.load(GOLDEN / name) as arrays:
+        return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+
+
+def state_of(arrays: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The state dict stored in a golden file under ``prefix``."""
+    return {
+        key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)
+    }
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    """Largest difference over the largest expected magnitude."""
+    return ((found - expected).abs().max() / expected.abs().max()).item()
+
+
+def gradients(module: nn.Module) -> dict[str, Tensor | None]:
+    """Gradient of every trainable parameter by name."""
+    return {name: p.grad for name, p in module.named_parameters() if p.requires_grad}
