@@ -48,8 +48,8 @@ def test_heads_of_another_width_are_refused(root):
         EventRecordings(str(root)).check([8, 3], images=0)
 
 
-def test_generated_recordings_of_usual_length_have_steps_known_to_be_empty(tmp_path):
-    sizes = {**SIZES, "seconds": 3.0}
+def test_generated_recordings_with_a_lull_have_steps_known_to_be_empty(tmp_path):
+    sizes = {**SIZES, "seconds": 3.0, "lull": 0.45}
     dataset = EventRecordings(str(tmp_path / "street"), generate=sizes)
     for split in ("train", "val", "test"):
         (recording,) = dataset.recordings(split)
