@@ -26,6 +26,7 @@ from labbook.resume import check_same_config
 
 logger = logging.getLogger(__name__)
 
+TRAIN_SCRIPT = "tools/lazyconfig_train_net.py"  # below the project's root folder
 LOG_LINES = 20
 STOP_SECONDS = 60.0
 """Time that a run gets to write down how it ended when it is asked to stop."""
@@ -81,7 +82,6 @@ def run_jobs(
     jobs: Sequence[Job],
     root: Path,
     overrides: Sequence[str],
-    script: str,
 ) -> tuple[list[Outcome], bool]:
     """Run jobs in order; a job that fails does not keep the others from running.
 
@@ -93,7 +93,7 @@ def run_jobs(
         with _signals_as_stop():
             for number, job in enumerate(jobs, 1):
                 print(f"[{number}/{len(jobs)}] {job.name}", flush=True)
-                outcome = run_job(job, root, overrides, script)
+                outcome = run_job(job, root, overrides)
                 short = outcome.message if outcome.is_finished else "not finished; see the end."
                 print(f"[{number}/{len(jobs)}] {job.name}: {short}", flush=True)
                 outcomes.append(outcome)
@@ -103,7 +103,7 @@ def run_jobs(
     return outcomes, False
 
 
-def run_job(job: Job, root: Path, overrides: Sequence[str], script: str) -> Outcome:
+def run_job(job: Job, root: Path, overrides: Sequence[str]) -> Outcome:
     """Run one job unless it is finished, held by another process, or would mix two configs."""
     try:
         status = run_status(job.folder)
@@ -116,11 +116,11 @@ def run_job(job: Job, root: Path, overrides: Sequence[str], script: str) -> Outc
         return Outcome(job.name, False, f"not started: {error}")
     if status == "finished":
         return Outcome(job.name, True, f"already finished, in {job.folder}.")
-    return _train(job, root, overrides, script)
+    return _train(job, root, overrides)
 
 
-def _train(job: Job, root: Path, overrides: Sequence[str], script: str) -> Outcome:
-    command = [sys.executable, script, "--config-file", str(job.config_file), "--resume"]
+def _train(job: Job, root: Path, overrides: Sequence[str]) -> Outcome:
+    command = [sys.executable, TRAIN_SCRIPT, "--config-file", str(job.config_file), "--resume"]
     console = job.folder / "console.txt"
     job.folder.mkdir(parents=True, exist_ok=True)
     with console.open("ab") as out:

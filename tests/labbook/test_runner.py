@@ -61,7 +61,8 @@ jobs = [
     Job(name, Path(f"{name}.py"), root / "work_dirs" / f"ofat_{name}", OmegaConf.create({}))
     for name in ("long", "good")
 ]
-print(run_jobs(jobs, root, [], "fake.py"))
+runner.TRAIN_SCRIPT = "fake.py"
+print(run_jobs(jobs, root, []))
 """
 
 
@@ -71,7 +72,7 @@ def study(
 ) -> Callable[..., int]:
     """``study("good", "fails")`` writes these configs; the rest is the command line of a run."""
     (tmp_path / "fake.py").write_text(SCRIPT)
-    monkeypatch.setattr(cli, "TRAIN_SCRIPT", "fake.py")
+    monkeypatch.setattr(runner, "TRAIN_SCRIPT", "fake.py")
 
     def run(*names: str, arguments: tuple[str, ...] = ()) -> int:
         for name in names:

@@ -1,0 +1,36 @@
+"""Arguments that several sub-commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from labbook.studies import Study, find_experiments, get_study, select
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """The positional argument STUDY; :func:`study_of` reads it."""
+    parser.add_argument("study", metavar="STUDY", help="ofat or etram")
+
+
+def add_only(parser: argparse.ArgumentParser) -> None:
+    """The option ``--only NAME ...``; :func:`chosen_experiments` reads it."""
+    parser.add_argument(
+        "--only", nargs="+", action="extend", default=[], metavar="NAME", help="just these"
+    )
+
+
+def study_of(options: argparse.Namespace) -> Study:
+    """The study that the command line names, or with ``--debug`` its toy-size twin."""
+    return get_study(options.study, options.debug)
+
+
+def chosen_experiments(options: argparse.Namespace, root: Path) -> dict[str, Path]:
+    """Config files by config name, relative to ``root``: those of ``--only``, or all.
+
+    Raises:
+        ValueError: a name is unknown, or the study has no configs.
+    """
+    study = study_of(options)
+    experiments = find_experiments(study, root)
+    return select(study, experiments, options.only) if options.only else experiments
