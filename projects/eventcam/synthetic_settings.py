@@ -142,4 +142,4 @@ class GeneratedRecordings:
 
 def _as_number(value: Any, name: str) -> Any:
     """Numbers of one type, so that ``3`` and ``3.0`` seconds are the same request."""
-    return float(value) if name == "seconds" else int(value)
+    return float(value) if name in ("seconds", "lull") else int(value)

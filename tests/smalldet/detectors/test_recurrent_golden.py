@@ -124,6 +124,14 @@ def test_detections_of_a_published_checkpoint(golden: Golden):
         assert found.pred_classes.tolist() == expected[:, 6].tolist()
 
 
+def rounding_noise(gradient: Tensor) -> Tensor:
+    """Number of entries whose true gradient is 0, as of the keys' bias before a softmax.
+
+    Adam moves these too, by the learning rate, in the direction that rounding gives on this CPU.
+    """
+    return (gradient.abs() < 1e-6 * gradient.abs().max()).sum()
+
+
 def test_two_chunks_of_training(golden: Golden):
     model = golden.model.train()
     parameters = {published_name(name): p for name, p in model.named_parameters()}
@@ -143,12 +151,13 @@ def test_two_chunks_of_training(golden: Golden):
         torch.testing.assert_close(
             norms, golden.tensor(f"{expected}/grad_norms"), rtol=1e-3, atol=1e-4
         )
+        noise = torch.stack([rounding_noise(parameters[name].grad) for name in names])
         torch.nn.utils.clip_grad_value_(parameters.values(), golden.meta["clip_value"])
         optimizer.step()
         norms = torch.stack([parameters[name].detach().double().norm() for name in names])
-        torch.testing.assert_close(
-            norms, golden.tensor(f"{expected}/param_norms_after_step"), rtol=2e-4, atol=2e-5
-        )
+        theirs = golden.tensor(f"{expected}/param_norms_after_step")
+        drift = 2 * (chunk + 1) * golden.meta["lr"] * noise.sqrt()
+        assert ((norms - theirs).abs() <= 2e-4 * theirs + 2e-5 + drift).all()
     assert_states_equal(golden)
 
 
