@@ -84,6 +84,9 @@ def prediction_sheet(
         columns: images side by side.
         min_score: predictions below it are not drawn.
         tile: width of one picture, px.
+
+    Raises:
+        ValueError: an image is missing or no image any more.
     """
     truth = json.loads(annotations.read_text())
     boxes = _boxes_by_image(truth["annotations"])
@@ -93,12 +96,23 @@ def prediction_sheet(
     chosen = sorted(truth["images"], key=lambda i: (-len(boxes[i["id"]]), i["id"]))[:images]
     tiles = []
     for entry in chosen:
-        image = cv2.imread(str(image_root / entry["file_name"]))[..., ::-1]
+        image = _read(image_root / entry["file_name"])
         pair = boxes[entry["id"]], found[entry["id"]]
         tiles.append(_fitted(side_by_side(image, *pair, tile / image.shape[1]), tile))
     title = f"left: ground truth - right: found with a score of at least {min_score}"
     cv2.imwrite(str(out), contact_sheet(tiles, columns, title)[..., ::-1])
     return out
+
+
+def _read(path: Path) -> np.ndarray:
+    """An image (H, W, 3, RGB uint8)."""
+    image = cv2.imread(str(path))
+    if image is None:
+        raise ValueError(
+            f"{path} is missing or cannot be read, but predictions on it are to be shown. Put the "
+            "images of the evaluated split back, or name their place with --data-root."
+        )
+    return image[..., ::-1]
 
 
 def _fitted(pair: np.ndarray, tile: int) -> np.ndarray:

@@ -51,3 +51,9 @@ def test_a_box_lands_where_it_belongs():
     assert (xs.min(), xs.max()) == pytest.approx((10, 30), abs=1)
     assert (ys.min(), ys.max()) == pytest.approx((10, 30), abs=1)
     assert not image.any()
+
+
+def test_a_missing_image_is_named(split):
+    (split / "é.png").unlink()
+    with pytest.raises(ValueError, match="é.png is missing"):
+        prediction_sheet(split / "truth.json", split, split / "found.json", split / "out.png")
