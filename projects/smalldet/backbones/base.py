@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.modeling.backbone import Backbone
 from torch import Tensor
 
+from smalldet.backbones.feature_cache import FeatureCache
+
 
 class FeatureBackbone(Backbone):
     """A Detectron2 backbone that can be frozen, stepped through time, and loaded from a file.
 
-    Subclasses implement :meth:`extract` and ``output_shape()``. ``forward`` runs it, without
-    gradients when the backbone is frozen.
+    Subclasses implement :meth:`extract` and ``output_shape()``. ``forward`` runs it; when the
+    backbone is frozen, without gradients, and from disk if :meth:`use_cache` was called.
     """
 
     frozen = False
+    cache: FeatureCache | None = None
 
     @abstractmethod
     def extract(self, images: Tensor) -> dict[str, Tensor]:
@@ -25,8 +30,17 @@ class FeatureBackbone(Backbone):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Features by name, each (B, C, H / stride, W / stride), of ``images`` (B, 3, H, W)."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        if not self.frozen:
             return self.extract(images)
+        if self.cache is not None:
+            return self.cache.read(images)
+        with torch.no_grad():
+            return _image_by_image(self.extract, images)
+
+    def use_cache(self, root: str | Path, dtype: str = "fp32") -> FeatureCache:
+        """Take features from disk from now on; see :class:`FeatureCache` for the errors."""
+        self.cache = FeatureCache(root, self, dtype)
+        return self.cache
 
     def step(self, images: Tensor, state: Any = None) -> tuple[dict[str, Tensor], Any]:
         """One time step: features and the next state. Stateless here: the state is returned as is.
@@ -63,3 +77,16 @@ class FeatureBackbone(Backbone):
     def padding_constraints(self) -> dict[str, int]:
         """The same for newer Detectron2."""
         return {"size_divisibility": self.size_divisibility}
+
+
+def _image_by_image(
+    extract: Callable[[Tensor], dict[str, Tensor]], images: Tensor
+) -> dict[str, Tensor]:
+    """Features of a batch whose digits, on a CPU, do not depend on what else is in the batch.
+
+    Matrix products round differently for other numbers of rows. A GPU wants the batch as a whole.
+    """
+    if images.device.type != "cpu" or len(images) < 2:
+        return extract(images)
+    parts = [extract(image[None]) for image in images]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -71,7 +71,7 @@ class ImageDetector(nn.Module):
         Raises:
             ValueError: an input without ``instances`` in training.
         """
-        images = self._batch(batched_inputs)
+        images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
         if self.training:
             return self.head.losses(features, self._targets(batched_inputs))
@@ -81,7 +81,8 @@ class ImageDetector(nn.Module):
             for found, inputs in zip(detections, batched_inputs, strict=True)
         ]
 
-    def _batch(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
+    def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
+        """The normalised and padded images, as the backbone gets them."""
         images = [x["image"].to(self.device) for x in batched_inputs]
         normalised = [(x - self.pixel_mean) / self.pixel_std for x in images]
         return padded_batch(normalised, self.backbone)
