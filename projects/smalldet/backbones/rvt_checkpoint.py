@@ -17,12 +17,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smalldet.backbones.vim_checkpoint import LEAST_MATCHED
-from smalldet.backbones.vim_weight_files import CheckpointError, listed, read_checkpoint
+from smalldet.backbones.weight_files import (
+    LEAST_MATCHED,
+    CheckpointError,
+    listed,
+    read_checkpoint,
+)
 
 logger = logging.getLogger(__name__)
 
 LIGHTNING_PREFIX = "mdl."
+DOWNLOAD = (
+    "save the .ckpt file that the authors publish there, or run with random weights by "
+    'init_checkpoint="".'
+)
 FIRST_TENSOR = "backbone.stages.0.downsample_cf2cl.conv.weight"  # every RVT has it
 
 # Prefix of our names -> prefix of the published ones; the longest that fits counts.
@@ -130,13 +138,8 @@ def read_rvt_checkpoint(path: str | Path) -> dict[str, Tensor]:
         CheckpointError: it cannot be read, or holds no RVT backbone.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no RVT checkpoint at {path}: save the .ckpt file that the authors publish "
-            'there, or run with random weights by init_checkpoint="".'
-        )
     with torch.serialization.safe_globals(_stand_ins(path)):
-        state = read_checkpoint(path)
+        state = read_checkpoint(path, "RVT weights", DOWNLOAD)
     state = {name.removeprefix(LIGHTNING_PREFIX): x for name, x in state.items()}
     if FIRST_TENSOR not in state:
         raise CheckpointError(

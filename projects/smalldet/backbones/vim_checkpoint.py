@@ -19,12 +19,16 @@ from torch import Tensor
 
 from smalldet.backbones.vim_weight_files import (
     CONFIG_PREFIX,
-    CheckpointError,
+    DOWNLOAD,
     VimFamily,
     grid_side,
+    recognise_family,
+)
+from smalldet.backbones.weight_files import (
+    LEAST_MATCHED,
+    CheckpointError,
     listed,
     read_checkpoint,
-    recognise_family,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +36,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LEAST_MATCHED = 0.95
 STRIDE_8_SIDE = 27  # (224 - 16) // 8 + 1: patch rows of a 224-pixel image at stride 8
 
 
@@ -81,7 +84,7 @@ def load_vim_checkpoint(model: VisionMamba, path: str | Path) -> LoadReport | No
     if not str(path):
         logger.info("ViM: no init_checkpoint, the backbone keeps its random weights.")
         return None
-    state = read_checkpoint(path)
+    state = read_checkpoint(path, "ViM weights", DOWNLOAD)
     family = recognise_family(state, path)
     side = grid_side(state["pos_embed"], family, path)
     _check_configuration(model, family, side, path)

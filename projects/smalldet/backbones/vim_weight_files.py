@@ -1,4 +1,4 @@
-"""Reading published ViM weight files and telling their families apart.
+"""Telling the families of published ViM weight files apart.
 
 Three families of weights have been published for the same architecture (Zhu et al., Vision Mamba,
 2024, arXiv 2401.09417). They differ in ways that change every feature but no shape, so a wrong
@@ -8,22 +8,20 @@ keys.
 
 from __future__ import annotations
 
-import argparse
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
+from smalldet.backbones.weight_files import CheckpointError, listed
+
 CONFIG_PREFIX = "model.backbone.bottom_up"
-CONTAINER_KEYS = ("model", "model_ema", "state_dict")
-MOST_NAMES = 6  # names listed in a message before "and N more"
-
-
-class CheckpointError(ValueError):
-    """A weight file that cannot be used as it is configured; the message says what to do."""
+DOWNLOAD = (
+    "download vim_t_midclstok_76p1acc.pth from the model hustvl/Vim-tiny-midclstok on Hugging Face "
+    f'and save it there, or run with random weights by {CONFIG_PREFIX}.init_checkpoint="".'
+)
 
 
 @dataclass(frozen=True)
@@ -49,36 +47,6 @@ FAMILIES = {
     (False, True): VimFamily("B (no class token, rope)", "none", True, False),
     (True, True): VimFamily("C (class token first, rope)", "first", True, False),
 }
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a weight file by name, out of its container and without "module." prefix.
-
-    Only tensors, plain values and ``argparse.Namespace`` (which published files hold) are
-    unpickled, so a hostile file cannot run code.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        CheckpointError: if it cannot be read, or holds no tensors by name.
-    """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"There are no ViM weights at {path}: download vim_t_midclstok_76p1acc.pth from the "
-            "model hustvl/Vim-tiny-midclstok on Hugging Face and save it there, or run with random "
-            f'weights by {CONFIG_PREFIX}.init_checkpoint="".'
-        )
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # on arbitrary bytes the unpickler may fail in any way
-        reason = str(error).strip().split("\n")[0][:200]
-        raise CheckpointError(
-            f"{path} cannot be read as a PyTorch weight file ({type(error).__name__}: {reason}). "
-            "It may be damaged or incomplete (download it again), or hold Python objects other "
-            "than tensors, which are refused because they could run foreign code."
-        ) from error
-    return _named_tensors(content, path)
 
 
 def recognise_family(state: Mapping[str, Tensor], path: str | Path) -> VimFamily:
@@ -113,31 +81,3 @@ def grid_side(positions: Tensor, family: VimFamily, path: str | Path) -> int:
             f"{positions.shape[1]} rows, which leaves {patches} patches: not a square grid."
         )
     return side
-
-
-def listed(names: Iterable[str]) -> str:
-    """The first names, and how many more there are."""
-    names = list(names)
-    shown = ", ".join(names[:MOST_NAMES]) or "nothing"
-    return shown + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
-
-
-def _named_tensors(content: object, path: Path) -> dict[str, Tensor]:
-    """Look into the known containers in order, then at the file's own top level."""
-    top = content if isinstance(content, Mapping) else {}
-    places = [*(top[key] for key in CONTAINER_KEYS if key in top), top]
-    state = next((place for place in places if _holds_tensors(place)), None)
-    if state is None:
-        raise CheckpointError(
-            f"{path} holds {type(content).__name__} with keys {listed(map(str, top))}, but "
-            f"expected were tensors by name, bare or under {', '.join(CONTAINER_KEYS)}."
-        )
-    tensors = {str(name).removeprefix("module."): value for name, value in state.items()}
-    odd = sorted(name for name, value in tensors.items() if not isinstance(value, Tensor))
-    if odd:
-        raise CheckpointError(f"{path} has entries that are no tensors: {listed(odd)}.")
-    return tensors
-
-
-def _holds_tensors(place: object) -> bool:
-    return isinstance(place, Mapping) and any(isinstance(v, Tensor) for v in place.values())

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from smalldet.backbones.maxvit_rnn import MaxViTRNN
 from smalldet.backbones.rvt_checkpoint import load_rvt_checkpoint
-from smalldet.backbones.vim_weight_files import CheckpointError
+from smalldet.backbones.weight_files import CheckpointError
 
 TINY = {"embed_dim": 4, "dim_head": 2, "partition_split": 1, "in_channels": 4}
 
@@ -166,7 +166,7 @@ def test_another_model_is_refused(published: Path, options: dict[str, Any], sent
 
 def test_unusable_files_are_refused(tmp_path: Path, donor: ToyDetector):
     model = ToyDetector(seed=2)
-    with pytest.raises(FileNotFoundError, match="no RVT checkpoint at"):
+    with pytest.raises(FileNotFoundError, match="no RVT weights at"):
         load_rvt_checkpoint(model, tmp_path / "absent.ckpt")
     (tmp_path / "text.ckpt").write_text("Not Found")
     with pytest.raises(CheckpointError, match="cannot be read"):

@@ -17,7 +17,7 @@ from torch import Tensor
 from smalldet.backbones.vim import VisionMamba
 from smalldet.backbones.vim_checkpoint import load_vim_checkpoint, resize_positions
 from smalldet.backbones.vim_random_checkpoint import write_random_checkpoint
-from smalldet.backbones.vim_weight_files import CheckpointError, read_checkpoint
+from smalldet.backbones.weight_files import CheckpointError, read_checkpoint
 from vim_golden import GOLDEN, golden, relative_error
 
 TOOL = Path(__file__).parents[3] / "tools" / "make_vim_checkpoint.py"
@@ -88,7 +88,7 @@ def test_generating_depends_on_the_seed_only(tmp_path: Path, tensors: dict[str, 
     torch.manual_seed(5)
     path = write_random_checkpoint(tmp_path / "again.pth", depth=2, embed_dim=16, seed=3)
     assert torch.equal(torch.rand(3), expected)
-    again = read_checkpoint(path)
+    again = read_checkpoint(path, "weights", "")
     assert again.keys() == tensors.keys()
     assert all(torch.equal(again[name], tensors[name]) for name in tensors)
     assert [file.name for file in tmp_path.iterdir()] == ["again.pth"]

@@ -15,7 +15,7 @@ from torch import Tensor
 from smalldet.backbones.vim import VisionMamba
 from smalldet.backbones.vim_checkpoint import load_vim_checkpoint
 from smalldet.backbones.vim_random_checkpoint import write_random_checkpoint
-from smalldet.backbones.vim_weight_files import CheckpointError, read_checkpoint
+from smalldet.backbones.weight_files import CheckpointError, read_checkpoint
 
 
 def small() -> VisionMamba:
@@ -30,7 +30,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tensors(published: Path) -> dict[str, Tensor]:
-    return read_checkpoint(published)
+    return read_checkpoint(published, "weights", "")
 
 
 class Bomb:
