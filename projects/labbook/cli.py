@@ -12,7 +12,21 @@ from types import ModuleType
 
 from labbook.signatures import nearest
 
-COMMANDS = ("listing", "run", "table")
+COMMANDS = (
+    "listing",
+    "diff",
+    "explain",
+    "plan",
+    "preflight",
+    "run",
+    "table",
+    "analyse",
+    "report",
+    "combine",
+    "watch",
+    "clean",
+    "reproduce",
+)
 """Modules of :mod:`labbook.commands`, in the order of the help text."""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import os
+import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +38,12 @@ SECTIONS = (
 )
 """The top-level keys; a config has all of them and no others."""
 
-_LOADER_PACKAGE = "detectron2._cfg_loader"  # Detectron2 puts executed config files in this package
+SPLITS = {"dataloader": ("train", "valid", "test"), "evaluation": ("valid", "test")}
+"""Sections that are plain dicts, with the entries that a run reads; other entries are there to be
+referred to, as ``${dataloader.image_size}``."""
+
+LOADER_PACKAGE = "detectron2._cfg_loader"
+"""Detectron2 runs config files in packages whose names start so."""
 _SCALARS = (type(None), bool, int, float, str)
 
 
@@ -59,7 +65,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
     cfg = _read(path)
     try:
         _check_sections(cfg)
+        known = set() if path.suffix == ".py" else _entries(cfg)  # a saved config refers to nothing
+        _check_read(cfg, known)
+        known = _entries(cfg)  # an override may take the last reference to what the file holds
         apply_overrides(cfg, overrides)
+        _check_read(cfg, known)
         check_calls(OmegaConf.to_container(cfg, resolve=False))  # names the value at fault, not
         check_calls(to_plain(cfg))  # an interpolation that fails because of it
     except ConfigError as error:
@@ -164,7 +174,7 @@ def _failure(path: Path, error: Exception) -> str:
         return f"{path}: {error.msg} Line {cause.lineno}: {cause.msg}."
     place = str(path)
     for frame, line in traceback.walk_tb(error.__traceback__):
-        if str(frame.f_globals.get("__package__") or "").startswith(_LOADER_PACKAGE):
+        if str(frame.f_globals.get("__package__") or "").startswith(LOADER_PACKAGE):
             place = f"{frame.f_code.co_filename}, line {line}"
     return f"{place}: {type(error).__name__}: {error}"
 
@@ -234,4 +244,21 @@ def _check_sections(cfg: DictConfig) -> None:
         raise ConfigError(
             f"It lacks {', '.join(missing)}. A config has all sections; import them from its "
             "parent (LazyConfig.load_rel) or from configs/common."
+        )
+
+
+def _entries(cfg: DictConfig) -> set[str]:
+    """Entries of the plain sections, as ``dataloader.num_workers``."""
+    return {f"{section}.{name}" for section in SPLITS for name in cfg[section]}
+
+
+def _check_read(cfg: DictConfig, known: set[str]) -> None:
+    """Refuse entries of plain sections, besides the known ones, that no run and no key reads."""
+    written = str(OmegaConf.to_container(cfg, resolve=False))
+    read = {f"{section}.{name}" for section, names in SPLITS.items() for name in names}
+    read |= {key for key in _entries(cfg) if re.search(rf"\$\{{{re.escape(key)}[.}}]", written)}
+    for key in sorted(_entries(cfg) - read - known):
+        raise ConfigError(
+            f"Nothing reads {key}.{nearest(key, read)} An entry of that section is a split, or a "
+            f"value that others refer to as ${{{key}}}."
         )

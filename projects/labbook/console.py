@@ -1,39 +1,25 @@
-"""Show what a running process writes into a file."""
+"""What a run writes to its console file."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
+import codecs
 from pathlib import Path
 
-_POLL_SECONDS = 0.1
 
+class ConsoleReader:
+    """Reads what is new in a console file, from byte ``start`` on."""
 
-def follow(
-    process: subprocess.Popen[bytes], path: Path, start: int, seconds: float | None = None
-) -> bool:
-    """Copy to the terminal what the process adds to ``path`` from byte ``start`` on.
+    def __init__(self, path: Path, start: int) -> None:
+        self._path, self._place = path, start
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
-    Args:
-        process: the writer.
-        path: the file.
-        start: byte to begin at.
-        seconds: give up waiting after this time; None waits for the end.
-
-    Returns:
-        Whether the process has ended.
-    """
-    deadline = None if seconds is None else time.monotonic() + seconds
-    with path.open("rb") as lines:
-        lines.seek(start)
-        while True:
-            ended = process.poll() is not None  # asked before reading, so that nothing is lost
-            sys.stdout.write(lines.read().decode(errors="replace"))
-            sys.stdout.flush()
-            if ended or (deadline is not None and time.monotonic() > deadline):
-                return ended
-            time.sleep(_POLL_SECONDS)
+    def new_text(self) -> str:
+        """What was written since the last call; a character may be cut between two calls."""
+        with self._path.open("rb") as text:
+            text.seek(self._place)
+            content = text.read()
+        self._place += len(content)
+        return self._decoder.decode(content)
 
 
 def tail(path: Path, start: int, lines: int) -> str:

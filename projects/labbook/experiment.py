@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -29,6 +31,14 @@ class Experiment:
     """What to reach, by name: AP in percent, to be exceeded, as ``{"bbox/AP50": 70.0}``; a name
     that ends in ``loss``, as ``{"final_loss": 3.5}``, is to end up below. AP is judged on valid.
     See :func:`is_met`."""
+
+
+def moves(experiment: Mapping[str, Any]) -> str:
+    """What an experiment moves, as ``optimizer.lr = 0.01``; a bundle is called one."""
+    factors, level = experiment.get("factors") or [], experiment.get("level")
+    if not factors:
+        return "" if level is None else str(level)
+    return f"{'bundle: ' if len(factors) > 1 else ''}{', '.join(factors)} = {level}"
 
 
 def is_met(name: str, value: float | None, target: float) -> bool | None:

@@ -16,11 +16,15 @@ PACKAGES = (
     "detectron2",
     "timm",
     "numpy",
+    "fvcore",
     "omegaconf",
+    "hydra-core",
     "opencv-python",
     "Pillow",
     "pycocotools",
     "faster-coco-eval",
+    "h5py",
+    "hdf5plugin",
 )
 
 
@@ -46,6 +50,26 @@ def environment() -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             versions[name] = None
     return versions
+
+
+def devices() -> dict[str, Any]:
+    """What a run computes on: ``gpus``, the names of those that it may use, and ``cpu``."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible:
+        command.append(f"--id={visible}")
+    listed = None if visible == "" else _output(command)
+    gpus = [line.strip() for line in (listed or "").splitlines() if line.strip()]
+    return {"gpus": gpus, "cpu": _cpu_name()}
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def process_start(pid: int) -> str | None:
@@ -74,9 +98,15 @@ def process_start(pid: int) -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    return _output(["git", "-C", str(Path(__file__).parent), *arguments])
+
+
+def _output(command: list[str]) -> str | None:
+    """What a command prints; None if it fails or is not there."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=30, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

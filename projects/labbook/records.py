@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from labbook.files import read_json, write_json
-from labbook.provenance import code_version, environment, process_start
+from labbook.measured import measured
+from labbook.patches import save_patch, uncommitted_patch
+from labbook.provenance import code_version, devices, environment, process_start
 
 Status = Literal["new", "running", "interrupted", "failed", "finished"]
 ENDS = ("finished", "failed", "interrupted")
@@ -46,16 +48,33 @@ class RunRecord:
     """Time in all attempts that reported their end."""
     seed: int | None = None
     exit_reason: str | None = None
+    iterations: int | None = None
+    """Optimisation steps done."""
+    iterations_per_second: float | None = None
+    """Of training alone."""
+    final_loss: float | None = None
+    """Total training loss at the end."""
     peak_memory_mb: float | None = None
+    data_fingerprint: str | None = None
+    """Checksum of the data set; known when an attempt has ended."""
     host: str = ""
     pid: int = 0
     process_start: str | None = None
+    processes: int = 1
+    """That train together under torchrun."""
+    devices: dict[str, Any] = field(default_factory=dict)
+    """See :func:`labbook.provenance.devices`."""
     code: dict[str, Any] = field(default_factory=dict)
+    """Commit, and under ``patch`` the uncommitted changes (:class:`labbook.patches.Patch`)."""
     environment: dict[str, Any] = field(default_factory=dict)
+    earlier: list[dict[str, Any]] = field(default_factory=list)
+    """The attempts before this one: their start, end, command, code and exit reason."""
 
 
 def start_record(folder: str | Path, command: Sequence[str], seed: int | None = None) -> RunRecord:
     """Write ``run.json`` of a run that starts or resumes now, in this process.
+
+    The uncommitted changes of the code are written beside it, as ``code.patch``.
 
     Raises:
         RunIsRunningError: another process is running in this folder.
@@ -67,7 +86,7 @@ def start_record(folder: str | Path, command: Sequence[str], seed: int | None = 
             f"Process {before.pid} on {before.host} is already running in {folder}. Wait for it, "
             "stop it, or give train.output_dir another folder."
         )
-    now = _now()
+    now, patch = _now(), uncommitted_patch()
     record = RunRecord(
         status="running",
         command=list(command),
@@ -79,10 +98,14 @@ def start_record(folder: str | Path, command: Sequence[str], seed: int | None = 
         host=socket.gethostname(),
         pid=os.getpid(),
         process_start=process_start(os.getpid()),
-        code=code_version(),
+        processes=int(os.environ.get("WORLD_SIZE", "1")),
+        devices=devices(),
+        code={**code_version(), "patch": patch.describe() if patch else None},
         environment=environment(),
+        earlier=[*before.earlier, _as_earlier(before)] if before else [],
     )
     _write(folder, record)
+    save_patch(folder, patch)
     return record
 
 
@@ -98,7 +121,8 @@ def finish_record(
         folder: the run folder; :func:`start_record` was called on it.
         status: ``finished``, ``failed`` or ``interrupted``.
         exit_reason: a sentence, as the error that ended the run.
-        peak_memory_mb: most memory that the run held on its device.
+        peak_memory_mb: most memory that the run held on its device; by default what the run's own
+            files say.
     """
     record = read_record(folder)
     if record is None or status not in ENDS:
@@ -108,7 +132,11 @@ def finish_record(
         )
     record.end = _now()
     record.seconds += _seconds_between(record.attempt_start, record.end)
-    record.status, record.exit_reason, record.peak_memory_mb = status, exit_reason, peak_memory_mb
+    record.status, record.exit_reason = status, exit_reason
+    found = measured(Path(folder), is_finished=status == "finished")
+    if peak_memory_mb is not None:
+        found["peak_memory_mb"] = peak_memory_mb
+    record = dataclasses.replace(record, **found)
     _write(Path(folder), record)
     return record
 
@@ -157,6 +185,17 @@ def run_status(folder: str | Path) -> Status:
     else:
         alive = _age(Path(folder) / "log.txt") < _LIVE_SECONDS
     return "running" if alive else "interrupted"
+
+
+def _as_earlier(record: RunRecord) -> dict[str, Any]:
+    """What is kept of an attempt that is over, one way or the other."""
+    return {
+        "start": record.attempt_start,
+        "end": record.end,
+        "command": record.command,
+        "code": record.code,
+        "exit_reason": record.exit_reason or "Its process was killed.",
+    }
 
 
 def _is_mine(record: RunRecord) -> bool:

@@ -17,6 +17,7 @@ RUN_ONLY_KEYS = {
     "checkpoint_period",
     "device",
     "experiment_id",
+    "feature_cache",
     "group_name",
     "keep_every",
     "keep_last",
@@ -24,6 +25,7 @@ RUN_ONLY_KEYS = {
     "micro_batch_size",
     "num_workers",
     "output_dir",
+    "profile",
     "project_name",
     "scan_backend",
     "wandb",
@@ -47,10 +49,13 @@ def config_changes(cfg: DictConfig, folder: str | Path) -> dict[str, tuple[Any, 
     if not saved.is_file():
         return {}
     return {
-        key: pair
-        for key, pair in diff_configs(load_config(saved), cfg).items()
-        if key.rpartition(".")[2] not in RUN_ONLY_KEYS and not key.startswith("experiment.")
+        key: pair for key, pair in diff_configs(load_config(saved), cfg).items() if is_measured(key)
     }
+
+
+def is_measured(key: str) -> bool:
+    """Whether the value at a dotted key can change what a run measures."""
+    return key.rpartition(".")[2] not in RUN_ONLY_KEYS and not key.startswith("experiment.")
 
 
 def check_same_config(cfg: DictConfig, folder: str | Path) -> None:

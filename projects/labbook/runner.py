@@ -1,4 +1,4 @@
-"""Run the experiments of a study one after the other, each in its own process.
+"""Run jobs, each in a process of its own, as many at a time as there is room for.
 
 The runner only starts processes and reads run folders: a run that was killed, with or without the
 runner, is picked up by the next call of the same command.
@@ -6,40 +6,45 @@ runner, is picked up by the next call of the same command.
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
-from omegaconf import DictConfig
-
-from labbook.configs import ConfigError, load_config
-from labbook.console import follow, tail
+from labbook.board import status_of
+from labbook.console import tail
+from labbook.display import Display, display_for
+from labbook.gpus import Claim, Gpus
+from labbook.jobs import Job
+from labbook.ledger import check_same_data, move_aside, older_code
+from labbook.locks import owner_of
+from labbook.processes import Processes, RunProcess, signal_name, train_command
+from labbook.provenance import code_version
 from labbook.records import read_record, run_status
 from labbook.resume import check_same_config
+from labbook.stopping import Requests, stop_requests
 
-logger = logging.getLogger(__name__)
-
-TRAIN_SCRIPT = "tools/lazyconfig_train_net.py"  # below the project's root folder
 LOG_LINES = 20
-STOP_SECONDS = 60.0
-"""Time that a run gets to write down how it ended when it is asked to stop."""
+POLL_SECONDS = 0.1
+STOP_SECONDS = 900.0
+"""Time that runs get to finish a step (or an evaluation) and to save, when asked to stop."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """One experiment, ready to run."""
+class RunOptions:
+    """How jobs are run."""
 
-    name: str
-    config_file: Path
-    folder: Path
-    cfg: DictConfig
+    slots: int = 1
+    """Runs at a time."""
+    retries: int = 1
+    """How often a run is started again, in one call, that was killed or died without a word."""
+    stale: bool = False
+    """Repeat finished runs of older code; what there is of them is moved aside."""
+    per_run: int = 1
+    """Processes of each run, each with a GPU of its own if there are GPUs."""
+    gpus: Gpus = field(default_factory=Gpus)
 
 
 @dataclass(frozen=True)
@@ -52,151 +57,199 @@ class Outcome:
     log_tail: str = ""
 
 
-class Stopped(Exception):
-    """The runner was asked to stop."""
+@dataclass
+class Attempt:
+    """A job that runs just now."""
 
-
-def plan_jobs(
-    experiments: Mapping[str, Path], root: Path, overrides: Sequence[str] = ()
-) -> list[Job]:
-    """Load every config and find its run folder, before anything is started.
-
-    Raises:
-        ConfigError: a config or an override is wrong, or two experiments share a run folder.
-    """
-    jobs: list[Job] = []
-    for name, config_file in experiments.items():
-        cfg = load_config(root / config_file, overrides)
-        folder = root / cfg.train.output_dir
-        for other in jobs:
-            if other.folder == folder:
-                raise ConfigError(
-                    f"{other.name} and {name} have the same train.output_dir, {folder}. Give it "
-                    "for one experiment at a time."
-                )
-        jobs.append(Job(name, config_file, folder, cfg))
-    return jobs
+    job: Job
+    process: RunProcess
+    claim: Claim
+    number: int = 1
 
 
 def run_jobs(
-    jobs: Sequence[Job],
-    root: Path,
-    overrides: Sequence[str],
+    jobs: Sequence[Job], root: Path, options: RunOptions | None = None
 ) -> tuple[list[Outcome], bool]:
-    """Run jobs in order; a job that fails does not keep the others from running.
+    """Run jobs; one that fails does not keep the others from running.
 
     Returns:
-        The outcomes so far, and whether the runner was stopped (Ctrl-C, SIGTERM, SIGHUP).
+        The outcomes so far in the order of ``jobs``, and whether the runner was asked to stop
+        before all were done (Ctrl-C, SIGTERM, SIGHUP).
     """
-    outcomes: list[Outcome] = []
-    try:
-        with _signals_as_stop():
-            for number, job in enumerate(jobs, 1):
-                print(f"[{number}/{len(jobs)}] {job.name}", flush=True)
-                outcome = run_job(job, root, overrides)
-                short = outcome.message if outcome.is_finished else "not finished; see the end."
-                print(f"[{number}/{len(jobs)}] {job.name}: {short}", flush=True)
-                outcomes.append(outcome)
-    except Stopped as stop:
-        print(f"Stopped by {stop}. The same command goes on from here.", flush=True)
-        return outcomes, True
-    return outcomes, False
+    options = options or RunOptions()
+    with stop_requests() as requests, display_for(jobs, options.slots) as display:
+        runner = Runner(jobs, root, options, display)
+        while runner.has_work() and not requests.count:
+            runner.advance()
+            time.sleep(POLL_SECONDS)
+        stopped = runner.has_work()
+        if stopped:
+            runner.stop(requests)
+    if stopped:
+        print(f"Stopped by {requests.first}. The same command goes on from here.", flush=True)
+    return [runner.outcomes[job.name] for job in jobs if job.name in runner.outcomes], stopped
 
 
-def run_job(job: Job, root: Path, overrides: Sequence[str]) -> Outcome:
-    """Run one job unless it is finished, held by another process, or would mix two configs."""
+def settled(job: Job, root: Path, stale: bool) -> Outcome | None:
+    """What there is to say of a job that is not to be run now; None if it is to be run.
+
+    It is not if it is finished, held by another process, or would mix two experiments in a folder.
+    With ``stale``, a finished run of older code is moved aside.
+    """
     try:
         status = run_status(job.folder)
         if status == "running":
-            record = read_record(job.folder)
-            owner = f"process {record.pid} on {record.host}" if record else "another process"
-            return Outcome(job.name, False, f"not started: {owner} runs it in {job.folder}.")
+            return Outcome(job.name, False, f"not started: {_holder(job.folder)} runs it there.")
         check_same_config(job.cfg, job.folder)
-    except ValueError as error:
+        if status != "finished":
+            return None
+        check_same_data(job.cfg, job.folder, root)
+        older = older_code(read_record(job.folder), code_version())
+    except (ValueError, OSError) as error:
         return Outcome(job.name, False, f"not started: {error}")
-    if status == "finished":
-        return Outcome(job.name, True, f"already finished, in {job.folder}.")
-    return _train(job, root, overrides)
+    if older and stale:
+        print(f"{job.name}: the run of {older} is now {move_aside(job.folder, older)}.")
+        return None
+    mark = f" by older code ({older}; --stale repeats it)" if older else ""
+    return Outcome(job.name, True, f"already finished{mark}, in {job.folder}.")
 
 
-def _train(job: Job, root: Path, overrides: Sequence[str]) -> Outcome:
-    command = [sys.executable, TRAIN_SCRIPT, "--config-file", str(job.config_file), "--resume"]
-    console = job.folder / "console.txt"
-    job.folder.mkdir(parents=True, exist_ok=True)
-    with console.open("ab") as out:
-        out.write(f"$ {' '.join([*command, *overrides])}\n".encode())
-        out.flush()
-        start = out.tell()
-        # The run writes to the file itself, in a session of its own: it outlives a killed runner.
-        process = subprocess.Popen(
-            [*command, *overrides],
-            cwd=root,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,
-        )
-    try:
-        follow(process, console, start)
-    except Stopped:
-        _stop(process, console)
-        raise
-    return _outcome(job, process.returncode, tail(console, start, LOG_LINES))
+class Runner:
+    """Starts jobs where there is room, and sees to what comes of them."""
+
+    def __init__(
+        self, jobs: Sequence[Job], root: Path, options: RunOptions, display: Display
+    ) -> None:
+        self.root, self.options, self.display = root, options, display
+        self.waiting = deque(jobs)
+        self.active: list[Attempt] = []
+        self.outcomes: dict[str, Outcome] = {}
+        self._said_waiting = False
+
+    def has_work(self) -> bool:
+        """Whether a job is running or waiting."""
+        return bool(self.waiting or self.active)
+
+    def advance(self) -> None:
+        """Look once at everything that runs, and start what fits."""
+        self.display.update()
+        for attempt in list(self.active):
+            code = attempt.process.exit_code()
+            if code is not None:
+                self.active.remove(attempt)
+                self._ended(attempt, code)
+        while self.waiting and len(self.active) < self.options.slots:
+            if not self._took_first():
+                break
+
+    def stop(self, requests: Requests) -> None:
+        """Ask all runs to stop and wait; end them at a second request or after a long time."""
+        count = requests.count
+        self.display.say("The runs finish their step and save it; once more ends them at once.")
+        for attempt in self.active:
+            attempt.process.request_stop()
+        deadline = time.monotonic() + STOP_SECONDS
+        while requests.count == count and time.monotonic() < deadline and self._still_running():
+            self.display.update()
+            time.sleep(POLL_SECONDS)
+        for attempt in self._still_running():
+            attempt.process.end()
+        for attempt in self.active:
+            attempt.claim.release()
+
+    def _still_running(self) -> list[Attempt]:
+        return [attempt for attempt in self.active if attempt.process.exit_code() is None]
+
+    def _took_first(self) -> bool:
+        """Settle or start the first waiting job; False if it has to wait for a GPU."""
+        job = self.waiting[0]
+        outcome = settled(job, self.root, self.options.stale)
+        if outcome is None:
+            claim = self._claim(job)
+            if claim is None:
+                return False
+            outcome = self._start(job, claim)
+        self.waiting.popleft()
+        if outcome is not None:
+            self._over(job, outcome)
+        return True
+
+    def _claim(self, job: Job) -> Claim | None:
+        if not self.options.gpus.names or job.cfg.train.get("device", "auto") == "cpu":
+            return Claim()
+        claim = self.options.gpus.claim(self.options.per_run)
+        if claim is None and not self.active and not self._said_waiting:
+            names = ", ".join(self.options.gpus.names)
+            self.display.say(f"Waiting: of GPU {names}, too few are free of other runs.")
+            self._said_waiting = True
+        return claim
+
+    def _start(self, job: Job, claim: Claim, number: int = 1) -> Outcome | None:
+        command = train_command(job.config_file, job.overrides, Processes(self.options.per_run))
+        environment = {**claim.environment, **threads(self.options)}
+        try:
+            process = RunProcess(job.folder, command, self.root, environment, claim.locks)
+        except OSError as error:
+            claim.release()
+            return Outcome(job.name, False, f"not started: {job.folder}: {error.strerror}.")
+        self.active.append(Attempt(job, process, claim, number))
+        self.display.started(job, process)
+        return None
+
+    def _ended(self, attempt: Attempt, code: int) -> None:
+        job, number = attempt.job, attempt.number
+        outcome = outcome_of(attempt, code)
+        if not outcome.is_finished and died(job.folder, code) and number <= self.options.retries:
+            self.display.say(f"{job.name} {outcome.message} Trying again ({number}).")
+            outcome = self._start(job, attempt.claim, number + 1)
+        else:
+            attempt.claim.release()
+        if outcome is not None:
+            self._over(job, outcome)
+
+    def _over(self, job: Job, outcome: Outcome) -> None:
+        self.outcomes[job.name] = outcome
+        self.display.ended(job, outcome.is_finished, outcome.message)
 
 
-def _outcome(job: Job, code: int, log_tail: str) -> Outcome:
-    status = run_status(job.folder)
+def outcome_of(attempt: Attempt, code: int) -> Outcome:
+    """What came of an attempt whose process has ended with ``code``."""
+    job, process = attempt.job, attempt.process
+    status = status_of(job.folder)
     if code == 0 and status == "finished":
         return Outcome(job.name, True, f"finished, in {job.folder}.")
-    ending = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with status {code}"
+    ending = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with status {code}"
     message = f"did not finish: its process {ending}, its record says '{status}' ({job.folder})."
+    log_tail = tail(process.console, process.console_start, LOG_LINES)
     return Outcome(job.name, False, message, log_tail)
 
 
-def _stop(process: subprocess.Popen[bytes], console: Path) -> None:
-    """Ask a run to stop; end it if it does not, or at a second request."""
-    print("Stopping the run; once more ends it at once.", flush=True)
+def died(folder: Path, code: int) -> bool:
+    """Whether a run was killed or broke off without writing how it ended.
+
+    That may go better next time. A run that has written an error would come to it again.
+    """
+    if code < 0:
+        return True
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            _signal(process, number)
-            if follow(process, console, console.stat().st_size, seconds=STOP_SECONDS):
-                return
-    except Stopped:
-        pass
-    _signal(process, signal.SIGKILL)
-    process.wait()
+        record = read_record(folder)
+    except ValueError:  # damaged: the next start would not get past it
+        return False
+    return record is not None and record.status == "running"
 
 
-def _signal(process: subprocess.Popen[bytes], number: int) -> None:
-    """Send a signal to a run and its own children."""
-    try:
-        os.killpg(process.pid, number)
-    except ProcessLookupError:
-        logger.debug("the run has ended before signal %d", number)
+def threads(options: RunOptions) -> dict[str, str]:
+    """Each process's share of the CPU where several run at a time, unless that is set."""
+    together = options.slots * options.per_run
+    if together == 1 or "OMP_NUM_THREADS" in os.environ:
+        return {}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"OMP_NUM_THREADS": str(max(1, (cores or 1) // together))}
 
 
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-@contextmanager
-def _signals_as_stop() -> Iterator[None]:
-    """Turn Ctrl-C and requests to end into :class:`Stopped`, except where they are ignored."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Stopped(_signal_name(number))
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        if before[number] != signal.SIG_IGN:  # as under nohup
-            signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _holder(folder: Path) -> str:
+    record = read_record(folder)
+    owner = owner_of(folder)
+    if owner is not None:
+        return str(owner)
+    return f"process {record.pid} on {record.host}" if record else "another process"

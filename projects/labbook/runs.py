@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,16 +75,32 @@ def find_runs(study: Study, root: Path) -> list[Run]:
 
     A folder that cannot be read is left out, and said.
     """
-    runs = []
+    return read_runs(study, root)[0]
+
+
+def read_runs(
+    study: Study, root: Path, names: Iterable[str] = ()
+) -> tuple[list[Run], dict[Path, str]]:
+    """The runs of ``study``, and the folders that cannot be read with the reason.
+
+    Args:
+        study: the study.
+        root: the project's root folder.
+        names: run names that belong to the study even before their folder holds a config.
+    """
+    runs, damaged, known = [], {}, set(names)
     for folder in sorted((root / study.work_folder).glob("*/")):
         try:
             run = read_run(folder)
         except Exception as error:  # one damaged folder must not hide the others
-            logger.warning("%s is left out: %s", folder, error)
+            if _study_in(folder) in (study.name, None):
+                logger.warning("%s cannot be read: %s", folder, error)
+                damaged[folder] = str(error)
             continue
-        if run.experiment.get("study") == study.name:
+        declared = run.experiment.get("study")
+        if declared == study.name or (declared is None and folder.name in known):
             runs.append(run)
-    return sorted(runs, key=lambda run: study.place(run.name))
+    return sorted(runs, key=lambda run: study.place(run.name)), damaged
 
 
 def read_run(folder: Path) -> Run:
@@ -93,9 +109,34 @@ def read_run(folder: Path) -> Run:
     Raises:
         ValueError: a file of it is damaged.
     """
-    path = folder / "config.yaml"
+    path, results_path = folder / "config.yaml", folder / "results.json"
     config: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
-    return Run(folder, config, run_status(folder), read_record(folder), read_results(folder) or {})
+    results = read_results(folder) or {}
+    _check_nodes(config, ("experiment", "train"), path)
+    _check_nodes(results, ("valid", "test", "ema", "parameters"), results_path)
+    _check_nodes(config.get("experiment") or {}, ("targets",), path)
+    for split in ("valid", "test"):
+        for key, value in (results.get(split) or {}).items():
+            if not isinstance(value, int | float | None):
+                raise ValueError(f"{results_path}: {split} {key} is {value!r}, no number.")
+    return Run(folder, config, run_status(folder), read_record(folder), results)
+
+
+def _check_nodes(content: Any, names: Iterable[str], path: Path) -> None:
+    """Refuse a file that is no mapping, or has something else than a mapping under these names."""
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} holds {content!r}; expected names and values.")
+    for name in names:
+        if not isinstance(content.get(name), Mapping | None):
+            raise ValueError(f"{path}: {name} is {content[name]!r}; expected names and values.")
+
+
+def _study_in(folder: Path) -> str | None:
+    """What a damaged run folder's config says that it belongs to, if it can still be asked."""
+    try:
+        return OmegaConf.load(folder / "config.yaml").experiment.study
+    except Exception:  # that is the damage
+        return None
 
 
 def _object_in(line: str) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,10 +12,14 @@ from types import FrameType
 from omegaconf import DictConfig
 
 from labbook.configs import save_config
-from labbook.records import RunIsRunningError, finish_record, read_results, start_record
+from labbook.ledger import write_entry
+from labbook.locks import LOCK, held
+from labbook.notes import write_start_notes
+from labbook.records import finish_record, read_results, start_record
 from labbook.resume import check_same_config
+from labbook.summary import write_summary
 
-LOCK = ".lock"
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 @contextmanager
@@ -29,24 +32,34 @@ def recorded_run(cfg: DictConfig, command: Sequence[str], resume: bool) -> Itera
         RunIsRunningError: another process trains in it.
     """
     folder = writable_folder(cfg.train.output_dir)
+    if not resume:
+        refuse_to_start_over(folder)
     with held(folder):
         if resume:
             check_same_config(cfg, folder)
         else:
-            refuse_to_start_over(folder)
+            refuse_to_start_over(folder)  # once more: another process may have held it till now
         start_record(folder, command, cfg.train.seed)
         try:
-            with _termination_as_interrupt():
+            with _requests_as_interrupt():
                 save_config(cfg, folder)
+                write_entry(cfg, folder)
+                write_start_notes(folder)
                 yield folder
+                write_entry(cfg, folder)  # the results name the data now
         except KeyboardInterrupt:
-            finish_record(folder, "interrupted", "Interrupted; --resume goes on.")
+            _end(folder, "interrupted", "Interrupted; --resume goes on.")
             raise
         except BaseException as error:
-            finish_record(folder, "failed", f"{type(error).__name__}: {sentence_of(error)}")
+            _end(folder, "failed", f"{type(error).__name__}: {sentence_of(error)}")
             raise
-        peak = (read_results(folder) or {}).get("peak_memory_mb")
-        finish_record(folder, "finished", "All steps done and the best model evaluated.", peak)
+        reason = (read_results(folder) or {}).get("exit_reason")
+        _end(folder, "finished", reason or "All steps done and the best model evaluated.")
+
+
+def _end(folder: Path, status: str, reason: str) -> None:
+    finish_record(folder, status, reason)
+    write_summary(folder)
 
 
 def writable_folder(path: str) -> Path:
@@ -60,24 +73,6 @@ def writable_folder(path: str) -> Path:
             f"train.output_dir={path} cannot be written ({error.strerror}). Choose another folder."
         ) from error
     return folder
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a run folder for this process alone; the system lets go of it even on kill -9.
-
-    Raises:
-        RunIsRunningError: another process of this machine holds it.
-    """
-    with (folder / LOCK).open("a") as stream:
-        try:
-            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunIsRunningError(
-                f"Another process trains in {folder}. Wait for it, stop it, or choose another "
-                "train.output_dir."
-            ) from error
-        yield
 
 
 def refuse_to_start_over(folder: Path) -> None:
@@ -95,8 +90,8 @@ def sentence_of(error: BaseException) -> str:
 
 
 @contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """A request to end (SIGTERM) leaves through the same door as Ctrl-C."""
+def _requests_as_interrupt() -> Iterator[None]:
+    """Requests to end leave through the same door as Ctrl-C, where training does not hear them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -104,8 +99,9 @@ def _termination_as_interrupt() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in STOP_SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -103,6 +103,14 @@ def parameter_names(path: str) -> list[str]:
     return list(_parameters(locate(path)) or ())
 
 
+def default_of(path: str, name: str) -> Any:
+    """The default of an argument of the callable at ``path``; :data:`MISSING` if it has none."""
+    parameter = (_parameters(locate(path)) or {}).get(name)
+    if parameter is None or parameter.default is parameter.empty:
+        return MISSING
+    return parameter.default
+
+
 def _import_prefix(parts: list[str], key: str) -> tuple[Any, list[str]]:
     path = ".".join(parts)
     for end in range(len(parts), 0, -1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 CONFIG = """
@@ -15,7 +16,7 @@ from labbook.experiment import Experiment
 from labbook_toys import Box, Data, Settings, loader
 
 _helper = dict(not_a_section=1)
-experiment = L(Experiment)(name="ofat_NAME", study="ofat", level=0.01, factors=["optimizer.lr"])
+experiment = L(Experiment)(name="ofat_NAME", study="ofat", level=0.01)
 train = L(Settings)(
     output_dir="work_dirs/${experiment.name}", images=1271, epochs=100, batch=8,
     max_iter="${iterations:${train.epochs},${train.images},${train.batch}}",
@@ -23,7 +24,10 @@ train = L(Settings)(
     limit=math.inf, tiny=1e-8,
 )
 dataset = L(Data)(root="${oc.env:NO_SUCH_VARIABLE,here}/coco", classes=("head",))
-dataloader = dict(workers=2, train=L(loader)(dataset="${dataset}", batch="${train.batch}"))
+dataloader = dict(
+    workers=2,
+    train=L(loader)(dataset="${dataset}", batch="${train.batch}", workers="${dataloader.workers}"),
+)
 evaluation = dict(valid=L(loader)(dataset="${dataset}", batch=1))
 optimizer = L(torch.optim.AdamW)(params="???", lr=1e-3, betas=[0.9, 0.999], weight_decay=0.1)
 lr_multiplier = dict(milestones=["${fraction_of:0.7,${train.max_iter}}"], text="1e-5", on="on")
@@ -43,6 +47,7 @@ class Settings:
     tiny: float = 1.0
     device: Literal["auto", "cpu"] = "auto"
     resume_from: str | None = None
+    seed: int = 0
 
 
 @dataclass
@@ -52,6 +57,9 @@ class Data:
     keep_negatives: bool = True
     generate: dict[str, int] | None = None
     tags: list[str] = field(default_factory=list)
+
+    def fingerprint(self) -> str:
+        return (Path(self.root) / "checksum").read_text()
 
 
 class Box:

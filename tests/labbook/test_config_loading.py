@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from labbook_toys import CONFIG
 
 from labbook.configs import ConfigError, load_config, to_plain
 from labbook.signatures import check_calls, fits
 
 WriteConfig = Callable[..., Path]
+END = CONFIG.count("\n") + 1
+"""The line of a config that its first added line is on."""
 
 
 def test_a_good_config_loads_with_live_interpolations(write_config: WriteConfig) -> None:
@@ -52,6 +55,10 @@ def test_a_good_config_loads_with_live_interpolations(write_config: WriteConfig)
         ("model.inner = '${train.epoch}'", "model.inner: .*train.epoch"),
         ("train.epochs = 0", "train.max_iter: .*iterations needs an integer of at least 1"),
         ("optimizer._target_ = torch.optim.SGD", "optimizer.betas is not an argument of torch"),
+        ("dataloader['worker'] = 0", "Nothing reads dataloader.worker. .* 'dataloader.workers'"),
+        ("dataloader['vaild'] = dataloader['train']", "vaild. Did you mean 'dataloader.valid'"),
+        ("evaluation['train'] = evaluation['valid']", "Nothing reads evaluation.train"),
+        ("dataloader['train'].workers = 0", "Nothing reads dataloader.workers"),
     ],
 )
 def test_wrong_configs(write_config: WriteConfig, line: str, sentence: str) -> None:
@@ -65,8 +72,8 @@ def test_wrong_configs(write_config: WriteConfig, line: str, sentence: str) -> N
     ("lines", "sentence"),
     [
         (["train = = 3"], r"Line \d+: invalid syntax"),
-        (["1 / 0"], r"broken.py, line 23: ZeroDivisionError"),
-        (["from .missing import x"], r"broken.py, line 23: ImportError"),
+        (["1 / 0"], rf"broken.py, line {END}: ZeroDivisionError"),
+        (["from .missing import x"], rf"broken.py, line {END}: ImportError"),
         (["from .other import x"], r"other.py, line 2: ValueError: inside"),
     ],
 )
@@ -97,7 +104,7 @@ def test_a_failing_file_leaves_the_interpreter_clean(write_config: WriteConfig) 
     broken.write_text(child.read_text() + "globals().update(LazyConfig.load_rel('worse.py'))\n")
     write_config("worse", "1 / 0")
     before = to_plain(load_config(good))
-    with pytest.raises(ConfigError, match=r"worse.py, line 23: ZeroDivisionError"):
+    with pytest.raises(ConfigError, match=rf"worse.py, line {END}: ZeroDivisionError"):
         load_config(broken)
     assert builtins.__import__ is genuine
     assert to_plain(load_config(good)) == before

@@ -22,6 +22,7 @@ WriteConfig = Callable[..., Path]
         ("dataset.classes=[a,b]", "model.classes", 2),
         ("dataset.root='a b/c'", "dataset.root", "a b/c"),
         ("dataloader.train.batch=3", "dataloader.train.batch", 3),
+        ("dataloader.train.workers=3", "dataloader.workers", 2),  # nothing refers to it any more
         ("model.sizes.1=[32]", "model.sizes", [[8], [32]]),
         ("train.tiny=1e-12", "train.tiny", 1e-12),
         ("train.tiny=1", "train.tiny", 1),
@@ -61,6 +62,7 @@ def test_values_arrive_and_dependants_follow(
         ("train.epochs", "not of the form key=value"),
         ("model.sizes.9=[1]", "no key 'model.sizes.9'"),
         ("optimizer._target_=torch.optim.SGD", "optimizer.betas is not an argument of torch"),
+        ("+dataloader.worker=0", "Nothing reads dataloader.worker. Did you mean 'dataloader.work"),
     ],
 )
 def test_wrong_overrides(write_config: WriteConfig, override: str, sentence: str) -> None:

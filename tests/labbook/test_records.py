@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from labbook import records
-from labbook.provenance import code_version, environment, process_start
+from labbook.provenance import code_version, devices, environment, process_start
 from labbook.records import (
     RunIsRunningError,
     finish_record,
@@ -119,6 +119,55 @@ def test_results_are_strict_json(tmp_path: Path) -> None:
         "best_epoch": 3,
         "times": [1, 2, None],
     }
+
+
+def test_earlier_attempts_are_kept(tmp_path: Path, dead_pid: int) -> None:
+    start_record(tmp_path, ["train", "1"])
+    change(tmp_path, pid=dead_pid)  # killed
+    start_record(tmp_path, ["train", "2"])
+    finish_record(tmp_path, "failed", "no data")
+    record = start_record(tmp_path, ["train", "3"])
+    assert [(a["command"][1], a["exit_reason"]) for a in record.earlier] == [
+        ("1", "Its process was killed."),
+        ("2", "no data"),
+    ]
+    assert all(a["code"].keys() == record.code.keys() for a in record.earlier)
+
+
+def test_the_end_has_the_numbers_of_the_results(tmp_path: Path) -> None:
+    start_record(tmp_path, [])
+    numbers = {"iterations": 8, "final_loss": 0.5, "data_fingerprint": "abc"}
+    write_results(tmp_path, {**numbers, "seconds_per_iteration": 0.25, "peak_memory_mb": 5.0})
+    record = finish_record(tmp_path, "finished", "done")
+    assert {name: getattr(record, name) for name in numbers} == numbers
+    assert (record.iterations_per_second, record.peak_memory_mb) == (4.0, 5.0)
+    assert finish_record(tmp_path, "finished", "done", peak_memory_mb=7.0).peak_memory_mb == 7.0
+
+
+def test_a_run_that_ends_before_its_first_step_has_no_numbers(tmp_path: Path) -> None:
+    start_record(tmp_path, [])
+    (tmp_path / "metrics.json").write_text('{"iteration": 3}\nnot json\n[1]\n{"total_lo')
+    record = finish_record(tmp_path, "failed", "no data")
+    assert (record.iterations, record.final_loss, record.data_fingerprint) == (None, None, None)
+
+
+def test_records_of_before_there_were_more_fields_are_read(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(
+        json.dumps({"status": "finished", "command": ["train"], "start": "2020-01-01T00:00:00Z"})
+    )
+    record = read_record(tmp_path)
+    assert record is not None and record.earlier == [] and record.iterations is None
+
+
+@pytest.mark.parametrize("visible", [None, "", "0"])
+def test_devices_never_fail(monkeypatch: pytest.MonkeyPatch, visible: str | None) -> None:
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = devices()
+    assert found["cpu"] and isinstance(found["gpus"], list)
+    assert found["gpus"] == [] or visible != ""
 
 
 def test_provenance_never_fails() -> None:

@@ -1,78 +1,52 @@
-"""The runner over a training script that only pretends: skip, resume, go on, stop, report."""
+"""The runner over a script that only pretends to train: skip, resume, retry, stop, report."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from run_toys import SCRIPT, folder_of, wait_for
 
-from labbook import cli, runner
+from labbook import cli, ledger, processes, runner
 from labbook.configs import load_config, save_config
 from labbook.records import read_record, run_status, start_record
 
 WriteConfig = Callable[..., Path]
-
-# Acts as its experiment's name says; writes what a real run writes, as far as the runner looks.
-SCRIPT = """
-import os, signal, sys, time
-from pathlib import Path
-from labbook.records import finish_record, start_record, write_results
-
-name = Path(sys.argv[sys.argv.index("--config-file") + 1]).stem
-folder = Path("work_dirs") / f"ofat_{name.removeprefix('ofat_')}"
-print("starting", name, sys.argv[1:], flush=True)
-if "crash" in name:
-    print("\\n".join(f"line {i}" for i in range(40)))
-    raise ImportError("before the record")
-start_record(folder, sys.argv)
-saved = Path(f"{name}.saved.yaml")
-if saved.exists():
-    (folder / "config.yaml").write_text(saved.read_text())
-if "killed" in name and not (folder / "checkpoint").exists():
-    (folder / "checkpoint").touch()
-    os.kill(os.getpid(), signal.SIGKILL)
-if "fails" in name:
-    finish_record(folder, "failed", "the loss is not finite")
-    sys.exit(1)
-try:
-    time.sleep(60 if "long" in name else 0)
-except KeyboardInterrupt:
-    finish_record(folder, "interrupted", "SIGINT")
-    sys.exit(130)
-write_results(folder, {"valid": {"bbox/AP50": 50.0}, "test": {}})
-finish_record(folder, "finished", "done")
-"""
+Study = Callable[..., int]
 
 RUNNER = """
 import sys
 from pathlib import Path
-from labbook import runner
-from labbook.runner import Job, run_jobs
+from labbook import processes
+from labbook.jobs import Job
+from labbook.runner import RunOptions, run_jobs
 from omegaconf import OmegaConf
 
-root = Path(sys.argv[1])
+root, slots = Path(sys.argv[1]), int(sys.argv[2])
+cfg = OmegaConf.create({"train": {"max_iter": 1}, "dataset": {}})
 jobs = [
-    Job(name, Path(f"{name}.py"), root / "work_dirs" / f"ofat_{name}", OmegaConf.create({}))
-    for name in ("long", "good")
+    Job(name, Path(f"{name}.py"), root / "work_dirs" / f"ofat_{name}", cfg)
+    for name in ("long", "longer", "good")
 ]
-runner.TRAIN_SCRIPT = "fake.py"
-print(run_jobs(jobs, root, []))
+processes.TRAIN_SCRIPT = "fake.py"
+print(run_jobs(jobs, root, RunOptions(slots)))
 """
 
 
 @pytest.fixture
-def study(
-    tmp_path: Path, write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., int]:
+def study(tmp_path: Path, write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch) -> Study:
     """``study("good", "fails")`` writes these configs; the rest is the command line of a run."""
     (tmp_path / "fake.py").write_text(SCRIPT)
-    monkeypatch.setattr(runner, "TRAIN_SCRIPT", "fake.py")
+    monkeypatch.setattr(processes, "TRAIN_SCRIPT", "fake.py")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where GPUs are marked as lent
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
     def run(*names: str, arguments: tuple[str, ...] = ()) -> int:
         for name in names:
@@ -82,51 +56,110 @@ def study(
     return run
 
 
-def folder_of(root: Path, name: str) -> Path:
-    return root / "work_dirs" / f"ofat_{name}"
-
-
 def test_goes_on_past_failures_and_reports(
-    study: Callable[..., int], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    study: Study, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert study("a_crash", "b_fails", "c_killed", "d_good") == 1
+    names = ("a_crash", "b_fails", "c_killed", "d_good")
+    assert study(*names, arguments=("--retries", "0")) == 1
     out, err = capfd.readouterr()
-    states = {name[0]: run_status(folder_of(tmp_path, name)) for name in
-              ("a_crash", "b_fails", "c_killed", "d_good")}  # fmt: skip
+    states = {name[0]: run_status(folder_of(tmp_path, name)) for name in names}
     assert states == {"a": "new", "b": "failed", "c": "interrupted", "d": "finished"}
     assert "ImportError: before the record" in out, "the child's output reaches the terminal"
-    assert (
-        "ImportError: before the record"
-        in (folder_of(tmp_path, "a_crash") / "console.txt").read_text()
-    )
+    console = folder_of(tmp_path, "a_crash") / "console.txt"
+    assert "ImportError: before the record" in console.read_text()
     assert "line 39" in err and "line 20" not in err, "the last 20 lines of the log"
     assert "killed by SIGKILL" in err
     assert "b_fails did not finish: its process ended with status 1" in err
     assert "d_good" not in err
-    table = (tmp_path / "work_dirs" / "ofat_table.md").read_text()
-    assert "FAILED; optimizer.lr" not in table  # the fake saved no config
-    assert "FAILED; the loss is not finite" in table
-    assert "INTERRUPTED" in table and "50.0 / -" in table
 
 
 def test_skips_finished_and_resumes_interrupted(
-    study: Callable[..., int], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    study: Study, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert study("c_killed", "d_good") == 1
+    assert study("c_killed", "d_good", arguments=("--retries", "0")) == 1
     capfd.readouterr()
     assert study(arguments=("train.epochs=100",)) == 0
     out, _ = capfd.readouterr()
     assert "starting d_good" not in out and "already finished" in out
-    assert "'--resume', 'train.epochs=100']" in out
+    assert "starting c_killed ['--resume', 'train.epochs=100']" in out
     record = read_record(folder_of(tmp_path, "c_killed"))
     assert record is not None
     assert (record.attempts, record.status) == (2, "finished")
 
 
-def test_refuses_to_mix_configs(
-    study: Callable[..., int], tmp_path: Path, capfd: pytest.CaptureFixture[str],
-    write_config: WriteConfig,
+@pytest.mark.parametrize(
+    ("name", "retries", "starts"),
+    [("killed", 1, 2), ("doomed", 2, 3), ("doomed", 0, 1), ("fails", 3, 1), ("crash", 3, 1)],
+)
+def test_only_a_run_that_died_is_started_again_and_not_for_ever(
+    study: Study, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, retries: int,
+    starts: int,
 ) -> None:  # fmt: skip
+    status = study(name, arguments=("--retries", str(retries)))
+    assert capfd.readouterr().out.count(f"starting {name}") == starts
+    assert status == (0 if name == "killed" else 1)
+
+
+def test_seeds_have_folders_and_seeds_of_their_own(
+    study: Study, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert study("good", "other", arguments=("--seeds", "3", "train.seed=10")) == 0
+    folders = [f"ofat_{name}{seed}" for name in ("good", "other") for seed in
+               ("", "_seed2", "_seed3")]  # fmt: skip
+    assert all(run_status(tmp_path / "work_dirs" / name) == "finished" for name in folders)
+    out = capfd.readouterr().out
+    assert "starting good ['--resume', 'train.seed=10']" in out
+    third = "'train.seed=10', 'train.seed=12', \"train.output_dir='work_dirs/ofat_other_seed3'\""
+    assert f"starting other ['--resume', {third}]" in out
+    order = [line for line in out.splitlines() if line.startswith("starting")]
+    assert "seed" not in order[1].replace("train.seed=10", ""), "all experiments once, then again"
+    assert study(arguments=("--seeds", "3", "train.seed=10")) == 0
+    assert "starting" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("visible", "arguments"),
+    [("3,5", ("--gpus", "3,5")), ("0", ("--jobs", "2", "train.device=cpu"))],
+)
+def test_jobs_overlap_and_never_share_a_gpu(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str,
+    arguments: tuple[str, ...],
+) -> None:  # fmt: skip
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(8))
+    on_cpu = "train.device=cpu" in arguments
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "" if on_cpu else visible)
+    assert study(*(f"{letter}_meets" for letter in "abcd"), arguments=arguments) == 0
+    threads = [path.read_text() for path in (tmp_path / "marks").glob("threads-*")]
+    assert threads == ["4"] * 4, "the CPU is divided"
+
+
+@pytest.mark.parametrize(
+    ("visible", "arguments", "sentence"),
+    [
+        ("0,1", ("--gpus", "0,1", "--jobs", "3"), "3 runs at a time with 1 GPUs each need 3"),
+        ("0,1", ("--jobs", "3"), "two runs never share a GPU"),
+        ("0,1", ("--gpus", "2"), "--gpus names GPU 2, but there are 0, 1"),
+        ("0,1", ("--gpus", "1,1"), "names a GPU twice"),
+        ("", ("--gpus", "0"), "but there are none"),
+        ("0", ("--gpus", "0", "train.device=cpu"), "Leave one of them out"),
+        ("0,1", ("--processes", "4"), "need 4, and there are 2"),
+        ("", ("--slurm", "partition=gpu"), "need --executor slurm"),
+    ],
+)
+def test_what_cannot_be_given_to_each_run_is_a_sentence(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+    visible: str, arguments: tuple[str, ...], sentence: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert study("good", arguments=arguments) == 2
+    out, err = capfd.readouterr()
+    assert sentence in err and "starting" not in out
+
+
+def test_refuses_to_mix_configs(
+    study: Study, tmp_path: Path, capfd: pytest.CaptureFixture[str], write_config: WriteConfig
+) -> None:
     save_config(load_config(write_config("good")), tmp_path / "saved")
     (tmp_path / "good.saved.yaml").write_text((tmp_path / "saved" / "config.yaml").read_text())
     assert study() == 0
@@ -137,8 +170,47 @@ def test_refuses_to_mix_configs(
     assert study(arguments=("train.device=cpu",)) == 0, "a key that is about the machine only"
 
 
+def test_a_finished_run_on_other_data_does_not_count(
+    study: Study, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    root = (f"dataset.root={data}",)
+    assert study("good", arguments=root) == 0
+    assert study(arguments=root) == 0, "data that are not there cannot be compared"
+    data.mkdir()
+    (data / "checksum").write_text("same")
+    assert study(arguments=root) == 0
+    capfd.readouterr()
+    ledger._fingerprint.cache_clear()
+    (data / "checksum").write_text("different")
+    assert study(arguments=root) == 1
+    assert "finished run on other data: their checksum was same and" in capfd.readouterr().err
+
+
+def test_older_code_counts_and_is_repeated_only_if_asked(
+    study: Study, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert study("good") == 0
+    folder = folder_of(tmp_path, "good")
+    record = json.loads((folder / "run.json").read_text())
+    record["code"] = {"commit": "0123456789abcdef", "uncommitted_changes": False}
+    (folder / "run.json").write_text(json.dumps(record))
+    capfd.readouterr()
+    assert study() == 0
+    out = capfd.readouterr().out
+    assert "already finished by older code (0123456; --stale repeats it)" in out
+    assert cli.main(["list", "ofat"], tmp_path) == 0
+    assert "(older code: 0123456)" in capfd.readouterr().out
+    assert study(arguments=("--stale",)) == 0
+    assert "starting good" in capfd.readouterr().out
+    kept = tmp_path / "work_dirs" / "older" / "ofat_good_0123456"
+    assert run_status(kept) == "finished" and run_status(folder) == "finished"
+    assert study(arguments=("--stale",)) == 0
+    assert "starting" not in capfd.readouterr().out
+
+
 def test_a_run_of_another_process_is_left_alone(
-    study: Callable[..., int], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    study: Study, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     start_record(folder_of(tmp_path, "good"), [])
     assert study("good", "other") == 1
@@ -156,60 +228,111 @@ def test_a_run_of_another_process_is_left_alone(
     ],
 )
 def test_nothing_starts_when_the_command_is_wrong(
-    study: Callable[..., int], capfd: pytest.CaptureFixture[str], arguments: tuple[str, ...],
-    sentence: str,
-) -> None:  # fmt: skip
+    study: Study, capfd: pytest.CaptureFixture[str], arguments: tuple[str, ...], sentence: str
+) -> None:
     assert study("good", "other", arguments=arguments) == 2
     out, err = capfd.readouterr()
     assert sentence in err
     assert "starting" not in out
 
 
+def test_a_folder_that_cannot_be_written_is_a_sentence(
+    study: Study, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    arguments = ("train.output_dir=file/run", "--only", "good")
+    assert study("good", arguments=arguments) == 1
+    assert "not started: " in capfd.readouterr().err
+
+
+def start_runner(root: Path, slots: int) -> subprocess.Popen[str]:
+    (root / "fake.py").write_text(SCRIPT)
+    command = [sys.executable, "-u", "-c", RUNNER, str(root), str(slots)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stops_cleanly(tmp_path: Path, number: int) -> None:
-    (tmp_path / "fake.py").write_text(SCRIPT)
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-c", RUNNER, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    wait_for(lambda: run_status(folder_of(tmp_path, "long")) == "running")
-    time.sleep(0.3)
+@pytest.mark.parametrize("slots", [1, 2])
+def test_stops_cleanly_and_goes_on(tmp_path: Path, number: int, slots: int) -> None:
+    process = start_runner(tmp_path, slots)
+    running = [folder_of(tmp_path, name) for name in ("long", "longer")[:slots]]
+    wait_for(lambda: all((folder / "ready").exists() for folder in running))
     process.send_signal(number)
-    out, _ = process.communicate(timeout=20)
-    assert run_status(folder_of(tmp_path, "long")) == "interrupted"
+    out, _ = process.communicate(timeout=30)
+    for folder in running:
+        record = read_record(folder)
+        assert record is not None
+        assert (record.status, record.exit_reason) == ("interrupted", "asked to")
+        assert (folder / "checkpoint").exists()
     assert "The same command goes on from here" in out
     assert out.rstrip().endswith("([], True)")
     assert not folder_of(tmp_path, "good").exists()
 
 
-def test_a_run_outlives_a_killed_runner(tmp_path: Path) -> None:
-    (tmp_path / "fake.py").write_text(SCRIPT)
-    process = subprocess.Popen([sys.executable, "-c", RUNNER, str(tmp_path)])
+def test_a_killed_runner_loses_nothing(tmp_path: Path) -> None:
+    process = start_runner(tmp_path, 1)
     long = folder_of(tmp_path, "long")
-    wait_for(lambda: run_status(long) == "running")
+    wait_for((long / "ready").exists)
     process.kill()
-    process.wait()
+    process.communicate()
+    assert run_status(long) == "running", "the run outlives its runner"
+    second = start_runner(tmp_path, 2)
+    wait_for((folder_of(tmp_path, "longer") / "ready").exists)
+    (folder_of(tmp_path, "longer") / "checkpoint").touch()
     record = read_record(long)
-    assert record is not None and run_status(long) == "running"
+    assert record is not None
     os.kill(record.pid, signal.SIGKILL)
     wait_for(lambda: run_status(long) == "interrupted")
+    os.kill(read_record(folder_of(tmp_path, "longer")).pid, signal.SIGTERM)
+    out, _ = second.communicate(timeout=30)
+    assert f"not started: process {record.pid} on" in out
+    (long / "checkpoint").touch()
+    third, _ = start_runner(tmp_path, 1).communicate(timeout=30)
+    assert third.count("is_finished=True") == 3
+    assert read_record(long).attempts == 2
 
 
-def test_a_run_that_does_not_stop_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "STOP_SECONDS", 0.2)
-    console = tmp_path / "console.txt"
-    stubborn = "import signal, time\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)\n"
-    stubborn += "print('up', flush=True)\ntime.sleep(60)"
-    with console.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-c", stubborn], stdout=out, start_new_session=True
-        )
-    wait_for(lambda: console.read_text() == "up\n")
-    runner._stop(process, console)
-    assert process.returncode == -signal.SIGKILL
+def test_a_run_that_does_not_stop_is_ended_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "KILL_SECONDS", 0.2)
+    stubborn = (
+        "import signal, subprocess, sys, time\n"
+        "for s in (2, 15): signal.signal(s, signal.SIG_IGN)\n"
+        "if sys.argv[1:]: subprocess.Popen([sys.executable, __file__], start_new_session=True)\n"
+        "else: open('up', 'w').close()\n"
+        "time.sleep(60)"
+    )
+    (tmp_path / "stubborn.py").write_text(stubborn)
+    command = [sys.executable, "stubborn.py", "parent"]
+    process = processes.RunProcess(tmp_path / "run", command, tmp_path)
+    wait_for((tmp_path / "up").exists)
+    (child,) = processes.descendants(process.pid)
+    process.end()
+    assert process.exit_code() == -signal.SIGKILL
+    wait_for(lambda: processes.process_start(child) is None)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
+def test_a_second_request_ends_runs_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "KILL_SECONDS", 0.2)
+    monkeypatch.setattr(runner, "STOP_SECONDS", 600)
+    (tmp_path / "deaf.py").write_text(
+        "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nopen('up', 'w').close()\n"
+        "time.sleep(60)"
+    )
+    process = processes.RunProcess(tmp_path / "run", [sys.executable, "deaf.py"], tmp_path)
+    wait_for((tmp_path / "up").exists)
+    requests = runner.Requests(1, "SIGINT")
+
+    class Display:
+        def say(self, text: str) -> None: ...
+
+        def update(self) -> None:
+            requests.count = 2  # as the handler of a second Ctrl-C does
+
+    stopping = runner.Runner([], tmp_path, runner.RunOptions(), Display())  # type: ignore[arg-type]
+    stopping.active.append(runner.Attempt(None, process, runner.Claim()))  # type: ignore[arg-type]
+    stopping.stop(requests)
+    assert process.exit_code() == -signal.SIGKILL

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import time
@@ -13,8 +12,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from labbook import session
-from labbook.records import RunIsRunningError, read_record
-from labbook.session import held, recorded_run, sentence_of, writable_folder
+from labbook.ledger import read_entry
+from labbook.records import read_record
+from labbook.session import recorded_run, sentence_of, writable_folder
 
 
 @pytest.fixture
@@ -49,12 +49,23 @@ def test_how_a_run_ended_is_written_down_and_passed_on(cfg, error, expected):
         assert status(cfg)[1] == "ValueError: no data"
 
 
-def test_a_request_to_end_is_an_interruption(cfg):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_request_to_end_is_an_interruption(cfg, number):
     with pytest.raises(KeyboardInterrupt), recorded_run(cfg, ["train"], resume=False):
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         time.sleep(5)
     assert status(cfg)[0] == "interrupted"
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(number) == signal.SIG_DFL
+
+
+def test_the_ledger_knows_the_data_when_the_run_has_ended(cfg):
+    with recorded_run(cfg, ["train"], resume=False) as folder:
+        before = read_entry(folder)
+        (folder / "results.json").write_text(json.dumps({"data_fingerprint": "abc"}))
+    after = read_entry(folder)
+    assert (before.seed, before.data) == (3, None)
+    assert (after.config, after.seed, after.data) == (before.config, 3, "abc")
+    assert before.key != after.key
 
 
 def test_a_folder_with_a_checkpoint_is_not_started_over(cfg):
@@ -75,27 +86,6 @@ def test_a_start_that_failed_before_any_checkpoint_does_not_block_the_next(cfg):
     with recorded_run(cfg, ["train"], resume=True):
         pass
     assert status(cfg)[0] == "finished"
-
-
-def hold(folder: str, ready, leave) -> None:
-    with held(Path(folder)):
-        ready.set()
-        leave.wait(30)
-
-
-@pytest.mark.parametrize("end", ["leaves", "is killed"])
-def test_two_processes_never_hold_one_folder(tmp_path, end):
-    context = multiprocessing.get_context("spawn")
-    ready, leave = context.Event(), context.Event()
-    other = context.Process(target=hold, args=(str(tmp_path), ready, leave))
-    other.start()
-    assert ready.wait(30)
-    with pytest.raises(RunIsRunningError, match="Another process trains"), held(tmp_path):
-        pytest.fail("both hold it")
-    leave.set() if end == "leaves" else other.kill()
-    other.join(30)
-    with held(tmp_path):
-        assert not other.is_alive()
 
 
 def test_an_unwritable_folder_is_a_sentence(tmp_path):

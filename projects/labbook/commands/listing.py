@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from labbook.board import status_of
 from labbook.commands.arguments import add_study, study_of
-from labbook.records import run_status
+from labbook.jobs import seed_folders
+from labbook.ledger import older_code
+from labbook.locks import owner_of
+from labbook.provenance import code_version
+from labbook.records import read_record
 from labbook.studies import find_experiments
 
 NAME = "list"
@@ -19,9 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(options: argparse.Namespace, root: Path) -> int:
-    """Print a line for each experiment."""
-    study = study_of(options)
+    """Print a line for each run: experiment, status, folder, and what is to be known of it."""
+    study, code = study_of(options), code_version()
     for name in find_experiments(study, root):
-        folder = Path(study.work_folder) / study.run_name(name)
-        print(f"{name:40} {run_status(root / folder):12} {folder}")
+        for folder in seed_folders(root / study.work_folder / study.run_name(name)):
+            status = status_of(folder)
+            line = f"{name:40} {status:12} {folder.relative_to(root)}"
+            print(f"{line}  {remark(folder, status, code)}".rstrip())
     return 0
+
+
+def remark(folder: Path, status: str, code: Mapping[str, Any]) -> str:
+    """Whose a running run is, and whether a finished one is of older code."""
+    if status == "running":
+        return f"({owner_of(folder) or 'its lock names nobody'})"
+    older = older_code(read_record(folder), code) if status == "finished" else None
+    return f"(older code: {older})" if older else ""

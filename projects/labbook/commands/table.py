@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
-from labbook.commands.arguments import add_study, study_of
-from labbook.studies import find_experiments
-from labbook.tables import collect, print_table, write_tables
+from labbook.commands.arguments import add_only, add_study, study_of
+from labbook.formats import write_tables
+from labbook.studies import Study, find_experiments
+from labbook.tables import collect, print_table
 
 NAME = "table"
-HELP = "show the results and write them as Markdown and CSV"
+HELP = "compare the results with the baseline; written as Markdown, CSV and LaTeX, too"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Study."""
+    """Study and ``--only``, which takes names of experiments or of run folders."""
     add_study(parser)
+    add_only(parser)
 
 
 def execute(options: argparse.Namespace, root: Path) -> int:
     """Print the table and the paths of the files that hold it."""
-    study = study_of(options)
-    rows = collect(study, root, map(study.run_name, find_experiments(study, root)))
-    print_table(study, rows)
-    for path in write_tables(study, rows, root):
-        print(path.relative_to(root))
+    show(study_of(options), root, options.only)
     return 0
+
+
+def show(study: Study, root: Path, only: Iterable[str] = ()) -> None:
+    """Print the table of a study and write its files.
+
+    Raises:
+        ValueError: the runs were not made alike, or a name of ``only`` is unknown.
+    """
+    results = collect(study, root, map(study.run_name, find_experiments(study, root)), only)
+    print_table(results)
+    for path in write_tables(results, root):
+        print(path.relative_to(root))

@@ -1,0 +1,65 @@
+"""``lab.py plan STUDY``: what running it would take."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from labbook.commands.arguments import add_only, add_study, chosen_experiments, study_of
+from labbook.commands.run import count
+from labbook.configs import to_plain
+from labbook.estimates import device_name, known_costs, step_key
+from labbook.jobs import Job, plan_jobs
+from labbook.measure import STEPS, measure, remove_data
+from labbook.plan import make_plan, print_plan
+from labbook.provenance import devices
+from labbook.runs import find_runs
+from labbook.studies import Study
+
+NAME = "plan"
+HELP = "list the runs with steps, batches, and what time and memory they are likely to take"
+TAKES_OVERRIDES = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Study, ``--only``, ``--seeds`` and ``--measure``."""
+    add_study(parser)
+    add_only(parser)
+    parser.add_argument(
+        "--seeds", type=count, default=1, metavar="K", help="runs of each experiment, by seed"
+    )
+    parser.add_argument(
+        "--measure",
+        type=count,
+        nargs="?",
+        const=STEPS,
+        metavar="STEPS",
+        help=f"first run so many steps ({STEPS}) at full size on generated data",
+    )
+
+
+def execute(options: argparse.Namespace, root: Path) -> int:
+    """Print the plan; 1 if a measurement failed."""
+    study = study_of(options)
+    jobs = plan_jobs(chosen_experiments(options, root), root, options.overrides)
+    device = device_name(jobs[0].cfg.train.get("device", "auto"), devices())
+    failed = measure_all(study, jobs, root, device, options.measure) if options.measure else 0
+    costs = known_costs(study, root, device, find_runs(study, root))
+    print_plan(study, make_plan(jobs, costs, options.seeds), device)
+    return 1 if failed else 0
+
+
+def measure_all(study: Study, jobs: Sequence[Job], root: Path, device: str, steps: int) -> int:
+    """Measure what differs in the cost of a step, and return how many could not be measured."""
+    distinct = {step_key(to_plain(job.cfg)): job for job in reversed(jobs)}
+    failed = 0
+    for number, job in enumerate(reversed(distinct.values()), 1):
+        print(f"[{number}/{len(distinct)}] {job.name}: {steps} steps ...", flush=True)
+        cost = measure(study, job, root, device, steps)
+        if isinstance(cost, str):
+            failed += 1
+            print(f"{job.name} could not be measured: {cost}", file=sys.stderr)
+    remove_data(root)
+    return failed

@@ -1,0 +1,39 @@
+"""``lab.py preflight STUDY``: would every config run?"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from labbook.cells import duration
+from labbook.commands.arguments import add_only, add_study
+from labbook.preflight import FOLDER, preflight
+from labbook.studies import DEBUG_SUFFIX, find_experiments, get_study, select
+
+NAME = "preflight"
+HELP = "run each config for 2 steps and a small evaluation at toy size; say which would fail"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Study and ``--only``."""
+    add_study(parser)
+    add_only(parser)
+
+
+def execute(options: argparse.Namespace, root: Path) -> int:
+    """Print a line for each config as it is tried; 1 if one failed."""
+    study = get_study(options.study.removesuffix(DEBUG_SUFFIX))  # with --debug or without
+    found = find_experiments(study, root)
+    names = list(select(study, found, options.only) if options.only else found)
+    width, start, failed = max(map(len, names)), time.monotonic(), []
+    for check in preflight(study, names, root):
+        mark = "ok    " if check.is_ok else "FAILED"
+        print(f"{mark}  {check.name:{width}}  {check.seconds:4.0f} s  {check.text}", flush=True)
+        failed += [] if check.is_ok else [check.name]
+    total = duration(time.monotonic() - start)
+    if failed:
+        print(f"{len(failed)} of {len(names)} would fail ({total}). What they said: {FOLDER}/.")
+        return 1
+    print(f"All {len(names)} configs of the study {study.name} would run ({total}).")
+    return 0

@@ -1,0 +1,156 @@
+"""The uncommitted changes of the checkout that a run's code comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PATCH = "code.patch"
+MAX_PATCH = 4 * 2**20
+"""Bytes of a patch that is saved; a larger one is data rather than code."""
+MAX_NEW_FILE = 256 * 2**10
+"""Bytes of a new file that goes into the patch; larger ones are only named."""
+MAX_NAMES = 50
+_HERE = Path(__file__).parent
+_CONFIG = ("-c", "core.quotepath=off", "-c", "diff.noprefix=false", "--no-optional-locks")
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What distinguishes the working tree from its last commit."""
+
+    content: bytes
+    """As ``git apply`` takes it; empty if there is too much of it."""
+    files: tuple[str, ...] = ()
+    """Each changed or new file with its lines added and removed, as ``a/b.py (+3 -1)``."""
+    left_out: tuple[str, ...] = ()
+    """New files that are too large for the patch."""
+
+    def describe(self) -> dict[str, Any]:
+        """What a run record says of it."""
+        description = {
+            "file": PATCH if self.content else None,
+            "sha256": hashlib.sha256(self.content).hexdigest() if self.content else None,
+            "files": list(self.files[:MAX_NAMES]),
+            "left_out": list(self.left_out[:MAX_NAMES]),
+            "note": self._note(),
+        }
+        return {key: value for key, value in description.items() if value is not None}
+
+    def _note(self) -> str | None:
+        hidden = max(len(self.files) - MAX_NAMES, 0) + max(len(self.left_out) - MAX_NAMES, 0)
+        sentences = [f"{hidden} more files are not listed."] if hidden else []
+        if not self.content and self.files:
+            sentences.append(
+                f"The changes are more than {MAX_PATCH // 2**20} MiB and were not saved; commit "
+                "them, or have git ignore data, before a run that is to be repeated."
+            )
+        if self.left_out:
+            sentences.append(
+                f"New files of more than {MAX_NEW_FILE // 2**10} KiB are not in the patch."
+            )
+        return " ".join(sentences) or None
+
+
+@cache  # a process runs the code that it was started with
+def uncommitted_patch(folder: Path = _HERE) -> Patch | None:
+    """The patch of the checkout that holds ``folder``; nothing in the checkout is changed.
+
+    Files that git ignores are no part of it.
+
+    Returns:
+        None without git, outside a checkout, before the first commit, and without changes.
+    """
+    top = _text(_git(folder, "rev-parse", "--show-toplevel"))
+    if not top or _git(folder, "rev-parse", "--verify", "HEAD") is None:
+        return None
+    root = Path(top)
+    new = _names(_git(root, "ls-files", "--others", "--exclude-standard", "-z"))
+    small = [name for name in new if _size(root / name) <= MAX_NEW_FILE]
+    found = _compare(root, small)
+    if len(found.content) > MAX_PATCH:  # perhaps by the new files alone
+        found = _compare(root, [])
+        found = found if len(found.content) <= MAX_PATCH else Patch(b"", found.files)
+        small = []
+    left_out = tuple(name for name in new if name not in set(small))
+    patch = Patch(found.content, found.files, left_out)
+    return patch if patch.files or patch.left_out else None
+
+
+def save_patch(folder: Path, patch: Patch | None) -> None:
+    """Write ``code.patch`` into a run folder, or remove that of an earlier attempt.
+
+    One with other content is kept as ``code.patch.1``, ``code.patch.2``, ...
+    """
+    path = folder / PATCH
+    content = patch.content if patch else b""
+    if path.exists() and path.read_bytes() != content:
+        number = 1
+        while (kept := path.with_name(f"{PATCH}.{number}")).exists():
+            number += 1
+        path.rename(kept)
+    if content:
+        path.write_bytes(content)
+
+
+def _compare(root: Path, new: list[str]) -> Patch:
+    """The patch against the last commit, with the untracked files ``new`` in it."""
+    index = root / _text(_git(root, "rev-parse", "--git-path", "index"))
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "index"
+        if index.is_file():
+            shutil.copy2(index, copy)
+        environment = {"GIT_INDEX_FILE": str(copy)}
+        if new:  # in a copy of the index: the checkout's own stays as it is
+            words = ("add", "--intent-to-add", "--pathspec-from-file=-", "--pathspec-file-nul")
+            _git(root, *words, environment=environment, stdin=b"\0".join(map(os.fsencode, new)))
+        diff = ("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "HEAD")
+        content = _git(root, *diff, "--binary", environment=environment)
+        numbers = _git(root, *diff, "--numstat", "-z", environment=environment)
+    return Patch(content or b"", tuple(_counted(row) for row in _names(numbers)))
+
+
+def _counted(row: str) -> str:
+    added, removed, name = row.split("\t", 2)
+    return f"{name} (binary)" if added == "-" else f"{name} (+{added} -{removed})"
+
+
+def _text(output: bytes | None) -> str:
+    return os.fsdecode(output or b"").rstrip("\n")
+
+
+def _names(output: bytes | None) -> list[str]:
+    return [os.fsdecode(part) for part in (output or b"").split(b"\0") if part]
+
+
+def _size(path: Path) -> float:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return float("inf")
+
+
+def _git(
+    folder: Path, *words: str, environment: Mapping[str, str] | None = None, stdin: bytes = b""
+) -> bytes | None:
+    """What git prints; None if it cannot say."""
+    try:
+        done = subprocess.run(
+            ["git", *_CONFIG, "-C", str(folder), *words],
+            input=stdin,
+            capture_output=True,
+            timeout=60,
+            check=True,
+            env={**os.environ, **(environment or {})},
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
