@@ -89,7 +89,7 @@ def precision_recall(
     Raises:
         ValueError: a class number outside 0..K-1.
     """
-    _check_classes(table, num_classes)
+    check_classes(table.det_class, table.gt_class, num_classes)
     ranges = np.asarray(list(AREA_RANGES.values()) if area_ranges is None else area_ranges)
     ious = np.atleast_1d(np.asarray(thresholds, np.float64))
     aside = outside_ranges(table.gt_area, ranges) | table.gt_crowd
@@ -108,9 +108,13 @@ def precision_recall(
     return Curves(precision, recall, ious)
 
 
-def _check_classes(table: BoxTable, num_classes: int) -> None:
-    """Refuse classes that would be scored nowhere."""
-    for what, classes in (("prediction", table.det_class), ("ground truth", table.gt_class)):
+def check_classes(det_class: Ints, gt_class: Ints, num_classes: int) -> None:
+    """Refuse classes (D,) and (G,) that would be scored nowhere.
+
+    Raises:
+        ValueError: a class number outside 0..K-1.
+    """
+    for what, classes in (("prediction", det_class), ("ground truth", gt_class)):
         wrong = classes[(classes < 0) | (classes >= num_classes)]
         if len(wrong):
             raise ValueError(
@@ -121,7 +125,7 @@ def _check_classes(table: BoxTable, num_classes: int) -> None:
 
 def _judge(table: BoxTable, aside: Mask, ranges: Floats, thresholds: Floats) -> _Verdicts:
     """Match each image and class; predictions beyond the highest limit are left out."""
-    rank = _rank_in_group(_groups(table.det_image, table.det_class))
+    rank = rank_in_class(table.det_image, table.det_class)
     rows = np.flatnonzero(rank < max(*MAX_DETECTIONS, AP_DETECTIONS))
     table = table.select(rows, np.arange(len(table.gt_class)))
     outside = outside_ranges(box_area(table.det_box), ranges)
@@ -143,10 +147,13 @@ def _groups(images: Ints, classes: Ints) -> Ints:
     return images * (1 << 20) + classes
 
 
-def _rank_in_group(groups: Ints) -> Ints:
-    """The place of each row among the equal, neighbouring ``groups`` (N,), from 0."""
-    _, first, sizes = np.unique(groups, return_index=True, return_counts=True)
-    return np.arange(len(groups)) - np.repeat(first, sizes)
+def rank_in_class(images: Ints, classes: Ints) -> Ints:
+    """The place (N,) of each prediction among those of its image and class, from 0.
+
+    The rows are sorted by image, class, then score, as in ``BoxTable`` and ``Matches``.
+    """
+    _, first, sizes = np.unique(_groups(images, classes), return_index=True, return_counts=True)
+    return np.arange(len(images)) - np.repeat(first, sizes)
 
 
 def _shared_groups(table: BoxTable) -> Iterator[tuple[slice, slice]]:

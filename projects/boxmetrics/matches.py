@@ -5,8 +5,9 @@ Shape shorthand: N images, D predictions, G ground-truth boxes, T IoU thresholds
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,32 @@ class Matches:
         """Read what :meth:`save` wrote."""
         with np.load(path, allow_pickle=False) as arrays:
             return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+
+    def columns(self, thresholds: ArrayLike) -> Ints:
+        """Where the IoU ``thresholds`` (M,) are in ``iou_thresholds``: (M,).
+
+        Raises:
+            ValueError: one of them was not matched.
+        """
+        asked = np.atleast_1d(np.asarray(thresholds, np.float64))
+        equal = np.isclose(self.iou_thresholds, asked[:, None])
+        if not equal.any(axis=1).all():
+            raise ValueError(
+                f"The matches hold the IoU thresholds {np.round(self.iou_thresholds, 4).tolist()}, "
+                f"but {np.round(asked, 4).tolist()} are asked for. Match the boxes again at these."
+            )
+        return equal.argmax(axis=1)
+
+    def by_image(self, dets: Ints) -> Iterator[tuple[Ints, slice]]:
+        """Image by image those of the prediction rows ``dets``, and all rows of ground truth.
+
+        ``dets`` are sorted by image; their order within an image is kept.
+        """
+        rows = np.arange(len(self.image_ids) + 1)
+        det_edges = np.searchsorted(self.det_image[dets], rows).tolist()
+        gt_edges = np.searchsorted(self.gt_image, rows).tolist()
+        for d, g in zip(pairwise(det_edges), pairwise(gt_edges), strict=True):
+            yield dets[slice(*d)], slice(*g)
 
 
 def match_images(images: Iterable[ImageBoxes], thresholds: ArrayLike = COCO_THRESHOLDS) -> Matches:

@@ -45,6 +45,20 @@ def random_image(rng: np.random.Generator, image_id: int, classes: int) -> Image
     )
 
 
+def scene(dets: Any, gts: Any, image_id: int = 0, crowd: Any = (), areas: Any = None) -> ImageBoxes:
+    """Predictions (box, score, class) and ground truth (box, class), some rows crowd regions."""
+    return ImageBoxes(
+        image_id=image_id,
+        boxes=[box for box, _, _ in dets],
+        scores=[score for _, score, _ in dets],
+        classes=[k for _, _, k in dets],
+        gt_boxes=[box for box, _ in gts],
+        gt_classes=[k for _, k in gts],
+        gt_areas=areas or [(x1 - x0) * (y1 - y0) for (x0, y0, x1, y1), _ in gts],
+        gt_crowd=[n in crowd for n in range(len(gts))],
+    )
+
+
 def random_frames(rng: np.random.Generator, count: int, classes: int) -> list[Frame]:
     """Frames of two recordings; the confidence in the class ranks unlike the score."""
     images = [random_image(rng, n, classes) for n in range(count)]
