@@ -1,4 +1,4 @@
-"""Packaging of the four packages under ``projects/``.
+"""Packaging of the packages under ``projects/``.
 
 Nothing here imports torch, so the project installs in any environment, isolated builds included.
 Detectron2 is not a requirement because no package index carries a release of it that installs;
@@ -7,7 +7,13 @@ Detectron2 is not a requirement because no package index carries a release of it
 
 from setuptools import find_packages, setup
 
-LABBOOK = ["numpy>=1.26", "omegaconf>=2.3,<2.4", "hydra-core>=1.3,<1.4", "rich>=13"]
+LABBOOK = [
+    "hydra-core>=1.3,<1.4",
+    "jinja2>=3.1",
+    "numpy>=1.26",
+    "omegaconf>=2.3,<2.4",
+    "rich>=13",
+]
 DETECTRON2_NEEDS = [
     "Pillow>=10",
     "cloudpickle",
@@ -23,6 +29,7 @@ DETECTRON2_NEEDS = [
 TRAIN = [
     "torch>=2.6",
     "torchvision>=0.21",
+    "safetensors>=0.4",
     "timm>=1.0.9",
     "opencv-python>=4.8",
     "pycocotools>=2.0.7",
@@ -40,6 +47,11 @@ setup(
     python_requires=">=3.11,<3.13",
     package_dir={"": "projects"},
     packages=find_packages("projects"),
+    package_data={
+        "smalldet.layers": ["csrc/*"],
+        "eventcam": ["csrc/*"],
+        "labbook.report": ["*.j2", "*.css"],
+    },
     install_requires=LABBOOK,
     extras_require={
         "train": TRAIN,

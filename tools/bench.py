@@ -1,77 +1,44 @@
 #!/usr/bin/env python3
-"""Speed as ratios: reference and candidate in turn, in one process: make bench [PARTS="scan vim"]
+"""Speed as ratios: reference and candidate in turn, in one process.
 
-Absolute times change with the machine and with whatever else it does; the ratios hold.
+make bench                      every part
+make bench PARTS="scan vim"     some; --help names them
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
-import statistics
-import time
-from collections.abc import Callable
+import pkgutil
 from pathlib import Path
 
+import bench
 import torch
+from bench.harness import Case, as_row, measure
 
-from smalldet.backbones.vim import VisionMamba
-from smalldet.layers.selective_scan import resolve_backend, selective_scan
-
-Call = Callable[[], object]
 RESULTS = Path(__file__).resolve().parents[1] / "work_dirs" / "bench.json"
-
-
-def scan() -> tuple[Call, Call]:
-    """Selective scan as ViM-Tiny runs it at 640 px: 384 channels, 1600 steps, state 16."""
-    generator = torch.Generator().manual_seed(0)
-    u, delta, z = (torch.randn(1, 384, 1600, generator=generator) for _ in range(3))
-    A = -torch.rand(384, 16, generator=generator)
-    B, C = (torch.randn(1, 16, 1600, generator=generator) for _ in range(2))
-
-    def call(backend: str) -> Call:
-        return lambda: selective_scan(u, delta, A, B, C, z=z, delta_softplus=True, backend=backend)
-
-    return call("reference"), call("auto")
-
-
-def vim() -> tuple[Call, Call]:
-    """The whole ViM-Tiny backbone at 640 px, batch 1, without gradients."""
-    image = torch.randn(1, 3, 640, 640, generator=torch.Generator().manual_seed(0))
-    models = [VisionMamba(frozen=True, scan_backend=name) for name in ("reference", "auto")]
-    return (lambda: models[0](image)), (lambda: models[1](image))
-
-
-PARTS = {"scan": (scan, 7), "vim": (vim, 3)}
-
-
-def measure(reference: Call, candidate: Call, rounds: int) -> dict[str, float]:
-    """Median seconds of both, measured in turn after one warm-up each, and the median ratio."""
-    seconds: list[list[float]] = [[], []]
-    for turn in range(rounds + 1):
-        for times, call in zip(seconds, (reference, candidate), strict=True):
-            start = time.perf_counter()
-            call()
-            if turn:
-                times.append(time.perf_counter() - start)
-    ratios = [a / b for a, b in zip(*seconds, strict=True)]
-    a, b = map(statistics.median, seconds)
-    return {"reference_s": a, "candidate_s": b, "speedup": statistics.median(ratios)}
+PARTS = sorted({m.name for m in pkgutil.iter_modules(bench.__path__)} - {"harness"})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; default all")
-    names = parser.parse_args().parts or list(PARTS)
-    results: dict[str, dict[str, float]] = {}
-    print(f"{torch.get_num_threads()} threads; scan backend auto = {resolve_backend('auto')}")
+    names = parser.parse_args().parts or PARTS
+    if unknown := sorted(set(names) - set(PARTS)):
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    rows = []
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     for name in names:
-        build, rounds = PARTS[name]
-        with torch.no_grad():
-            results[name] = measure(*build(), rounds)
-        row = ", ".join(f"{key} {value:.4g}" for key, value in results[name].items())
-        print(f"{name:6} {row}", flush=True)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        print(f"\n{name}")
+        for item in importlib.import_module(f"bench.{name}").cases():
+            result = measure(item) if isinstance(item, Case) else item
+            print(f"  {result}", flush=True)
+            rows.append(as_row(name, result))
+    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+    print(f"\n{RESULTS.relative_to(RESULTS.parents[1])}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The lab book's command: python tools/lab.py run|table|list STUDY (see --help)."""
+"""The lab book: plan, guard, run, record and compare experiments (--help lists the commands)."""
 
 from __future__ import annotations
 

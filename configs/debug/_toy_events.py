@@ -14,9 +14,8 @@ def toy(name):
     cfg.dataset.downsample = "none" if cfg.dataset.downsample == "nearest" else "sum"
     for loader in (cfg.dataloader.train, cfg.dataloader.valid, cfg.dataloader.test):
         loader.num_workers = 0
-    cfg.train.micro_batch_size = cfg.train.total_batch_size
     cfg.train.max_iter = cfg.train.max_iter // 10_000
     cfg.train.update(eval_period=5, checkpoint_period=5, log_period=1, amp="off")
-    cfg.model.backbone.bottom_up.update(embed_dim=16, dim_head=16, partition_split=1)
-    cfg.model.backbone.depth = 0.33
+    rvt = cfg.model.backbone.bottom_up
+    rvt.update(embed_dim=rvt.embed_dim // 4, dim_head=rvt.dim_head // 4, partition_split=1)
     return cfg

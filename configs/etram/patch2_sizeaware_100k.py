@@ -8,7 +8,7 @@ from detectron2.config import LazyConfig
 globals().update(LazyConfig.load_rel("3scale_sizeaware_100k.py"))
 
 model.backbone.bottom_up.patch_size = 2
-train.update(total_batch_size=2, micro_batch_size=2)
+train.total_batch_size = 2
 experiment.update(
     name="etram_patch2_sizeaware_100k",
     parent="etram_3scale_sizeaware_100k",

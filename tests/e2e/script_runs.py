@@ -45,9 +45,9 @@ def results(folder: Path) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
-def wait_for(path: Path, process: subprocess.Popen, seconds: float = 120) -> None:
+def wait_for(path: Path, process: subprocess.Popen, seconds: float = 120, size: int = 0) -> None:
     end = time.monotonic() + seconds
-    while not path.exists():
-        assert process.poll() is None, "the run ended before its first checkpoint"
+    while not path.exists() or path.stat().st_size < size:
+        assert process.poll() is None, f"the run ended before there was {path.name}"
         assert time.monotonic() < end, f"no {path.name} after {seconds} s"
         time.sleep(0.01)

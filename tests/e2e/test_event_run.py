@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from pathlib import Path
@@ -15,7 +16,9 @@ CONFIG = "configs/debug/etram/3scale_sizeaware_attention_100k.py"
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> list[str]:
-    """Overrides for 6 steps of 2 streams, with memory in backbone and neck, and augmentation."""
+    """Overrides for 6 steps of 2 streams, with memory in backbone and neck, augmentation, and an
+    average of the weights.
+    """
     data = tmp_path_factory.mktemp("events") / "prepared"
     sizes = "{seed: 0, train: 2, val: 1, test: 1, seconds: 1.0, width: 128, height: 96}"
     return [
@@ -27,6 +30,7 @@ def small(tmp_path_factory) -> list[str]:
         "train.max_iter=6",
         "train.eval_period=2",
         "train.checkpoint_period=2",
+        "train.ema_decay=0.9",
     ]
 
 
@@ -44,6 +48,25 @@ def test_all_protocols_score_the_same_predictions(whole_run):
         scores
     )
     assert (whole_run / "evaluation" / "test" / "matches.npz").exists()
+
+
+def test_the_average_is_scored_beside_the_weights(whole_run):
+    scores = results(whole_run)
+    assert set(scores["ema"]["test"]) == set(scores["test"])
+    evaluated = [row for row in metrics(whole_run) if "bbox/AP50" in row]
+    assert len(evaluated) == 3 and all("ema/bbox/AP50" in row for row in evaluated)
+    raw, average = (
+        torch.load(whole_run / f"{name}.pth", weights_only=True)["model"]
+        for name in ("model_best", "model_best_ema")
+    )
+    assert raw.keys() == average.keys()
+    assert not all(torch.equal(raw[name], average[name]) for name in raw)
+
+
+def test_crops_of_true_objects_are_left(whole_run):
+    folder = whole_run / "evaluation" / "test"
+    objects = json.loads((folder / "gallery.json").read_text())["objects"]
+    assert objects and all((folder / entry["file"]).exists() for entry in objects)
 
 
 def test_the_log_has_what_the_event_room_says(whole_run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -16,16 +17,25 @@ from script_runs import ROOT, SCRIPT, command, environment, execute, metrics, re
 BUFFERS = {"pixel_mean", "pixel_std"}
 CONFIG = "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
 WHOLE = [
+    "code_changes_summary.txt",
     "config.yaml",
     "config_source.yaml",
+    "data_fingerprint.txt",
+    "diff.txt",
+    "evaluation/test/gallery.json",
     "evaluation/test/predictions.json",
     "evaluation/valid/matches.npz",
+    "experiment_hypothesis.txt",
+    "experiment_summary.txt",
+    "ledger.json",
     "log.txt",
     "metrics.json",
     "model_best.pth",
     "model_final.pth",
+    "modification_details.txt",
     "results.json",
     "run.json",
+    "training_command.txt",
 ]
 
 
@@ -94,6 +104,35 @@ def test_kill_9_and_resume_end_in_the_same_digits(whole_run, small, tmp_path):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     mine, other = results(tmp_path), results(whole_run)
     assert (mine["test"], mine["final_loss"]) == (other["test"], other["final_loss"])
+
+
+def test_ctrl_c_saves_and_the_resumed_run_ends_in_the_same_digits(whole_run, small, tmp_path):
+    rare = ["train.log_period=1", "train.checkpoint_period=100"]
+    overrides = [*small, *rare, "dataloader.train.num_workers=1"]
+    process = subprocess.Popen(
+        command(CONFIG, tmp_path, overrides),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    wait_for(tmp_path / "metrics.json", process, size=1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: its data-loading process, too
+    assert process.wait(timeout=300) == 130
+    assert json.loads((tmp_path / "run.json").read_text())["status"] == "interrupted"
+    (saved,) = tmp_path.glob("model_0*.pth")  # none was due
+    assert (tmp_path / "last_checkpoint").read_text() == saved.name != "model_0000005.pth"
+    done = execute(command(CONFIG, tmp_path, overrides, "--resume"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    resumed = {row["iteration"]: row for row in metrics(tmp_path)}
+    for row in metrics(whole_run):
+        assert resumed[row["iteration"]].items() >= row.items()
+    ours, theirs = (
+        torch.load(folder / "model_final.pth", weights_only=True)["model"]
+        for folder in (tmp_path, whole_run)
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert results(tmp_path)["test"] == results(whole_run)["test"]
 
 
 def test_eval_only_needs_nothing_but_the_run_folder(whole_run, tmp_path):

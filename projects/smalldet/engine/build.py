@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import nn
 
 from smalldet.engine.checkpoint import RunCheckpointer, load_weights
 from smalldet.engine.distributed import unwrapped
+from smalldet.engine.ema import EvaluateAverage, WeightAverage
 from smalldet.engine.evaluate import evaluate, flat_scores, validation_losses
 from smalldet.engine.hooks import LOGGERS, Evaluate
 from smalldet.engine.settings import TrainSettings
@@ -89,8 +91,10 @@ def build_trainer(cfg: Config, settings: TrainSettings, model: nn.Module) -> Tra
 
 def build_evaluation(
     cfg: Config, settings: TrainSettings, model: nn.Module, checkpointer: RunCheckpointer
-) -> Evaluate:
-    """The hook that scores the valid split; test is left alone until the end.
+) -> list[Evaluate]:
+    """The hooks that score the valid split: of the weights and, if asked for, of their average.
+
+    Test is left alone until the end.
 
     Raises:
         ValueError: ``train.best_metric`` is none of the scores.
@@ -105,7 +109,14 @@ def build_evaluation(
             losses = validation_losses(model, loader, settings.seed)
         return evaluate(model, loader, evaluator) | losses
 
-    return Evaluate(settings.eval_period, score, checkpointer, settings.best_metric)
+    common = (checkpointer, settings.best_metric)
+    hooks = [Evaluate(settings.eval_period, score, *common)]
+    if settings.ema_decay:
+        silent = build_evaluator(cfg, "valid", leaves_files=False)
+        average = WeightAverage(model, settings.ema_decay)
+        score_average = partial(evaluate, model, loader, silent)
+        hooks.append(EvaluateAverage(average, settings.eval_period, score_average, *common))
+    return hooks
 
 
 def check_metric(metric: str, evaluator: Any) -> None:
@@ -122,7 +133,8 @@ def check_metric(metric: str, evaluator: Any) -> None:
         )
 
 
-def build_evaluator(cfg: Config, split: str) -> Any:
+def build_evaluator(cfg: Config, split: str, leaves_files: bool = True) -> Any:
     """The evaluator of a split, writing below the run folder, wherever that lies now."""
     folder = Path(cfg["train"]["output_dir"]) / "evaluation" / split
-    return instantiate({**cfg["evaluation"][split], "output_dir": str(folder)})
+    output_dir = str(folder) if leaves_files else ""
+    return instantiate({**cfg["evaluation"][split], "output_dir": output_dir})

@@ -73,9 +73,11 @@ class Evaluate(HookBase):
     Args:
         period: In steps.
         score: Returns flat scores in the main process; called in every process.
-        checkpointer: Writes ``model_best.pth``.
+        checkpointer: Writes the best weights, as ``best_name``.
         metric: Name of the score to maximise.
     """
+
+    best_name = "model_best"
 
     def __init__(
         self,
@@ -111,7 +113,7 @@ class Evaluate(HookBase):
             return
         self.best_score, self.best_iteration = float(value), self.trainer.iter
         extra = {"iteration": self.best_iteration, "score": self.best_score}
-        self.checkpointer.save_weights("model_best", **extra)
+        self.checkpointer.save_weights(self.best_name, **extra)
         logger.info(f"Best {self.metric} so far: {value:.3f} after step {self.trainer.iter + 1}.")
 
     def state_dict(self) -> dict[str, Any]:
@@ -165,9 +167,16 @@ class SaveCheckpoint(HookBase):
 
     def after_step(self) -> None:
         """Save if due."""
+        if self.is_due():
+            self.save()
+
+    def is_due(self) -> bool:
+        """Whether this step is one of those that are saved."""
+        return is_due(self.trainer.iter, self.period, self.trainer.max_iter)
+
+    def save(self) -> None:
+        """Save this step; called in every process."""
         step = self.trainer.iter
-        if not is_due(step, self.period, self.trainer.max_iter):
-            return
         self.checkpointer.save(checkpoint_name(step), iteration=step, **self.extra)
         if comm.is_main_process():
             prune_checkpoints(Path(self.checkpointer.save_dir), self.keep_last, self.keep_every)

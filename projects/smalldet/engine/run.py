@@ -30,9 +30,13 @@ from smalldet.engine.checkpoint import (
     checkpoint_name,
     link_or_copy,
     load_weights,
+    replace_text,
 )
 from smalldet.engine.distributed import unwrapped
+from smalldet.engine.early_stop import EarlyStop
+from smalldet.engine.ema import EvaluateAverage
 from smalldet.engine.evaluate import evaluate, parameter_counts
+from smalldet.engine.feature_cache import use_feature_cache
 from smalldet.engine.hooks import (
     Evaluate,
     SaveCheckpoint,
@@ -41,7 +45,10 @@ from smalldet.engine.hooks import (
     peak_memory_mb,
     progress_bar,
 )
+from smalldet.engine.hparams import write_hparams
+from smalldet.engine.profile import Profile, steps_to_profile
 from smalldet.engine.settings import TrainSettings
+from smalldet.engine.stop import StopOnRequest
 from smalldet.engine.trainer import Trainer
 from smalldet.engine.writers import build_writers, require_wandb, rewind_metrics
 
@@ -69,6 +76,7 @@ def run(cfg: Config, resume: bool = False, eval_only: bool = False) -> dict[str,
     if settings.wandb and not eval_only:
         require_wandb()
     model = build_model(cfg, settings)
+    use_feature_cache(cfg, settings, model)
     fingerprint = check_data(cfg, settings, model)
     if eval_only:
         path = settings.init_checkpoint or best_checkpoint(Path(settings.output_dir))
@@ -76,7 +84,10 @@ def run(cfg: Config, resume: bool = False, eval_only: bool = False) -> dict[str,
         logger.info(f"Evaluating {path}.")
         return score_splits(cfg, model)
     measured = train(cfg, settings, model, resume, fingerprint)
-    return judge(cfg, settings, model) | measured
+    results = judge(cfg, settings, model) | measured
+    if comm.is_main_process():
+        write_hparams(cfg, results)
+    return results
 
 
 def train(
@@ -93,20 +104,24 @@ def train(
     trainer = build_trainer(cfg, settings, model)
     checkpointer = RunCheckpointer(model, str(folder), trainer=trainer)
     throughput = Throughput(settings.total_batch_size)
-    best = build_evaluation(cfg, settings, model, checkpointer)
+    evaluations = build_evaluation(cfg, settings, model, checkpointer)
+    stop = EarlyStop(settings.patience, evaluations[0]) if settings.patience else None
     multiplier = instantiate(cfg["lr_multiplier"])
     scheduler = LRMultiplier(trainer.optimizer, multiplier, settings.max_iter)
-    trainer.register_hooks(
-        [hooks.IterationTimer(), throughput, hooks.LRScheduler(scheduler=scheduler), best]
-    )
-    start = resume_from(trainer, checkpointer, fingerprint) if resuming else 0
-    if start < settings.max_iter:
-        register_writing_hooks(trainer, checkpointer, settings, start, fingerprint)
-        trainer.train(start, settings.max_iter)
+    measuring = [hooks.IterationTimer(), throughput, hooks.LRScheduler(scheduler=scheduler)]
+    trainer.register_hooks([*measuring, profiling(settings), *evaluations, stop])
+    done = resume_from(trainer, checkpointer, fingerprint) if resuming else 0
     if comm.is_main_process():
-        last = checkpointer.path(checkpoint_name(settings.max_iter - 1))
+        replace_text(folder / "data_fingerprint.txt", f"{fingerprint}\n")
+    if done < settings.max_iter and not (stop and stop.is_over):
+        register_writing_hooks(trainer, checkpointer, settings, done, fingerprint)
+        trainer.train(done, settings.max_iter)
+        done = trainer.max_iter
+    if comm.is_main_process():
+        last = checkpointer.path(checkpoint_name(done - 1))
         link_or_copy(last, checkpointer.path("model_final"))
-    return measurements(settings, trainer, throughput, best) | {
+    return measurements(settings, done, trainer, throughput, evaluations[0]) | {
+        "exit_reason": exit_reason(settings, done, stop),
         "parameters": counts,
         "data_fingerprint": fingerprint,
     }
@@ -139,19 +154,32 @@ def register_writing_hooks(
     saving = SaveCheckpoint(
         checkpointer, settings.checkpoint_period, *keep, data_fingerprint=fingerprint
     )
-    trainer.register_hooks([saving, progress_bar()])
+    trainer.register_hooks([saving, progress_bar(), StopOnRequest(saving)])
+
+
+def profiling(settings: TrainSettings) -> Profile | None:
+    """The hook that watches some steps of the main process, if asked for."""
+    steps = steps_to_profile(settings.profile)
+    return Profile(steps, settings.output_dir) if steps and comm.is_main_process() else None
+
+
+def exit_reason(settings: TrainSettings, done: int, stop: EarlyStop | None) -> str:
+    """Why training ended after ``done`` steps, in a sentence."""
+    if stop and stop.is_over and done < settings.max_iter:
+        return f"Stopped early after {done} of {settings.max_iter} steps: {stop.reason()}"
+    return f"All {done} steps done and the best model evaluated."
 
 
 def measurements(
-    settings: TrainSettings, trainer: Trainer, throughput: Throughput, best: Evaluate
+    settings: TrainSettings, done: int, trainer: Trainer, throughput: Throughput, best: Evaluate
 ) -> dict[str, Any]:
-    """Times, memory and the best step of a run that is over."""
+    """Times, memory and the best step of a run that is over after ``done`` steps."""
     return {
-        "iterations": settings.max_iter,
+        "iterations": done,
         "best_iteration": best.best_iteration,
         "best_epoch": math.ceil((best.best_iteration + 1) / settings.iterations_per_epoch),
         "training_seconds": throughput.training_seconds,
-        "seconds_per_iteration": throughput.training_seconds / settings.max_iter,
+        "seconds_per_iteration": throughput.training_seconds / done,
         "peak_memory_mb": peak_memory_mb(),
         "final_loss": trainer.final_loss(),
     }
@@ -203,16 +231,25 @@ def best_checkpoint(folder: Path) -> Path:
 
 
 def judge(cfg: Config, settings: TrainSettings, model: nn.Module) -> dict[str, Any]:
-    """Score the best model on valid and, this once, on test."""
+    """Score the best model on valid and, this once, on test; the best average likewise."""
     comm.synchronize()
-    load_weights(model, best_checkpoint(Path(settings.output_dir)))
-    return score_splits(cfg, model)
+    folder = Path(settings.output_dir)
+    load_weights(model, best_checkpoint(folder))
+    results = score_splits(cfg, model)
+    average = folder / f"{EvaluateAverage.best_name}.pth"
+    if settings.ema_decay and average.exists():
+        load_weights(model, average)
+        results["ema"] = score_splits(cfg, model, leaves_files=False)
+    return results
 
 
-def score_splits(cfg: Config, model: nn.Module) -> dict[str, Any]:
+def score_splits(cfg: Config, model: nn.Module, leaves_files: bool = True) -> dict[str, Any]:
     """Flat scores of ``model`` on valid and test; {} for each outside the main process."""
     results = {}
     for split in ("valid", "test"):
         loader = instantiate(cfg["dataloader"][split])
-        results[split] = evaluate(model, loader, build_evaluator(cfg, split))
+        evaluator = build_evaluator(cfg, split, leaves_files)
+        results[split] = evaluate(model, loader, evaluator)
+        if hasattr(evaluator, "write_gallery"):
+            evaluator.write_gallery()
     return results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from detectron2.engine import TrainerBase
 from detectron2.utils import comm
+from detectron2.utils.events import EventStorage
 from fvcore.common.history_buffer import HistoryBuffer
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -24,6 +26,7 @@ from smalldet.engine.distributed import (
 )
 from smalldet.engine.random_state import restore_random_state
 
+logger = logging.getLogger(__name__)
 Batch = list[dict[str, Any]]
 WINDOW = 20  # steps that Detectron2's writers smooth over
 OUT_OF_MEMORY = (
@@ -91,6 +94,30 @@ class Trainer(TrainerBase):
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._batches: Iterator[list[Batch]] = iter(())
         self._restored: dict[str, Any] = {}
+
+    def train(self, start_iter: int, max_iter: int) -> None:
+        """Detectron2's loop, whose end a hook may bring nearer by lowering ``max_iter``.
+
+        Args:
+            start_iter: first step, counted from 0.
+            max_iter: the step to stop before.
+        """
+        logger.info(f"Starting training from iteration {start_iter}")
+        self.iter = self.start_iter = start_iter
+        self.max_iter = max_iter
+        with EventStorage(start_iter) as self.storage:
+            try:
+                self.before_train()
+                while self.iter < self.max_iter:
+                    self.before_step()
+                    self.run_step()
+                    self.after_step()
+                    self.iter += 1
+            except Exception:
+                logger.exception("Exception during training:")
+                raise
+            finally:
+                self.after_train()
 
     def before_train(self) -> None:
         self.loader.seek(self.start_iter * self.total_batch_size)

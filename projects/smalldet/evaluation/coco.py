@@ -13,6 +13,9 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.structures import Instances
 from detectron2.utils import comm
 
+from boxmetrics.matches import Matches
+from smalldet.data.mapper import read_checked
+from smalldet.evaluation.gallery import write_gallery
 from smalldet.evaluation.outputs import Predictions, coco_results, write_outputs
 from smalldet.evaluation.scores import Scores, bbox_scores
 from smalldet.evaluation.truth import CocoTruth, load_truth
@@ -34,6 +37,8 @@ class DataSplits(Protocol):
     def classes(self) -> Sequence[str]: ...
 
     def annotation_file(self, split: str) -> Path: ...
+
+    def dicts(self, split: str) -> list[dict[str, Any]]: ...  # in Detectron2's format
 
 
 @dataclass
@@ -74,6 +79,7 @@ class CocoBoxEvaluator(DatasetEvaluator):
         Raises:
             ValueError: the annotation file does not fit ``dataset.classes``.
         """
+        self.dataset = dataset
         self.split = split
         self.output_dir = output_dir
         self.truth: CocoTruth = load_truth(dataset.annotation_file(split), dataset.classes)
@@ -133,6 +139,21 @@ class CocoBoxEvaluator(DatasetEvaluator):
             )
         self._report(scores, collected)
         return {"bbox": scores}
+
+    def write_gallery(self) -> None:
+        """Leave crops of some true objects beside the files of :meth:`evaluate`, if it left any.
+
+        See :mod:`smalldet.evaluation.gallery`.
+        """
+        if not self.output_dir or not comm.is_main_process():
+            return
+        records = {record["image_id"]: record for record in self.dataset.dicts(self.split)}
+        folder = Path(self.output_dir)
+        write_gallery(
+            folder,
+            Matches.load(folder / "matches.npz"),
+            lambda image_id: read_checked(records[image_id], "RGB"),
+        )
 
     def _check(self, image: dict[str, Any], instances: Instances) -> None:
         """Refuse what would be scored wrongly."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
+from boxmetrics.matches import Matches
 from boxmetrics.protocols import COCO, Result, evaluate, get_protocol
 from boxmetrics.tables import BoxTable
 from smalldet.evaluation.coco import NO_PREDICTIONS, score_text
@@ -20,6 +22,8 @@ from smalldet.evaluation.event_frames import (
     paired,
 )
 from smalldet.evaluation.event_outputs import write_event_outputs
+from smalldet.evaluation.event_pictures import ReadableRecording, step_picture
+from smalldet.evaluation.gallery import write_gallery
 from smalldet.evaluation.scores import Scores
 
 logger = logging.getLogger(__name__)
@@ -38,13 +42,17 @@ class ClassNames(Protocol):
     def small(self) -> Sequence[int]: ...  # whose mean AP is reported
 
 
+class Recording(PreparedRecording, ReadableRecording, Protocol):
+    """What is asked of a recording."""
+
+
 class RecordingSplits(Protocol):
     """What is asked of a data set."""
 
     @property
     def class_map(self) -> ClassNames: ...
 
-    def recordings(self, split: str) -> Sequence[PreparedRecording]: ...
+    def recordings(self, split: str) -> Sequence[Recording]: ...
 
 
 class EventBoxEvaluator(DatasetEvaluator):
@@ -84,7 +92,8 @@ class EventBoxEvaluator(DatasetEvaluator):
         self.split = split
         self.output_dir = output_dir
         self.protocols = [get_protocol(name) for name in protocols if name != COCO.name]
-        self._reader = FrameReader(dataset.recordings(split), self.class_map.classes)
+        self._recordings = dataset.recordings(split)
+        self._reader = FrameReader(self._recordings, self.class_map.classes)
         self.reset()
 
     def reset(self) -> None:
@@ -139,6 +148,17 @@ class EventBoxEvaluator(DatasetEvaluator):
         if self.output_dir:
             self._write(table, results, collected)
         return scores
+
+    def write_gallery(self) -> None:
+        """Leave crops of some true objects beside the files of :meth:`evaluate`, if it left any.
+
+        See :mod:`smalldet.evaluation.gallery`.
+        """
+        if not self.output_dir or not comm.is_main_process():
+            return
+        folder = Path(self.output_dir)
+        matches = Matches.load(folder / "matches.npz")
+        write_gallery(folder, matches, partial(step_picture, self._recordings))
 
     def _write(self, table: BoxTable, results: Sequence[Result], seen: CollectedFrames) -> None:
         """Leave the files."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+from types import SimpleNamespace
+
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
 from smalldet.engine.distributed import all_gather, mean_over_processes, share_batch_statistics
+from smalldet.engine.stop import StopOnRequest
 
 
 def process(rank: int, port_file: str, found) -> None:
@@ -17,8 +21,25 @@ def process(rank: int, port_file: str, found) -> None:
     model(torch.randn(8, 2))
     share_batch_statistics(model)
     means = mean_over_processes({"loss": torch.tensor(float(rank))})
-    found[rank] = (model[1].running_mean.tolist(), means, all_gather(rank))
+    found[rank] = (model[1].running_mean.tolist(), means, all_gather(rank), steps_until_stop(rank))
     dist.destroy_process_group()
+
+
+def steps_until_stop(rank: int) -> tuple[int, list[str]]:
+    """Steps that a process does of which the second one is asked to stop in its third step."""
+    saved: list[str] = []
+    saving = SimpleNamespace(is_due=lambda: False, save=lambda: saved.append("saved"))
+    hook = StopOnRequest(saving)
+    hook.trainer = SimpleNamespace(device=torch.device("cpu"))
+    hook.before_train()
+    for step in range(1, 9):
+        if (rank, step) == (1, 3):
+            signal.raise_signal(signal.SIGUSR1)
+        try:
+            hook.after_step()
+        except KeyboardInterrupt:
+            return step, saved
+    return 0, saved
 
 
 def test_two_processes_agree(tmp_path):
@@ -28,7 +49,7 @@ def test_two_processes_agree(tmp_path):
         mp.spawn(process, args=(str(tmp_path / "meeting"), found), nprocs=2)
         first, second = found[0], found[1]
     assert first == second
-    assert first[1] == {"loss": 0.5} and first[2] == [0, 1]
+    assert first[1:] == ({"loss": 0.5}, [0, 1], (3, ["saved"]))
 
 
 def test_one_process_changes_nothing():

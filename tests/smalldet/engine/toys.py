@@ -11,8 +11,11 @@ from fvcore.common.param_scheduler import MultiStepParamScheduler
 from torch import nn
 
 from smalldet.engine.checkpoint import RunCheckpointer
+from smalldet.engine.early_stop import EarlyStop
+from smalldet.engine.ema import EvaluateAverage, WeightAverage
 from smalldet.engine.hooks import Evaluate, SaveCheckpoint, Throughput, WriteMetrics
 from smalldet.engine.settings import TrainSettings
+from smalldet.engine.stop import StopOnRequest
 from smalldet.engine.trainer import Trainer
 from smalldet.engine.writers import build_writers, rewind_metrics
 
@@ -79,7 +82,9 @@ def settings_for(folder, max_iter: int) -> TrainSettings:
     )
 
 
-def train_toy(folder, max_iter: int, stop_at: int | None = None, scores=None) -> Trainer:
+def train_toy(
+    folder, max_iter: int, stop_at: int | None = None, scores=None, decay=0.0, patience=0
+) -> Trainer:
     """Train as the engine does, resuming if the folder has a checkpoint; die after ``stop_at``."""
     settings = settings_for(folder, max_iter)
     trainer = toy_trainer(noise=0.5, dump_folder=folder)
@@ -91,11 +96,14 @@ def train_toy(folder, max_iter: int, stop_at: int | None = None, scores=None) ->
         default = -trainer.model.first.weight.abs().sum().item()
         return {"bbox/AP": scores[trainer.iter] if scores else default, "bbox/APs": None}
 
-    evaluate = Evaluate(settings.eval_period, score, checkpointer, "bbox/AP")
+    common = (settings.eval_period, score, checkpointer, "bbox/AP")
+    evaluate = Evaluate(*common)
+    average = EvaluateAverage(WeightAverage(trainer.model, decay), *common) if decay else None
+    stop = EarlyStop(patience, evaluate) if patience else None
     multiplier = MultiStepParamScheduler([1, 0.1], milestones=[5], num_updates=10)
     scheduler = LRMultiplier(trainer.optimizer, multiplier, max_iter)
     scheduling = hooks.LRScheduler(scheduler=scheduler)
-    trainer.register_hooks([Throughput(8), scheduling, evaluate])
+    trainer.register_hooks([Throughput(8), scheduling, evaluate, average, stop])
     start = 0
     if checkpointer.has_checkpoint():
         state = checkpointer.load(checkpointer.get_checkpoint_file())
@@ -103,13 +111,11 @@ def train_toy(folder, max_iter: int, stop_at: int | None = None, scores=None) ->
         start = trainer.iter + 1
     rewind_metrics(folder / "metrics.json", start)
     writers = build_writers(settings, start)
-    trainer.register_hooks(
-        [
-            WriteMetrics(writers, settings.log_period, settings.checkpoint_period),
-            SaveCheckpoint(checkpointer, settings.checkpoint_period, 2, 0),
-        ]
-    )
-    trainer.train(start, max_iter)
+    saving = SaveCheckpoint(checkpointer, settings.checkpoint_period, 2, 0)
+    writing = WriteMetrics(writers, settings.log_period, settings.checkpoint_period)
+    trainer.register_hooks([writing, saving, StopOnRequest(saving)])
+    if not (stop and stop.is_over):
+        trainer.train(start, max_iter)
     shutil.copy(checkpointer.get_checkpoint_file(), folder / "model_final.pth")
-    trainer.evaluation = evaluate
+    trainer.evaluation, trainer.average, trainer.stop = evaluate, average, stop
     return trainer

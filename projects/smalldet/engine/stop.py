@@ -1,0 +1,73 @@
+"""Ending a run on request: after a whole step, with a checkpoint to go on from."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+import torch
+from detectron2.engine import HookBase
+from detectron2.utils import comm
+
+from smalldet.engine.distributed import mean_over_processes
+from smalldet.engine.hooks import SaveCheckpoint
+
+logger = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+ONE_REQUEST_SECONDS = 2.0
+"""Signals within this time are one request: torchrun passes on a Ctrl-C that a terminal has sent to
+its processes already."""
+
+
+class StopOnRequest(HookBase):
+    """Raises KeyboardInterrupt after the step in which the run was asked to stop, and saves first.
+
+    Comes after ``saving``. Ctrl-C, SIGTERM and SIGUSR1 are requests; a later second one ends the
+    process at once. All processes of a job stop after the same step, whichever of them was asked.
+
+    Args:
+        saving: saves the step if it has not done so anyway.
+    """
+
+    def __init__(self, saving: SaveCheckpoint) -> None:
+        self.saving = saving
+        self._asked: float | None = None  # when, by time.monotonic()
+        self._handlers: dict[int, Any] = {}
+
+    def before_train(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            # Now, so that data-loading processes, which start later, do not die of a Ctrl-C.
+            self._handlers = {number: signal.signal(number, self._request) for number in SIGNALS}
+
+    def after_step(self) -> None:
+        if not self._agreed():
+            return
+        if not self.saving.is_due():
+            self.saving.save()
+        comm.synchronize()  # no process ends while another one is still saving
+        raise KeyboardInterrupt
+
+    def after_train(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def _agreed(self) -> bool:
+        asked = self._asked is not None
+        if comm.get_world_size() == 1:
+            return asked
+        mine = torch.tensor(float(asked), device=self.trainer.device)
+        return mean_over_processes({"asked": mine})["asked"] > 0
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._asked is None:
+            self._asked = now
+            logger.warning("Asked to stop: the run ends after this step. Once more: at once.")
+        elif now - self._asked > ONE_REQUEST_SECONDS:
+            raise KeyboardInterrupt

@@ -1,0 +1,149 @@
+"""Every real config declares what it moves, says where its values come from, and reloads equal."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from labbook.configs import ConfigError, save_config, to_plain
+from labbook.guard import changes, check_declared, check_study
+from labbook.lineage import Family
+from labbook.origins import trace_origins
+from labbook.signatures import MISSING
+from labbook.studies import STUDIES, find_experiments
+from labbook.trees import leaves, prefixes, select
+
+ROOT = Path(__file__).resolve().parents[2]
+EXPERIMENTS = [
+    (study.name, name) for study in STUDIES.values() for name in find_experiments(study, ROOT)
+]
+REAL = [(name, planned) for name in ("ofat", "etram") for planned in STUDIES[name].order]
+
+
+@cache
+def family(study: str) -> Family:
+    return Family(STUDIES[study], ROOT)
+
+
+def loaded(study: str, name: str) -> DictConfig:
+    return family(study).load(name)
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_all_configs_of_a_study_keep_their_declarations(study: str) -> None:
+    check_study(STUDIES[study], find_experiments(STUDIES[study], ROOT), ROOT)
+
+
+@pytest.mark.parametrize(("study", "name"), EXPERIMENTS)
+def test_each_config_declares_itself(study: str, name: str) -> None:
+    declared = loaded(study, name).experiment
+    assert declared.study == study and declared.name == STUDIES[study].run_name(name)
+    assert bool(declared.factors) is (declared.parent is not None)
+    assert len(set(declared.factors)) == len(declared.factors)
+    assert str(declared.level) and declared.hypothesis.endswith(".")
+    assert all(isinstance(value, float) for value in declared.targets.values())
+
+
+@pytest.mark.parametrize(("study", "name"), REAL)
+def test_each_real_config_has_a_twin_that_asks_the_same(study: str, name: str) -> None:
+    real, twin = (to_plain(loaded(s, name).experiment) for s in (study, f"{study}-debug"))
+    assert twin == {**real, "study": f"{study}-debug"}
+
+
+@pytest.mark.parametrize(
+    ("study", "name", "key", "value"),
+    [
+        ("ofat", "ofat_lr0.001_bs16_adamw_ep100", "train.warmup_iters", 250),
+        ("ofat", "ofat_lr0.001_bs8_adamw_ep150", "train.max_iter", 15_900),
+        ("ofat", "ofat_lr0.01_bs8_adamw_ep100", "train.seed", 1),
+        ("etram", "patch2_sizeaware_100k", "train.micro_batch_size", 1),
+        ("etram", "4scale_100k", "model.head.score_threshold", 0.01),
+    ],
+)
+def test_a_stray_change_is_refused(study: str, name: str, key: str, value: object) -> None:
+    cfg = loaded(study, name)
+    parent = family(study).parent(cfg)
+    check_declared(cfg, parent)
+    stray = copy.deepcopy(cfg)
+    OmegaConf.update(stray, key, value)
+    with pytest.raises(ConfigError, match=f"differs from its parent in {key} "):
+        check_declared(stray, parent)
+
+
+def test_steps_and_micro_batches_follow() -> None:
+    for study, name, followers in (
+        ("ofat", "ofat_lr0.001_bs16_adamw_ep100", {"train.max_iter", "train.eval_period"}),
+        ("etram", "patch2_sizeaware_100k", {"train.micro_batch_size"}),
+    ):
+        cfg = loaded(study, name)
+        parent = family(study).parent(cfg)
+        assert parent is not None
+        found = {c.key: c.kind for c in changes(parent, cfg, cfg.experiment.factors)}
+        assert {found[key] for key in followers} == {"derived"}
+
+
+@pytest.mark.parametrize(
+    ("study", "name"),
+    [
+        ("ofat", "ofat_lr0.001_bs8_sgd_ep100"),
+        ("ofat-debug", "ofat_lr0.001_bs16_adamw_ep100"),
+        ("etram", "baseline_3scale_100k_small"),
+        ("etram-debug", "patch2_4scale_sizeaware_200k"),
+        ("demo", "events"),
+    ],
+)
+def test_every_value_has_an_origin_or_is_a_default(study: str, name: str) -> None:
+    cfg = loaded(study, name)
+    path = ROOT / find_experiments(STUDIES[study], ROOT)[name]
+    origins = trace_origins(path)
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    written = {k: v for k, v in leaves(plain).items() if not k.endswith("_target_")}
+    for key, value in written.items():
+        if key in origins:
+            place = origins[key].place
+            assert repr(origins[key].value) == repr(value), key
+            assert 0 < place.line <= len(place.file.read_text().splitlines()), key
+        else:
+            assert any(select(plain, f"{above}._target_") != MISSING for above in prefixes(key))
+    in_config = {key for key in origins if key.split(".")[0] in cfg and "_target_" not in key}
+    assert in_config <= written.keys()
+
+
+def test_a_literal_is_found_on_its_own_line() -> None:
+    origins = trace_origins(ROOT / "configs/etram/3scale_sizeaware_attention_100k.py")
+    for key, file, text in (
+        ("optimizer.lr", "3scale_sizeaware_attention_100k.py", "lr=0.001"),
+        ("model.head.size_aware_loss", "3scale_sizeaware_100k.py", "size_aware_loss = True"),
+        ("model.head.max_detections", "rvt_yolox.py", "max_detections=300"),
+        ("dataloader.valid.batch_size", "etram.py", "batch_size=2"),
+        ("train.checkpoint_period", "train_steps.py", "checkpoint_period=1_000"),
+    ):
+        place = origins[key].place
+        assert place.file.name == file
+        assert text in place.file.read_text().splitlines()[place.line - 1]
+
+
+RELOAD = """
+import json, sys
+from labbook.configs import load_config, to_plain
+print(json.dumps({path: to_plain(load_config(path)) for path in sys.argv[1:]}))
+"""
+
+
+def test_saved_configs_reload_equal_in_a_bare_interpreter(tmp_path: Path) -> None:
+    expected = {}
+    for study, name in EXPERIMENTS:
+        folder = tmp_path / study / name
+        save_config(loaded(study, name), folder)
+        expected[str(folder / "config.yaml")] = to_plain(loaded(study, name))
+    done = subprocess.run(
+        [sys.executable, "-c", RELOAD, *expected], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == expected

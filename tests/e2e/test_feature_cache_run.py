@@ -1,0 +1,63 @@
+"""A run that reads frozen features from disk is the run that computes them, digit by digit."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from script_runs import command, execute, metrics, results
+
+CONFIG = "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> list[str]:
+    """Overrides that make the toy baseline smaller still: 4 steps of 4 images."""
+    return [
+        f"dataset.root={tmp_path_factory.mktemp('data') / 'heads'}",
+        "dataset.generate={seed: 0, image_size: 64, train: 8, valid: 2, test: 2}",
+        "dataloader.image_size=64",
+        "train.images=8",
+        "train.epochs=2",
+        "train.total_batch_size=4",
+        "model.head.rpn_pre_nms_topk=[50, 50]",
+        "model.head.box_samples=16",
+    ]
+
+
+@pytest.fixture(scope="module")
+def cache(data, tmp_path_factory) -> str:
+    """A folder that the tool has filled."""
+    folder = str(tmp_path_factory.mktemp("features"))
+    tool = [sys.executable, "tools/cache_features.py", "--config-file", CONFIG]
+    done = execute([*tool, "--folder", folder, *data])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "'train': 16, 'valid': 2, 'test': 2" in done.stdout, "training images and their mirrors"
+    return folder
+
+
+def test_the_same_losses_weights_and_scores(data, cache, tmp_path):
+    for name, overrides in (("plain", []), ("cached", [f"train.feature_cache={cache}"])):
+        done = execute(command(CONFIG, tmp_path / name, [*data, *overrides]))
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert metrics(tmp_path / "plain") == metrics(tmp_path / "cached")
+    ours, theirs = (
+        torch.load(tmp_path / name / "model_final.pth", weights_only=False)["model"]
+        for name in ("plain", "cached")
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert results(tmp_path / "plain")["test"] == results(tmp_path / "cached")["test"]
+
+
+def test_what_cannot_be_kept_is_refused(data, cache, tmp_path):
+    trained = "model.backbone.bottom_up.frozen=false"
+    unknown = "dataset.generate.seed=7"
+    for override, sentence in (
+        (trained, "needs one frozen backbone"),
+        (unknown, "is not in the feature cache"),
+    ):
+        root = f"dataset.root={tmp_path / 'other'}"
+        overrides = [*data, root, override, f"train.feature_cache={cache}"]
+        done = execute(command(CONFIG, tmp_path / override.split("=")[0], overrides))
+        assert done.returncode == 1 and sentence in done.stderr, done.stderr
