@@ -55,5 +55,5 @@ def test_a_box_lands_where_it_belongs():
 
 def test_a_missing_image_is_named(split):
     (split / "é.png").unlink()
-    with pytest.raises(ValueError, match="é.png is missing"):
+    with pytest.raises(ValueError, match=r"é\.png is missing"):
         prediction_sheet(split / "truth.json", split, split / "found.json", split / "out.png")
