@@ -22,10 +22,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 NEVER_IMPORTED = {"tools", "configs", "tests"}
 PACKAGES = {  # package -> the other packages of ours that it may import, also inside functions
-    "smalldet": {"boxmetrics"},
-    "eventcam": set(),
+    "smalldet": {"boxmetrics", "nativecode"},
+    "eventcam": {"nativecode"},
     "labbook": {"boxmetrics"},
     "boxmetrics": set(),
+    "nativecode": set(),
 }
 FRAMEWORKS = {"torch", "torchvision", "detectron2"}
 FORBIDDEN_LIBRARIES = {  # package -> libraries that it never imports, not even inside functions
@@ -34,7 +35,7 @@ FORBIDDEN_LIBRARIES = {  # package -> libraries that it never imports, not even 
 }
 # The one file that needs Detectron2 imports it on use only, so that the package loads without it.
 ON_USE = {"projects/labbook/configs.py": {"detectron2"}}
-ONLY_NUMPY = {"boxmetrics"}
+NEEDS_ONLY = {"boxmetrics": {"numpy"}, "nativecode": set()}  # besides the standard library
 
 LOW = {"losses", "layers"}
 DATA = {"data", "evaluation"}
@@ -119,8 +120,10 @@ def package_violations(path: str, package: str, found: Import) -> Iterator[str]:
     allowed_on_use = ON_USE.get(path, set()) if found.on_use else set()
     if root in FORBIDDEN_LIBRARIES.get(package, set()) - allowed_on_use:
         yield f"{where} imports {root}: {package} does without it"
-    if package in ONLY_NUMPY and root not in {*PACKAGES, "numpy", *sys.stdlib_module_names}:
-        yield f"{where} imports {root}: {package} needs numpy only"
+    needed = NEEDS_ONLY.get(package)
+    if needed is not None and root not in {*PACKAGES, *needed, *sys.stdlib_module_names}:
+        only = ", ".join(needed) or "the standard library"
+        yield f"{where} imports {root}: {package} needs {only} only"
     if package == "smalldet" and root == "smalldet":
         yield from room_violations(path, found)
 
@@ -246,6 +249,7 @@ BAD = [
     ("projects/labbook/configs.py", "from detectron2 import config", "does without it"),
     ("projects/boxmetrics/x.py", "import scipy", "numpy only"),
     ("projects/boxmetrics/x.py", "import labbook", "does not know labbook"),
+    ("projects/nativecode/x.py", "import numpy", "the standard library only"),
     ("projects/newcomer/x.py", "import os", "no row in PACKAGES"),
     ("projects/smalldet/x/y.py", "import smalldet.data", "no row in ROOMS"),
     ("projects/smalldet/layers/x.py", "from smalldet.heads import rcnn", "layers does not"),

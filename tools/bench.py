@@ -1,45 +1,58 @@
 #!/usr/bin/env python3
-"""Speed as ratios: reference and candidate in turn, in one process.
+"""Speed as ratios, each beside the one required: make bench [PARTS="scan vim"]
 
-make bench                      every part
-make bench PARTS="scan vim"     some; --help names them
+Absolute times change with the machine and with whatever else it does; the ratios hold. A part is
+a module of tools/bench_parts with a function rows(). Ends with status 1 if a ratio is missed.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
-import pkgutil
+import os
+import sys
+from importlib import import_module
 from pathlib import Path
 
-import bench
+# Before torch is imported: on a machine that does nothing else, threads had better not sleep.
+os.environ.pop("OMP_WAIT_POLICY", None)
+
 import torch
-from bench.harness import Case, as_row, measure
+from bench_parts.measure import Row
 
-RESULTS = Path(__file__).resolve().parents[1] / "work_dirs" / "bench.json"
-PARTS = sorted({m.name for m in pkgutil.iter_modules(bench.__path__)} - {"harness"})
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE.parent / "work_dirs" / "bench.json"
+HELPERS = ("__init__", "measure")
+PARTS = sorted(p.stem for p in (HERE / "bench_parts").glob("*.py") if p.stem not in HELPERS)
+HEADINGS = ("", "reference ms", "candidate ms", "ratio", "required", "noise")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def line(row: Row) -> str:
+    """One line of the table."""
+    numbers = f"{row.reference_ms:12.2f}  {row.candidate_ms:12.2f}  {row.ratio:7.1f}"
+    mark = "" if row.passed else "  MISSED"
+    return f"{row.name:36}  {numbers}  {row.required:8.1f}  {row.noise:5.0%}{mark}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; default all")
     names = parser.parse_args().parts or PARTS
     if unknown := sorted(set(names) - set(PARTS)):
-        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    rows = []
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+        parser.error(f"no part is called {', '.join(unknown)}; there are {', '.join(PARTS)}.")
+    load = os.getloadavg()[0]
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, load before {load:.1f}")
+    print(f"{HEADINGS[0]:36}  " + "  ".join(HEADINGS[1:]))
+    rows: list[Row] = []
     for name in names:
-        print(f"\n{name}")
-        for item in importlib.import_module(f"bench.{name}").cases():
-            result = measure(item) if isinstance(item, Case) else item
-            print(f"  {result}", flush=True)
-            rows.append(as_row(name, result))
-    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
-    print(f"\n{RESULTS.relative_to(RESULTS.parents[1])}")
+        for row in import_module(f"bench_parts.{name}").rows():
+            rows.append(row)
+            print(line(row), flush=True)
+    facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), "load": load}
+    results = {**facts, "rows": [{**row._asdict(), "passed": row.passed} for row in rows]}
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return int(not all(row.passed for row in rows))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from smalldet import doctor
+from smalldet.layers import scan_backends
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,6 +36,16 @@ def test_all_checks_work_here():
     assert not red
     assert "nms works" in findings["torch and torchvision"].found
     assert findings["selective scan"].found.startswith("backend ")
+
+
+def test_a_slow_scan_is_a_warning_with_its_reason(monkeypatch):
+    monkeypatch.setattr(scan_backends, "resolve_backend", lambda *_: "chunked")
+    monkeypatch.setattr(scan_backends, "why_unusable", lambda *_: "No C++ compiler was found.")
+    finding = doctor.check_selective_scan()
+    assert (finding.level, finding.found) == (
+        "yellow",
+        "backend chunked. No C++ compiler was found",
+    )
 
 
 MISMATCH = RuntimeError("operator torchvision::nms does not exist")

@@ -22,7 +22,7 @@ from smalldet.backbones.vim_blocks import BidirectionalMixer, VimBlock
 from smalldet.backbones.vim_checkpoint import load_vim_checkpoint
 from smalldet.layers.norms import RMSNorm
 from smalldet.layers.rope import axial_rope_table
-from smalldet.layers.selective_scan import resolve_backend
+from smalldet.layers.scan_backends import check_backend_name
 
 CLASS_TOKEN_PLACES = ("middle", "first", "none")
 LAST_LAYERS = ("add", "add_norm", "none")
@@ -78,7 +78,7 @@ class VisionMamba(FeatureBackbone):
         _check_choice("last_layer", last_layer, LAST_LAYERS)
         if depth < 1:
             raise ValueError(f"ViM needs at least one block, got depth={depth}.")
-        resolve_backend(scan_backend)  # an unknown name fails here, not at the first image
+        check_backend_name(scan_backend)  # an unknown name fails here, not at the first image
         self.grid = _patch_grid(img_size, patch_size)
         self.patch_size, self.embed_dim, self.out_feature = patch_size, embed_dim, out_feature
         self.class_token, self.last_layer = class_token, last_layer

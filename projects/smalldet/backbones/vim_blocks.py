@@ -13,24 +13,18 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smalldet.layers.causal_conv import ConvWeights, convolve_both_ways
+from smalldet.layers.inference_linear import inference_linear
 from smalldet.layers.norms import RMSNorm
 from smalldet.layers.rope import rotate_pairs
-from smalldet.layers.selective_scan import selective_scan
+from smalldet.layers.scan_backends import resolve_backend
+from smalldet.layers.scan_inputs import ScanInputs
+from smalldet.layers.selective_scan import bidirectional_scan
 
 CONV_WIDTH = 4
 STEP_SIZE_RANGE = (1e-3, 0.1)
-
-
-def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Depthwise convolution of ``x`` (B, L, I) along L that sees no later token.
-
-    ``weight`` is (I, 1, K), ``bias`` (I,): out[t] = bias + sum over k of weight[k] * x[t-K+1+k].
-    """
-    padded = F.pad(x.transpose(1, 2), (weight.shape[-1] - 1, 0))
-    return F.conv1d(padded, weight, bias, groups=len(weight)).transpose(1, 2)
 
 
 class BidirectionalMixer(nn.Module):
@@ -92,48 +86,43 @@ class BidirectionalMixer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix ``x`` (B, L, E) along L; the result has the same shape."""
-        u, z = self.in_proj(x).chunk(2, dim=-1)  # (B, L, I) each
-        ahead, back = self._scan_both(u)
-        y = ahead + back.flip(1)
-        if self.divide_directions:
-            y = y / 2
-        # Each direction's gate is SiLU of the same z, so it is applied once, to their sum.
-        return self.out_proj(y * F.silu(z))
-
-    def _scan_both(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Scan ``u`` (B, L, I) from both ends in one call, the directions as two channel groups.
-
-        The second result is in scan order: its first token is the last of the sequence.
-        """
-        forward = _scan_inputs(u, self.conv1d, self.x_proj, self.dt_proj)
-        backward = _scan_inputs(u.flip(1), self.conv1d_b, self.x_proj_b, self.dt_proj_b)
-        inputs, delta, B, C = (
-            torch.stack(pair, dim=2) for pair in zip(forward, backward, strict=True)
-        )  # (B, L, 2, I or N)
-        y = selective_scan(
-            inputs.flatten(2).transpose(1, 2),
-            delta.flatten(2).transpose(1, 2),
-            -torch.exp(torch.cat([self.A_log, self.A_b_log])),
-            B.permute(0, 2, 3, 1),
-            C.permute(0, 2, 3, 1),
-            D=torch.cat([self.D, self.D_b]),
-            delta_bias=torch.cat([self.dt_proj.bias, self.dt_proj_b.bias]),
-            delta_softplus=True,
-            backend=self.scan_backend,
+        u, z = inference_linear(x, self.in_proj.weight).chunk(2, dim=-1)  # (B, L, I) each
+        backend = resolve_backend(self.scan_backend, x.device)
+        inputs = convolve_both_ways(
+            u,
+            ConvWeights(*self.conv1d.parameters()),
+            ConvWeights(*self.conv1d_b.parameters()),
+            compiled=backend == "compiled",
         )
-        ahead, back = y.transpose(1, 2).chunk(2, dim=-1)
-        return ahead, back
+        y = bidirectional_scan(
+            _scan_inputs(inputs[0], self.x_proj, self.dt_proj, self.A_log, self.D),
+            _scan_inputs(inputs[1], self.x_proj_b, self.dt_proj_b, self.A_b_log, self.D_b),
+            # Each direction's gate is SiLU of the same z, so it is applied once, to their sum.
+            z=z.mT,
+            scale=0.5 if self.divide_directions else 1.0,
+            backend=backend,
+        )
+        return inference_linear(y.mT, self.out_proj.weight)
 
 
 def _scan_inputs(
-    u: Tensor, conv: nn.Conv1d, x_proj: nn.Linear, dt_proj: nn.Linear
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Input and raw step sizes (B, L, I), B and C (B, L, N) of the scan in one direction."""
-    u = F.silu(causal_conv1d(u, conv.weight, conv.bias))
-    rank = dt_proj.in_features
-    d_state = (x_proj.out_features - rank) // 2
-    steps, B, C = x_proj(u).split([rank, d_state, d_state], dim=-1)
-    return u, F.linear(steps, dt_proj.weight), B, C  # the scan adds the bias, in float32
+    u: Tensor, x_proj: nn.Linear, dt_proj: nn.Linear, log_rates: Tensor, D: Tensor
+) -> ScanInputs:
+    """One direction, of its convolved tokens ``u`` (B, L, I)."""
+    rank, d_state = dt_proj.in_features, log_rates.shape[1]
+    steps, B, C = inference_linear(u, x_proj.weight).split([rank, d_state, d_state], dim=-1)
+    return ScanInputs(
+        u=u.mT,
+        delta=steps.mT,  # the scan multiplies by the factor and adds the bias, in float32
+        A=-torch.exp(log_rates),
+        B=B.mT,
+        C=C.mT,
+        D=D,
+        z=None,
+        delta_bias=dt_proj.bias,
+        delta_softplus=True,
+        delta_factor=dt_proj.weight,
+    )
 
 
 class VimBlock(nn.Module):

@@ -4,7 +4,7 @@ A chunk's decays and inputs are computed at once into two work buffers small eno
 cache; the steps are then one in-place multiply-add each. Autograd cannot follow in-place steps,
 so the gradient is written out: it is the same kind of recurrence, run backwards in time, over
 states that are computed again from the saved first state of each chunk. Memory therefore grows
-with L / CHUNK states instead of with all L of them.
+with the number of chunks instead of with all L of them.
 
 Shape shorthand: L steps, T steps of one chunk, B batch, G groups, N states, D channels per group.
 Time is the first axis and channels the last, so that every step is one contiguous block.
@@ -13,15 +13,30 @@ Time is the first axis and channels the last, so that every step is one contiguo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Measured on 2 CPU cores with 768 channels and 16 states: 8, 16, 32 and 64 steps are within 20 %;
-# 16 is best on one core and next to best on two.
-CHUNK = 16
+from smalldet.layers.scan_inputs import ScanInputs, skip_and_gate, step_sizes, with_plain_delta
+
+# Measured on 2 CPU cores: up to a buffer of 2 MiB, longer chunks are faster, above all where waking
+# a second thread takes long; from 64 steps on they gain nothing.
+LONGEST_CHUNK = 64
+BUFFER = 2**19  # numbers
+
+
+def chunked_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
+    """Output (B, D, L) and last state (B, D, N), in chunks of steps; see the top of the file."""
+    inputs, groups = with_plain_delta(inputs), inputs.B.shape[1]
+    # Steps come first also in memory: reading across it would take longer than these copies.
+    u, dt = (_time_first(x, groups) for x in (inputs.u, step_sizes(inputs)))
+    A = inputs.A.unflatten(0, (groups, -1)).transpose(1, 2).contiguous()  # (G, N, D / G)
+    B, C = (x.permute(3, 0, 1, 2).contiguous() for x in (inputs.B, inputs.C))  # (L, B, G, N)
+    y, state = chunked_recurrence(u, dt, A, B, C)
+    y = y.flatten(2).permute(1, 2, 0)
+    return skip_and_gate(y, inputs), state.transpose(2, 3).flatten(1, 2)
 
 
 def chunked_recurrence(
@@ -42,6 +57,14 @@ def chunked_recurrence(
     return _ChunkedRecurrence.apply(u, dt, A, B, C)
 
 
+class _Buffers(NamedTuple):
+    """Uninitialised memory for one chunk, (T, B, G, N, D), and views of its steps."""
+
+    decays: Tensor
+    states: Tensor
+    steps: list[tuple[Tensor, Tensor]]  # decay and state of each step
+
+
 class _ChunkedRecurrence(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -49,14 +72,19 @@ class _ChunkedRecurrence(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         buffers = _work_buffers(u, A)
         state = u.new_zeros(u.shape[1], *A.shape)
-        y = torch.empty(u.shape, dtype=u.dtype, device=u.device)
-        starts = []
-        for part in _chunks(len(u)):
-            starts.append(state)
+        y = u.new_empty(u.shape)
+        starts = []  # of the chunks; kept for the backward pass only
+        for part in _chunks(len(u), buffers):
+            if any(ctx.needs_input_grad):
+                starts.append(state)
             _, states = _states_of_chunk(state, u[part], dt[part], A, B[part], buffers)
-            torch.matmul(C[part].unsqueeze(-2), states, out=y[part].unsqueeze(-2))
+            torch.bmm(
+                C[part].flatten(0, 2).unsqueeze(1),
+                states.flatten(0, 2),
+                out=y[part].flatten(0, 2).unsqueeze(1),
+            )
             state = states[-1].clone()  # the buffer is about to be used again
-        ctx.save_for_backward(u, dt, A, B, C, torch.stack(starts))
+        ctx.save_for_backward(u, dt, A, B, C, *starts)
         return y, state
 
     @staticmethod
@@ -67,12 +95,12 @@ class _ChunkedRecurrence(torch.autograd.Function):
 
 
 def _backward(saved: tuple[Tensor, ...], grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor, ...]:
-    u, dt, A, B, C, starts = saved
+    u, dt, A, B, C, *starts = saved
     buffers = _work_buffers(u, A)
     grad_u, grad_dt, grad_B, grad_C = (torch.empty_like(x) for x in (u, dt, B, C))
     grad_A = torch.zeros_like(A)
     carry = grad_last  # gradient that later chunks send into the state at the end of this one
-    for start, part in reversed(list(zip(starts, _chunks(len(u)), strict=True))):
+    for start, part in reversed(list(zip(starts, _chunks(len(u), buffers), strict=True))):
         decays, states = _states_of_chunk(start, u[part], dt[part], A, B[part], buffers)
         adjoint, carry = _adjoint_of_chunk(carry, grad_y[part], C[part], decays)
         x = dt[part] * u[part]
@@ -87,14 +115,14 @@ def _backward(saved: tuple[Tensor, ...], grad_y: Tensor, grad_last: Tensor) -> t
 
 
 def _states_of_chunk(
-    start: Tensor, u: Tensor, dt: Tensor, A: Tensor, B: Tensor, buffers: tuple[Tensor, Tensor]
+    start: Tensor, u: Tensor, dt: Tensor, A: Tensor, B: Tensor, buffers: _Buffers
 ) -> tuple[Tensor, Tensor]:
     """Decays and states (T, B, G, N, D), in ``buffers``, of a chunk entered in state ``start``."""
-    decays, states = (buffer[: len(u)] for buffer in buffers)
+    decays, states = buffers.decays[: len(u)], buffers.states[: len(u)]
     torch.mul(dt.unsqueeze(-2), A, out=decays).exp_()
     torch.mul((dt * u).unsqueeze(-2), B.unsqueeze(-1), out=states)
     previous = start
-    for decay, state in zip(decays.unbind(), states.unbind(), strict=True):
+    for decay, state in buffers.steps[: len(u)]:
         previous = state.addcmul_(decay, previous)
     return decays, states
 
@@ -118,11 +146,18 @@ def _grad_of_exponent(adjoint: Tensor, start: Tensor, decays: Tensor, states: Te
     return exponent
 
 
-def _work_buffers(u: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
-    """Uninitialised memory for the decays and for the states of one chunk."""
-    shape = (min(CHUNK, len(u)), u.shape[1], *A.shape)
-    return u.new_empty(shape), u.new_empty(shape)
+def _work_buffers(u: Tensor, A: Tensor) -> _Buffers:
+    steps = BUFFER // (u.shape[1] * A.numel())
+    shape = (min(max(8, steps), LONGEST_CHUNK, len(u)), u.shape[1], *A.shape)
+    decays, states = u.new_empty(shape), u.new_empty(shape)
+    return _Buffers(decays, states, list(zip(decays.unbind(), states.unbind(), strict=True)))
 
 
-def _chunks(length: int) -> Iterator[slice]:
-    return (slice(start, min(start + CHUNK, length)) for start in range(0, length, CHUNK))
+def _chunks(length: int, buffers: _Buffers) -> Iterator[slice]:
+    steps = len(buffers.steps)
+    return (slice(start, min(start + steps, length)) for start in range(0, length, steps))
+
+
+def _time_first(x: Tensor, groups: int) -> Tensor:
+    """(B, D, L) -> (L, B, G, D / G)."""
+    return x.permute(2, 0, 1).contiguous().unflatten(-1, (groups, -1))

@@ -13,32 +13,18 @@ share their B and C.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from smalldet.layers.chunked_scan import chunked_recurrence
-
-
-class ScanInputs(NamedTuple):
-    """What a backend gets: checked, all of one floating type, B and C with a group axis."""
-
-    u: Tensor  # (B, D, L)
-    delta: Tensor  # (B, D, L)
-    A: Tensor  # (D, N)
-    B: Tensor  # (B, G, N, L)
-    C: Tensor  # (B, G, N, L)
-    D: Tensor | None  # (D,)
-    z: Tensor | None  # (B, D, L)
-    delta_bias: Tensor | None  # (D,)
-    delta_softplus: bool
-
-
-ScanBackend = Callable[[ScanInputs], tuple[Tensor, Tensor]]
-"""Gives the output (B, D, L) and the last state (B, D, N); differentiable in every input."""
+from nativecode import keep_freed_memory
+from smalldet.layers.scan_backends import BACKENDS, resolve_backend
+from smalldet.layers.scan_inputs import (
+    ScanBackend,
+    ScanInputs,
+    ScanPair,
+    check_shapes,
+    in_wide_type,
+)
 
 
 def selective_scan(
@@ -77,111 +63,63 @@ def selective_scan(
         (B, D, N) in the type of the computation.
 
     Raises:
-        ValueError: if the backend is unknown or the shapes do not fit together.
+        ValueError: if the backend is unknown or unusable here, or the shapes do not fit together.
     """
-    run = BACKENDS[resolve_backend(backend)]
-    B, C = (x.unsqueeze(1) if x.dim() == 3 else x for x in (B, C))
-    inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, delta_softplus)
-    _check_shapes(inputs)
+    run = _backend(backend, u.device).scan
+    inputs = _checked(ScanInputs(u, delta, A, B, C, D, z, delta_bias, delta_softplus))
     with torch.autocast(u.device.type, enabled=False):
-        out, last_state = run(_in_wide_type(inputs))
+        out, last_state = run(inputs)
     out = out.to(u.dtype)
     return (out, last_state) if return_last_state else out
 
 
-def resolve_backend(backend: str = "auto") -> str:
-    """The name in ``BACKENDS`` that ``backend`` stands for ("auto" picks the fastest one here).
+def bidirectional_scan(
+    ahead: ScanInputs,
+    back: ScanInputs,
+    z: Tensor | None = None,
+    scale: float = 1.0,
+    backend: str = "auto",
+) -> Tensor:
+    """Scan one sequence from both ends: scale * (sum of both outputs) * SiLU(z).
+
+    All tensors are in the order of the sequence: nothing is turned round, ``back`` runs from the
+    last step to the first.
+
+    Args:
+        ahead: the arguments of :func:`selective_scan` for the direction from the start, ``z`` None.
+        back: the same for the direction from the end.
+        z: gate (B, D, L) of the sum; None leaves it out.
+        scale: 0.5 for the mean of both directions.
+        backend: "auto" or a name in ``BACKENDS``.
+
+    Returns:
+        (B, D, L) in the type of ``ahead.u``.
 
     Raises:
-        ValueError: if there is no such backend.
+        ValueError: as :func:`selective_scan`; if the two differ in shape or softplus, or have a z.
     """
-    if backend == "auto":
-        return "chunked"
-    if backend not in BACKENDS:
-        known = ", ".join(["auto", *BACKENDS])
-        raise ValueError(f"There is no selective-scan backend {backend!r}; choose one of {known}.")
-    return backend
-
-
-def _in_wide_type(inputs: ScanInputs) -> ScanInputs:
-    dtype = torch.float64 if inputs.u.dtype == torch.float64 else torch.float32
-    tensors = {k: v.to(dtype) for k, v in inputs._asdict().items() if isinstance(v, Tensor)}
-    return inputs._replace(**tensors)
-
-
-def _reference(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
-    """The definition, one step after the other: slow, and what every other backend must equal."""
-    u, A = inputs.u, inputs.A
-    dt = _step_sizes(inputs)
-    group_size = u.shape[1] // inputs.B.shape[1]
-    B, C = (x.repeat_interleave(group_size, dim=1) for x in (inputs.B, inputs.C))  # (B, D, N, L)
-    state = u.new_zeros(u.shape[0], *A.shape)
-    outputs = []
-    for u_t, dt_t, B_t, C_t in zip(*(x.unbind(-1) for x in (u, dt, B, C)), strict=True):
-        state = torch.exp(dt_t[..., None] * A) * state + (dt_t * u_t)[..., None] * B_t
-        outputs.append((state * C_t).sum(-1))  # (B, D)
-    return _skip_and_gate(torch.stack(outputs, dim=-1), inputs), state
-
-
-def _chunked(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
-    """The same in chunks of steps, in memory that is reused; see ``chunked_scan``."""
-    groups = inputs.B.shape[1]
-    u, dt = (_time_first(x, groups) for x in (inputs.u, _step_sizes(inputs)))
-    A = inputs.A.unflatten(0, (groups, -1)).transpose(1, 2)  # (G, N, D / G)
-    B, C = (x.permute(3, 0, 1, 2) for x in (inputs.B, inputs.C))  # (L, B, G, N)
-    y, state = chunked_recurrence(u, dt, A, B, C)
-    y = y.flatten(2).permute(1, 2, 0)
-    return _skip_and_gate(y, inputs), state.transpose(2, 3).flatten(1, 2)
-
-
-BACKENDS: dict[str, ScanBackend] = {"reference": _reference, "chunked": _chunked}
-"""Where a compiled or Triton kernel is added, after it has been compared with the reference."""
-
-
-def _time_first(x: Tensor, groups: int) -> Tensor:
-    """(B, D, L) -> (L, B, G, D / G)."""
-    return x.permute(2, 0, 1).unflatten(-1, (groups, -1))
-
-
-def _step_sizes(inputs: ScanInputs) -> Tensor:
-    """dt (B, D, L)."""
-    dt = inputs.delta
-    if inputs.delta_bias is not None:
-        dt = dt + inputs.delta_bias[:, None]
-    return F.softplus(dt) if inputs.delta_softplus else dt
-
-
-def _skip_and_gate(y: Tensor, inputs: ScanInputs) -> Tensor:
-    """Add the direct connection to ``y`` (B, D, L) and apply the gate."""
-    if inputs.D is not None:
-        y = torch.addcmul(y, inputs.u, inputs.D[:, None])
-    return y if inputs.z is None else y * F.silu(inputs.z)
-
-
-def _check_shapes(inputs: ScanInputs) -> None:
-    u, A, B = inputs.u, inputs.A, inputs.B
-    if u.dim() != 3 or u.shape[-1] == 0 or A.dim() != 2 or B.dim() != 4:
+    run = _backend(backend, ahead.u.device).pair
+    if ahead.z is not None or back.z is not None:
+        raise ValueError("bidirectional_scan gates the sum: give z to it, not to the directions.")
+    if (ahead.u.shape, ahead.delta_softplus) != (back.u.shape, back.delta_softplus):
         raise ValueError(
-            "selective_scan needs u (B, D, L) with L >= 1, A (D, N) and B (B, N, L) or "
-            f"(B, G, N, L); got u {tuple(u.shape)}, A {tuple(A.shape)}, B {tuple(B.shape)}."
+            "bidirectional_scan needs two scans of one shape and one softplus setting; got u "
+            f"{tuple(ahead.u.shape)} and {tuple(back.u.shape)}."
         )
-    batch, channels, length = u.shape
-    groups, states = B.shape[1], A.shape[1]
-    if groups == 0 or channels % groups:
-        raise ValueError(f"{channels} channels cannot be split into {groups} groups of B and C.")
-    like_u, weights = (batch, channels, length), (batch, groups, states, length)
-    expected = {
-        "delta": (inputs.delta, like_u),
-        "A": (A, (channels, states)),
-        "B": (B, weights),
-        "C": (inputs.C, weights),
-        "D": (inputs.D, (channels,)),
-        "z": (inputs.z, like_u),
-        "delta_bias": (inputs.delta_bias, (channels,)),
-    }
-    for name, (tensor, shape) in expected.items():
-        if tensor is not None and tuple(tensor.shape) != shape:
-            raise ValueError(
-                f"selective_scan: {name} has shape {tuple(tensor.shape)}, but {shape} fits "
-                f"u {tuple(u.shape)}, A {tuple(A.shape)} and {groups} groups."
-            )
+    gate = _checked(ahead._replace(z=z)).z
+    pair = ScanPair(_checked(ahead), _checked(back), gate, scale)
+    with torch.autocast(ahead.u.device.type, enabled=False):
+        return run(pair).to(ahead.u.dtype)
+
+
+def _backend(name: str, device: torch.device) -> ScanBackend:
+    if device.type == "cpu":
+        keep_freed_memory()
+    return BACKENDS[resolve_backend(name, device)]
+
+
+def _checked(inputs: ScanInputs) -> ScanInputs:
+    B, C = (x.unsqueeze(1) if x.dim() == 3 else x for x in (inputs.B, inputs.C))
+    inputs = inputs._replace(B=B, C=C)
+    check_shapes(inputs)
+    return in_wide_type(inputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +36,21 @@ def load(path: str, images: Tensor, **options: Any) -> VisionMamba:
 
 
 def trace(model: VisionMamba, images: Tensor) -> dict[str, Tensor]:
-    """The feature and both streams behind each block."""
-    seen: dict[str, Tensor] = {}
+    """The feature and both streams behind each block, images in a row."""
+    parts: dict[str, list[Tensor]] = defaultdict(list)
 
     def note(name: str) -> Any:
         def hook(_module: Any, _inputs: Any, outputs: tuple[Tensor, Tensor]) -> None:
-            seen[f"{name}_hidden"], seen[f"{name}_residual"] = outputs
+            for stream, tensor in zip(("hidden", "residual"), outputs, strict=True):
+                parts[f"{name}_{stream}"].append(tensor)
 
         return hook
 
     hooks = [layer.register_forward_hook(note(f"block{i}")) for i, layer in enumerate(model.layers)]
-    seen["last_feat"] = model(images)["last_feat"]
+    feature = model(images)["last_feat"]  # a frozen model takes one image at a time
     for hook in hooks:
         hook.remove()
-    return seen
+    return {"last_feat": feature} | {name: torch.cat(tensors) for name, tensors in parts.items()}
 
 
 def assert_equal_traces(seen: dict[str, Tensor], arrays: dict[str, Tensor]) -> None:

@@ -11,7 +11,8 @@ from detectron2.modeling import BACKBONE_REGISTRY
 from torch import nn
 
 from smalldet.backbones.vim import VisionMamba
-from smalldet.layers import selective_scan as scan_module
+from smalldet.layers.scan_backends import BACKENDS
+from smalldet.layers.scan_inputs import ScanBackend, ScanPair
 from vim_golden import GOLDEN
 
 SHAPES = json.loads((GOLDEN / "vim_tiny_shapes.json").read_text())
@@ -135,14 +136,15 @@ def test_bfloat16_autocast_keeps_scan_and_residual_in_float32(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen = []
-    chunked = scan_module.BACKENDS["chunked"]
+    chunked = BACKENDS["chunked"]
 
-    def spy(inputs: scan_module.ScanInputs) -> Any:
-        seen.extend(tensor.dtype for tensor in inputs if isinstance(tensor, torch.Tensor))
-        return chunked(inputs)
+    def spy(pair: ScanPair) -> torch.Tensor:
+        tensors = (*pair.ahead, *pair.back, pair.z)
+        seen.extend(tensor.dtype for tensor in tensors if isinstance(tensor, torch.Tensor))
+        return chunked.pair(pair)
 
-    monkeypatch.setitem(scan_module.BACKENDS, "chunked", spy)
-    model = small(frozen=True)
+    monkeypatch.setitem(BACKENDS, "chunked", ScanBackend(chunked.scan, spy))
+    model = small(frozen=True, scan_backend="chunked")
     images = torch.randn(1, 3, 64, 64)
     exact = model(images)["last_feat"]
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -13,13 +13,13 @@ from faster_coco_eval import COCOeval_faster
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from bench.harness import Case
+from bench_parts.measure import Candidate, Row, compare
 
 IMAGES, DETECTIONS, OBJECTS, SIDE = 5000, 100, 8, 640
 Entries = list[dict[str, Any]]
 
 
-def cases() -> Iterator[Case]:
+def rows() -> Iterator[Row]:
     """Evaluate and accumulate with 8 classes and with 1; the scores must be equal."""
     for classes, required in ((8, 6.0), (1, 10.0)):
         truth, found = generated(classes)
@@ -28,7 +28,8 @@ def cases() -> Iterator[Case]:
         theirs, ours = reference(), candidate()
         if not np.allclose(theirs, ours, rtol=0, atol=1e-9):
             raise AssertionError(f"pycocotools scores {theirs}, the project {ours}")
-        yield Case(f"evaluate + accumulate, {classes} classes", reference, candidate, required, 3)
+        name = f"COCO evaluation, {classes} classes" if classes > 1 else "COCO evaluation, 1 class"
+        yield from compare(reference, {name: Candidate(candidate, required)}, rounds=3)
 
 
 def generated(classes: int) -> tuple[dict[str, Any], Entries]:

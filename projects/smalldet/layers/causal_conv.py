@@ -1,0 +1,106 @@
+"""Depthwise convolutions along a sequence that see one side of each token only.
+
+Shape shorthand: B batch, L tokens, I channels, K width of the convolution.
+"""
+
+from __future__ import annotations
+
+import logging
+from ctypes import Structure, byref, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nativecode import load_library
+
+SOURCE = Path(__file__).with_name("csrc") / "causal_conv.cpp"
+WIDTH = 4  # that the compiled kernel is made for
+logger = logging.getLogger(__name__)
+
+
+class ConvWeights(NamedTuple):
+    weight: Tensor  # (I, 1, K)
+    bias: Tensor  # (I,)
+
+
+def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor, reverse: bool = False) -> Tensor:
+    """Depthwise convolution of ``x`` (B, L, I) along L that sees no later token.
+
+    ``weight`` is (I, 1, K), ``bias`` (I,): out[t] = bias + sum over k of weight[k] * x[t-K+1+k].
+    With ``reverse`` it sees no earlier token: the same on the sequence turned round.
+    """
+    before = weight.shape[-1] - 1
+    padded = F.pad(x.transpose(1, 2), (0, before) if reverse else (before, 0))
+    weight = weight.flip(-1) if reverse else weight
+    return F.conv1d(padded, weight, bias, groups=len(weight)).transpose(1, 2)
+
+
+def convolve_both_ways(
+    x: Tensor, ahead: ConvWeights, back: ConvWeights, compiled: bool = False
+) -> tuple[Tensor, Tensor]:
+    """SiLU of the causal convolution of ``x`` (B, L, I) by ``ahead``, and by ``back`` in reverse.
+
+    ``compiled`` allows the C++ kernel, which does both in one pass; it is taken where it works,
+    no gradient is needed, and all is float32 on the CPU.
+    """
+    if compiled and _fits_kernel(x, ahead, back) and _kernel_works():
+        return _compiled(x, ahead, back)
+    return F.silu(causal_conv1d(x, *ahead)), F.silu(causal_conv1d(x, *back, reverse=True))
+
+
+def _fits_kernel(x: Tensor, ahead: ConvWeights, back: ConvWeights) -> bool:
+    tensors = [x, *ahead, *back]
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        return False
+    plain = all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
+    fits = x.stride(2) == 1 and ahead.weight.shape[-1] == back.weight.shape[-1] == WIDTH
+    return plain and fits and not torch.is_autocast_enabled("cpu")
+
+
+@cache
+def _kernel_works() -> bool:
+    """Whether there is a kernel, and it computes what the plain way does."""
+    if load_library(SOURCE) is None:
+        return False
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 70, 19, generator=generator)
+    ahead, back = (
+        ConvWeights(
+            torch.randn(19, 1, 4, generator=generator), torch.randn(19, generator=generator)
+        )
+        for _ in range(2)
+    )
+    pairs = zip(_compiled(x, ahead, back), convolve_both_ways(x, ahead, back), strict=True)
+    works = all(torch.allclose(got, want, rtol=1e-4, atol=1e-5) for got, want in pairs)
+    if not works:
+        logger.warning("The compiled convolution is not used: it computes wrong values here.")
+    return works
+
+
+class _Convolutions(Structure):
+    """As in the C++ file."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("batch", "length", "channels", "threads")),
+        *(("x", c_void_p), ("x_batch", c_int64), ("x_time", c_int64)),
+        *((name, c_void_p * 2) for name in ("weight", "bias", "out")),
+    )
+
+
+def _compiled(x: Tensor, ahead: ConvWeights, back: ConvWeights) -> tuple[Tensor, Tensor]:
+    library = load_library(SOURCE)
+    assert library is not None
+    weights = [w.weight.contiguous() for w in (ahead, back)]
+    biases = [w.bias.contiguous() for w in (ahead, back)]
+    outputs = (x.new_empty(x.shape), x.new_empty(x.shape))
+    call = _Convolutions(
+        *(*x.shape, torch.get_num_threads()),
+        *(x.data_ptr(), *x.stride()[:2]),
+        *((c_void_p * 2)(*(t.data_ptr() for t in pair)) for pair in (weights, biases, outputs)),
+    )
+    library.convolve_both_ways(byref(call))
+    return outputs

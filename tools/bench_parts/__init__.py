@@ -1,0 +1,1 @@
+"""What ``tools/bench.py`` measures: one module a part, each with a function ``rows()``."""

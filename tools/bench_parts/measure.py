@@ -1,0 +1,69 @@
+"""Reference and candidates in turn, in one process: absolute times change, their ratios hold."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+Call = Callable[[], object]
+SAMPLE_SECONDS = 0.02  # a shorter call is repeated within a sample
+
+
+class Row(NamedTuple):
+    """One comparison; medians, and the median of the ratios of neighbouring samples."""
+
+    name: str
+    reference_ms: float
+    candidate_ms: float
+    ratio: float  # how many times the reference's speed
+    required: float
+    noise: float  # quartile distance of the candidate's samples, as a fraction of their median
+
+    @property
+    def passed(self) -> bool:
+        return self.ratio >= self.required
+
+
+class Candidate(NamedTuple):
+    call: Call
+    required: float  # times the reference's speed
+
+
+def compare(reference: Call, candidates: Mapping[str, Candidate], rounds: int) -> list[Row]:
+    """Measure ``reference`` and all ``candidates`` in turn, ``rounds`` times after a warm-up.
+
+    Args:
+        reference: what is to be beaten.
+        candidates: by the name of their row.
+        rounds: samples of each; three at least, for quartiles.
+    """
+    calls = {"": reference, **{name: candidate.call for name, candidate in candidates.items()}}
+    repeats = {name: _repeats(call) for name, call in calls.items()}
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(max(rounds, 3)):
+        for name, call in calls.items():
+            samples[name].append(_sample(call, repeats[name]))
+    base = samples.pop("")
+    return [_row(name, base, times, candidates[name].required) for name, times in samples.items()]
+
+
+def _row(name: str, base: list[float], times: list[float], required: float) -> Row:
+    ratio = statistics.median(a / b for a, b in zip(base, times, strict=True))
+    low, middle, high = statistics.quantiles(times, n=4)
+    return Row(name, statistics.median(base), middle, ratio, required, (high - low) / middle)
+
+
+def _repeats(call: Call) -> int:
+    """Calls in a sample; also warms up (caches, allocators, compilation)."""
+    call()
+    return max(1, round(SAMPLE_SECONDS / max(_sample(call, 1) / 1e3, 1e-6)))
+
+
+def _sample(call: Call, repeats: int) -> float:
+    """Milliseconds of one call."""
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - start) / repeats * 1e3
