@@ -2,20 +2,24 @@
 
 Ge et al., YOLOX, 2021, arXiv 2107.08430, section 2.1; a fast form of Ge et al., OTA: Optimal
 Transport Assignment for Object Detection, 2021, arXiv 2103.14259. The rule is the one of YOLOX's
-later code, in which candidates lie around an object's centre, whatever its size.
+later code, in which candidates lie around an object's centre, whatever its size. It knows single
+frames; here all frames of a batch go through it at once, padded to the most objects and candidates.
 
-Shape shorthand: M objects of one frame, A cells, K candidate cells, P positive cells, C classes.
+Shape shorthand: B frames, N objects of all frames, M objects of the fullest one, A cells,
+K candidate cells of the frame with the most, P positive cells of all frames, C classes.
 Boxes are xyxy_abs in px of the network's input.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from smalldet.heads.yolox_cells import Cells
+from smalldet.heads.yolox_cells import Cells, Level
 from smalldet.losses.iou import box_iou
 
 CENTRE_RADIUS = 1.5  # cells; a candidate's centre lies within it of the object's, in x and in y
@@ -23,38 +27,63 @@ MOST_CELLS = 10  # an object gets at most this many
 IOU_COST = 3.0
 ELSEWHERE_COST = 1e6  # for a candidate of other objects only
 LEAST_LOG = -100.0  # as in PyTorch's binary cross-entropy
+NOWHERE = -1e9  # px; where the objects lie that fill up a frame
+
+
+@dataclass(frozen=True)
+class Objects:
+    """What is labelled in B frames, frame by frame.
+
+    Attributes:
+        boxes: (N, 4), which may lie outside the image.
+        classes: (N,) int64, below C.
+        counts: B numbers that add up to N, the objects of each frame.
+    """
+
+    boxes: Tensor
+    classes: Tensor
+    counts: Sequence[int]
+
+    def padded(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes (B, M, 4), classes (B, M), and whether there is an object, (B, M)."""
+        counts = list(self.counts)
+        boxes = pad_sequence(self.boxes.split(counts), batch_first=True, padding_value=NOWHERE)
+        classes = pad_sequence(self.classes.split(counts), batch_first=True)
+        return boxes, classes, _first(torch.tensor(counts, device=boxes.device), boxes.shape[1])
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the network says in one frame, in float32.
+    """What the network says at some places, in float32.
 
     Attributes:
-        boxes: (A, 4).
-        objectness: (A,) logits.
-        classes: (A, C) logits.
+        boxes: (..., 4).
+        objectness: (...) logits.
+        classes: (..., C) logits.
     """
 
     boxes: Tensor
     objectness: Tensor
     classes: Tensor
 
-    def at(self, cells: Tensor) -> Predictions:
-        """Those of some cells (indices)."""
-        return Predictions(self.boxes[cells], self.objectness[cells], self.classes[cells])
+
+# Those at given frames and cells: two arrays of indices that broadcast to one another.
+Predict = Callable[[Tensor, Tensor], Predictions]
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """Positive cells of one frame.
+    """Positive cells of B frames, by frame and cell.
 
     Attributes:
-        cells: (P,) indices of the cells, ascending.
-        objects: (P,) index of the object of each.
+        frames: (P,) frame of each.
+        cells: (P,) index among the A cells.
+        objects: (P,) index among the N objects.
         ious: (P,) overlap of each one's predicted box with its object.
-        unmatched: (M,) objects without a cell, as the rule left them (before any rescue).
+        unmatched: (N,) objects without a cell, as the rule left them (before any rescue).
     """
 
+    frames: Tensor
     cells: Tensor
     objects: Tensor
     ious: Tensor
@@ -63,11 +92,7 @@ class Assignment:
 
 @torch.no_grad()
 def simota(
-    boxes: Tensor,
-    classes: Tensor,
-    predicted: Predictions,
-    cells: Cells,
-    rescue_unmatched: bool = False,
+    objects: Objects, predict: Predict, cells: Cells, rescue_unmatched: bool = False
 ) -> Assignment:
     """Give each object the cells that predict it best.
 
@@ -77,94 +102,163 @@ def simota(
     its choice went to others, or it lies outside the image.
 
     Args:
-        boxes: (M, 4), which may lie outside the image.
-        classes: (M,) below C.
-        predicted: of the same frame.
+        objects: of B frames.
+        predict: gives what the network says of the same frames.
         cells: the A cells.
         rescue_unmatched: give each object that the rule leaves without a cell the best one that is
             free, or that belongs to an object with several; only with more objects than cells
             can any stay without.
     """
     # Costs are of the size of 1e6; half precision has no such numbers.
-    with torch.autocast(boxes.device.type, enabled=False):
-        near = near_centres(boxes, cells)
-        owners = _choose(boxes, classes, predicted, near)
-        unmatched = torch.bincount(owners[owners >= 0], minlength=len(boxes)) == 0
+    with torch.autocast(cells.strides.device.type, enabled=False):
+        owners = _choose(objects, predict, cells)
+        held = torch.bincount(owners[owners >= 0], minlength=len(objects.boxes))
         if rescue_unmatched:
-            _rescue(owners, unmatched, boxes, classes, predicted, cells, near)
-        positive = (owners >= 0).nonzero()[:, 0]
-        objects = owners[positive]
-        ious = box_iou(boxes[objects], predicted.boxes[positive])
-    return Assignment(positive, objects, ious, unmatched)
+            _rescue(owners, held.clone(), objects, predict, cells)
+        frames, positive = (owners >= 0).nonzero().unbind(1)
+        chosen = owners[frames, positive]
+        ious = box_iou(objects.boxes[chosen], predict(frames, positive).boxes)
+    return Assignment(frames, positive, chosen, ious, held == 0)
 
 
-def near_centres(boxes: Tensor, cells: Cells) -> Tensor:
-    """(M, A) whether a cell's centre is less than 1.5 strides from the object's, in x and in y."""
-    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
-    x, y = cells.centres.unbind(1)
-    radii = CENTRE_RADIUS * cells.strides
-    across = (middles[:, :1] - x).abs() < radii
-    return across & ((middles[:, 1:] - y).abs() < radii)
+def near_centres(boxes: Tensor, centres: Tensor, strides: Tensor) -> Tensor:
+    """(..., M, K) whether a cell's centre is less than 1.5 strides from the object's, in x and y.
+
+    Args:
+        boxes: (..., M, 4).
+        centres: (..., K, 2) of the cells, px.
+        strides: (..., K) of the cells, px.
+    """
+    x, y = ((boxes[..., :2] + boxes[..., 2:]) / 2).unsqueeze(-2).unbind(-1)
+    across, down = centres.unsqueeze(-3).unbind(-1)
+    radii = CENTRE_RADIUS * strides.unsqueeze(-2)
+    return ((x - across).abs() < radii) & ((y - down).abs() < radii)
 
 
 def match_costs(boxes: Tensor, classes: Tensor, predicted: Predictions) -> tuple[Tensor, Tensor]:
-    """Cost of every pair, wherever it lies, and its IoU; both (M, K).
+    """Cost of every pair of each frame, wherever it lies, and its IoU; both (B, M, K).
 
     Binary cross-entropy of p = sqrt(p_class · p_object) over all classes, and 3 · -ln(IoU).
+
+    Args:
+        boxes: (B, M, 4) of the objects.
+        classes: (B, M) of the objects.
+        predicted: at (B, K) places.
     """
-    ious = box_iou(boxes[:, None], predicted.boxes[None])
-    p = (predicted.classes.sigmoid() * predicted.objectness.sigmoid()[:, None]).sqrt()
+    in_columns = predicted.boxes.mT.contiguous().mT  # the same, but fast coordinate by coordinate
+    ious = box_iou(boxes[:, :, None], in_columns[:, None])
+    p = (predicted.classes.sigmoid() * predicted.objectness.sigmoid()[..., None]).sqrt()
     if_right = -p.log().clamp(min=LEAST_LOG)
     if_wrong = -torch.log1p(-p).clamp(min=LEAST_LOG)
-    class_costs = if_wrong.sum(1) + (if_right - if_wrong)[:, classes].T
-    return class_costs - IOU_COST * (ious + 1e-8).log(), ious
+    by_class = (if_wrong.sum(-1, keepdim=True) + (if_right - if_wrong)).mT.contiguous()
+    frames = torch.arange(len(boxes), device=boxes.device)[:, None]
+    return by_class[frames, classes].sub((ious + 1e-8).log_(), alpha=IOU_COST), ious
 
 
-def _choose(boxes: Tensor, classes: Tensor, predicted: Predictions, near: Tensor) -> Tensor:
-    """(A,) object of each cell, -1 for background."""
-    owners = torch.full(near.shape[1:], -1, dtype=torch.long, device=boxes.device)
-    candidates = near.any(0).nonzero()[:, 0]
-    if len(candidates) == 0:
+def _choose(objects: Objects, predict: Predict, cells: Cells) -> Tensor:
+    """(B, A) object of each cell (of N), -1 for background."""
+    boxes, classes, exists = objects.padded()
+    owners = torch.full((len(boxes), len(cells)), -1, device=boxes.device)
+    candidates, filled = _candidates(boxes, cells)
+    number = candidates.shape[1]
+    if number == 0:
         return owners
-    costs, ious = match_costs(boxes, classes, predicted.at(candidates))
-    costs = costs + ELSEWHERE_COST * ~near[:, candidates]
-    most = min(MOST_CELLS, len(candidates))
-    wanted = ious.topk(most, dim=1).values.sum(1).int().clamp(min=1)
-    cheapest = costs.topk(most, dim=1, largest=False).indices
-    within = torch.arange(most, device=boxes.device) < wanted[:, None]
-    taken = torch.zeros_like(near[:, candidates]).scatter_(1, cheapest, within)
-    takers = taken.sum(0)
+    costs, ious = _pairs(boxes, classes, predict, cells, candidates, filled)
+    most = min(MOST_CELLS, number)
+    wanted = ious.topk(most).values.sum(-1).int().clamp(min=1)
+    cheapest = costs.topk(most, largest=False)
+    within = _first(wanted, most) & cheapest.values.isfinite() & exists[..., None]
+    frames, takers, ranks = within.nonzero().unbind(1)
+    places = frames * number + cheapest.indices[frames, takers, ranks]
+    winners = takers.new_zeros(len(boxes) * number).index_put_((places,), takers)
+    several = (torch.bincount(places) > 1).nonzero()[:, 0]
     # Among all objects, not only among its takers: so does the published rule.
-    winners = torch.where(takers > 1, costs.argmin(0), taken.byte().argmax(0))
-    owners[candidates] = torch.where(takers > 0, winners, -1)
+    rivals = costs[several // number, :, several % number]
+    rivals.masked_fill_(~exists[several // number], torch.inf)
+    winners[several] = rivals.argmin(1)
+    numbers = exists.flatten().cumsum(0).view_as(exists) - 1  # of each object, among all N
+    owners[frames, candidates.flatten()[places]] = numbers[frames, winners[places]]
     return owners
 
 
-def _rescue(
-    owners: Tensor,
-    unmatched: Tensor,
+def _pairs(
     boxes: Tensor,
     classes: Tensor,
-    predicted: Predictions,
+    predict: Predict,
     cells: Cells,
-    near: Tensor,
-) -> None:
-    """Change ``owners`` (A,) in place: a cell for each unmatched object, in their order.
+    candidates: Tensor,
+    filled: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Costs with what being elsewhere costs, and IoUs (B, M, K); infinite and 0 if not filled."""
+    frames = torch.arange(len(boxes), device=boxes.device)[:, None]
+    predicted, empty = predict(frames, candidates), ~filled[..., None]
+    predicted = replace(predicted, boxes=predicted.boxes.masked_fill(empty, 0))
+    costs, ious = match_costs(boxes, classes, predicted)
+    centres = cells.centres[candidates].masked_fill(empty, torch.inf)
+    near = near_centres(boxes, centres, cells.strides[candidates])
+    elsewhere = torch.where(filled, ELSEWHERE_COST, torch.inf)[:, None]
+    return torch.where(near, costs, costs + elsewhere), ious
+
+
+def _candidates(boxes: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
+    """Cells (B, K) near any object, ascending and filled up with 0, and whether there is one."""
+    sizes = [level.rows * level.columns for level in cells.levels]
+    levels = zip(cells.centres.split(sizes), cells.levels, strict=True)
+    near = torch.cat([_near_any(boxes, centres, level) for centres, level in levels], dim=1)
+    counts = near.sum(1)
+    filled = _first(counts, int(counts.max()))
+    table = torch.zeros_like(filled, dtype=torch.long)
+    return table.masked_scatter_(filled, near.nonzero()[:, 1]), filled
+
+
+def _near_any(boxes: Tensor, centres: Tensor, level: Level) -> Tensor:
+    """(B, cells) which cells of a level, with these centres (cells, 2), are near any box (B, M, 4).
+
+    The condition of ``near_centres`` is one on rows and one on columns. So how many objects a cell
+    is near is a product of two small matrices, without looking at every pair.
+    """
+    grid = centres.view(level.rows, level.columns, 2)
+    x, y = ((boxes[..., :2] + boxes[..., 2:]) / 2).unsqueeze(-2).unbind(-1)
+    radius = CENTRE_RADIUS * level.stride
+    in_row = ((y - grid[:, 0, 1]).abs() < radius).float()
+    in_column = ((x - grid[0, :, 0]).abs() < radius).float()
+    return (in_row.mT @ in_column).flatten(1) > 0
+
+
+def _first(counts: Tensor, length: int) -> Tensor:
+    """(..., length), true for the first ``counts`` (...) of each row."""
+    return torch.arange(length, device=counts.device) < counts[..., None]
+
+
+def _rescue(owners: Tensor, held: Tensor, objects: Objects, predict: Predict, cells: Cells) -> None:
+    """Change ``owners`` in place: a cell for each object that holds none, in their order.
 
     The cheapest around the object's centre; if none is to be had there, the closest to it.
+
+    Args:
+        owners: (B, A) object of each cell, -1 for background.
+        held: (N,) how many cells each object has; changed too.
+        objects: of B frames.
+        predict: gives what the network says of them.
+        cells: the A cells.
     """
-    held = torch.bincount(owners[owners >= 0], minlength=len(boxes))
-    for index in unmatched.nonzero()[:, 0].tolist():
-        own = slice(index, index + 1)
-        costs = match_costs(boxes[own], classes[own], predicted)[0][0].double()
-        middle = (boxes[index, :2] + boxes[index, 2:]) / 2
+    frames = torch.arange(len(owners)).repeat_interleave(torch.tensor(objects.counts))
+    everywhere = torch.arange(len(cells), device=owners.device)[None]
+    for index in (held == 0).nonzero()[:, 0].tolist():
+        frame, own = frames[index : index + 1], slice(index, index + 1)
+        box, label = objects.boxes[None, own], objects.classes[None, own]
+        predicted = predict(frame[:, None].to(owners.device), everywhere)
+        costs = match_costs(box, label, predicted)[0].flatten().double()
+        middle = (box[0, :, :2] + box[0, :, 2:]) / 2
         distances = (cells.centres - middle).double().norm(dim=1)
-        costs = torch.where(near[index], costs, ELSEWHERE_COST + distances)
-        available = (owners < 0) | (held[owners.clamp(min=0)] > 1)
+        near = near_centres(box, cells.centres[None], cells.strides[None]).flatten()
+        costs = torch.where(near, costs, ELSEWHERE_COST + distances)
+        mine = owners[int(frame)]
+        available = (mine < 0) | (held[mine.clamp(min=0)] > 1)
         if not available.any():
-            return
+            continue
         cell = costs.masked_fill(~available, torch.inf).argmin()
-        if owners[cell] >= 0:
-            held[owners[cell]] -= 1
-        owners[cell] = index
+        if mine[cell] >= 0:
+            held[mine[cell]] -= 1
+        mine[cell] = index
         held[index] = 1

@@ -27,7 +27,7 @@ from smalldet.heads.yolox_losses import (
     LossSums,
     assign,
     count_matches,
-    gather,
+    labelled,
     summed_losses,
 )
 from smalldet.losses.size_aware import (
@@ -36,6 +36,8 @@ from smalldet.losses.size_aware import (
     check_size_weights,
     compute_size_weights,
 )
+
+CLOSE = 0.999  # of the score threshold: cells near it are decoded, too, and then judged exactly
 
 
 @dataclass
@@ -166,11 +168,12 @@ class YOLOXHead(YOLOXLayers):
         outputs, cells = self.outputs(features)
         chosen = self.settings
         with torch.autocast(outputs.device.type, enabled=False):
-            assignments = assign(outputs, cells, instances, chosen.rescue_unmatched)
-            matches = gather(assignments, instances, len(cells.strides))
-            sums = summed_losses(outputs, cells, matches, self._size_weights(), chosen.use_l1)
+            objects = labelled(instances)
+            found = assign(outputs, cells, objects, chosen.rescue_unmatched)
+            weights = self._size_weights()
+            sums = summed_losses(outputs, cells, objects, found, weights, chosen.use_l1)
             sizes = (chosen.small_threshold, chosen.medium_threshold)
-            return LossSums(sums, count_matches(assignments, instances, *sizes))
+            return LossSums(sums, count_matches(found, objects, *sizes))
 
     def begin_step(self) -> None:
         """From here to :meth:`end_step`, losses are sums, and positive cells are counted."""
@@ -210,23 +213,24 @@ class YOLOXHead(YOLOXLayers):
         if self.training:
             raise RuntimeError("predict() was called in training mode. Call eval() first.")
         chosen = self.settings
+        outputs, cells = self.outputs(features)
+        scores = outputs[..., 4].sigmoid() * outputs[..., 5:].amax(-1).sigmoid()
+        candidates = scores >= CLOSE * chosen.score_threshold
         return [
             select_detections(
-                decoded,
+                _decoded(frame[rows], cells.indices[rows], cells.strides[rows]),
                 (int(height), int(width)),
                 chosen.score_threshold,
                 chosen.nms_threshold,
                 chosen.max_detections,
             )
-            for decoded, (height, width) in zip(self.decode(features), image_sizes, strict=True)
+            for frame, rows, (height, width) in zip(outputs, candidates, image_sizes, strict=True)
         ]
 
     def decode(self, features: Mapping[str, Tensor]) -> Tensor:
         """(B, A, 5 + C) float32: cxcywh in px, objectness, class confidences of 0 to 1."""
         outputs, cells = self.outputs(features)
-        with torch.autocast(outputs.device.type, enabled=False):
-            boxes = decode_boxes(outputs[..., :4], cells)
-            return torch.cat([boxes, outputs[..., 4:].sigmoid()], dim=-1)
+        return _decoded(outputs, cells.indices, cells.strides)
 
     def _size_weights(self) -> partial[Tensor] | None:
         chosen = self.settings
@@ -257,6 +261,13 @@ class YOLOXHead(YOLOXLayers):
                 f"A box has class {int(wrong[0])}, but num_classes={self.settings.num_classes}. "
                 "Set it to the number of classes of the data."
             )
+
+
+def _decoded(outputs: Tensor, indices: Tensor, strides: Tensor) -> Tensor:
+    """As :meth:`YOLOXHead.decode`, of some cells (...)."""
+    with torch.autocast(outputs.device.type, enabled=False):
+        boxes = decode_boxes(outputs[..., :4], indices, strides)
+        return torch.cat([boxes, outputs[..., 4:].sigmoid()], dim=-1)
 
 
 def _log_counts(counts: Tensor) -> None:

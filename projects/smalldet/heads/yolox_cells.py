@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,17 +19,30 @@ from torch import Tensor
 MAX_LOG_SIZE = 20.0
 
 
+class Level(NamedTuple):
+    """Cells of one level, in rows and columns; the stride is in px."""
+
+    rows: int
+    columns: int
+    stride: int
+
+
 @dataclass(frozen=True)
 class Cells:
     """Where A cells lie.
 
     Attributes:
+        levels: of which they are, finest first.
         indices: (A, 2) float32, column and row within the level.
         strides: (A,) float32, px.
     """
 
+    levels: tuple[Level, ...]
     indices: Tensor
     strides: Tensor
+
+    def __len__(self) -> int:
+        return len(self.strides)
 
     @property
     def centres(self) -> Tensor:
@@ -40,24 +54,25 @@ def grid_cells(
     sizes: Sequence[tuple[int, int]], strides: Sequence[int], device: torch.device
 ) -> Cells:
     """Cells of levels with these (rows, columns) and strides (px), finest first."""
-    indices = [_level_indices(rows, columns, device) for rows, columns in sizes]
-    lengths = [rows * columns for rows, columns in sizes]
+    levels = tuple(Level(*size, stride) for size, stride in zip(sizes, strides, strict=True))
+    indices = [_level_indices(level, device) for level in levels]
     repeated = [
-        torch.full((length,), float(stride), device=device)
-        for length, stride in zip(lengths, strides, strict=True)
+        torch.full((level.rows * level.columns,), float(level.stride), device=device)
+        for level in levels
     ]
-    return Cells(torch.cat(indices), torch.cat(repeated))
+    return Cells(levels, torch.cat(indices), torch.cat(repeated))
 
 
-def decode_boxes(outputs: Tensor, cells: Cells) -> Tensor:
+def decode_boxes(outputs: Tensor, indices: Tensor, strides: Tensor) -> Tensor:
     """Boxes cxcywh in px: centre (t + index) · stride, size exp(t) · stride.
 
     Args:
-        outputs: (..., A, 4) t_x, t_y, t_w, t_h as the network gives them.
-        cells: the A cells.
+        outputs: (..., 4) t_x, t_y, t_w, t_h of some cells as the network gives them.
+        indices: (..., 2) column and row of each cell.
+        strides: (...) of each, px.
     """
-    strides = cells.strides[:, None]
-    centres = (outputs[..., :2] + cells.indices) * strides
+    strides = strides[..., None]
+    centres = (outputs[..., :2] + indices) * strides
     sizes = outputs[..., 2:].clamp(max=MAX_LOG_SIZE).exp() * strides
     return torch.cat([centres, sizes], dim=-1)
 
@@ -80,9 +95,11 @@ def to_centres(boxes: Tensor) -> Tensor:
     return torch.cat([(top_left + bottom_right) / 2, bottom_right - top_left], dim=-1)
 
 
-def _level_indices(rows: int, columns: int, device: torch.device) -> Tensor:
+def _level_indices(level: Level, device: torch.device) -> Tensor:
     """(rows * columns, 2) column and row."""
     y, x = torch.meshgrid(
-        torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij"
+        torch.arange(level.rows, device=device),
+        torch.arange(level.columns, device=device),
+        indexing="ij",
     )
     return torch.stack([x, y], dim=-1).reshape(-1, 2).float()

@@ -16,7 +16,8 @@ REDUCTIONS = ("none", "mean", "sum")
 
 def box_area(boxes: Tensor) -> Tensor:
     """Areas (...) of ``boxes`` (..., 4) in px²; 0 where a side is not positive."""
-    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
+    left, top, right, bottom = boxes.unbind(-1)
+    return (right - left).clamp(min=0) * (bottom - top).clamp(min=0)
 
 
 def box_iou(boxes: Tensor, others: Tensor) -> Tensor:
@@ -86,7 +87,10 @@ class IOULoss(nn.Module):
 
 
 def _intersection_and_union(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    top_left = torch.maximum(boxes[..., :2], others[..., :2])
-    bottom_right = torch.minimum(boxes[..., 2:], others[..., 2:])
-    intersection = (bottom_right - top_left).clamp(min=0).prod(-1)
+    # Coordinate by coordinate: PyTorch is slow on a last axis of length 2.
+    left, top, right, bottom = boxes.unbind(-1)
+    other_left, other_top, other_right, other_bottom = others.unbind(-1)
+    width = torch.minimum(right, other_right) - torch.maximum(left, other_left)
+    height = torch.minimum(bottom, other_bottom) - torch.maximum(top, other_top)
+    intersection = width.clamp(min=0) * height.clamp(min=0)
     return intersection, box_area(boxes) + box_area(others) - intersection

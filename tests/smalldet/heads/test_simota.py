@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+from smalldet.heads import simota as simota_module
 from smalldet.heads.simota import (
     Assignment,
+    Objects,
+    Predict,
     Predictions,
     match_costs,
     near_centres,
-    simota,
 )
 from smalldet.heads.yolox_cells import Cells, grid_cells, to_centres, to_corners
 from smalldet.losses.iou import box_iou
@@ -67,24 +69,55 @@ def random_scene(objects: int, seed: int, classes: int = 3) -> tuple[Tensor, Ten
     return boxes, torch.randint(0, classes, (objects,), generator=generator), predicted
 
 
+def predict_all(*frames: Predictions) -> Predict:
+    """What the network says of these frames, asked at some places."""
+    columns = [
+        torch.stack([getattr(frame, name) for frame in frames])
+        for name in ("boxes", "objectness", "classes")
+    ]
+    return lambda index, cells: Predictions(*(column[index, cells] for column in columns))
+
+
+def simota(
+    boxes: Tensor,
+    classes: Tensor,
+    predicted: Predictions,
+    cells: Cells = CELLS,
+    rescue_unmatched: bool = False,
+) -> Assignment:
+    """Of a single frame."""
+    objects = Objects(boxes, classes, [len(boxes)])
+    return simota_module.simota(objects, predict_all(predicted), cells, rescue_unmatched)
+
+
 def matched(found: Assignment) -> list[tuple[int, int]]:
     return list(zip(found.cells.tolist(), found.objects.tolist(), strict=True))
+
+
+def cells_of(arrays: dict[str, Tensor]) -> Cells:
+    indices = torch.stack([arrays["x_shifts"][0], arrays["y_shifts"][0]], dim=1)
+    strides = arrays["strides"][0]
+    levels = [(indices[strides == stride].amax(0) + 1, stride) for stride in strides.unique()]
+    sizes = [(int(size[1]), int(size[0])) for size, _ in levels]
+    cells = grid_cells(sizes, [int(stride) for _, stride in levels], indices.device)
+    assert torch.equal(cells.indices, indices) and torch.equal(cells.strides, strides)
+    return cells
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_equals_the_published_assignment(case: str):
     arrays = read(case)
-    strides = arrays["strides"][0]
-    cells = Cells(torch.stack([arrays["x_shifts"][0], arrays["y_shifts"][0]], dim=1), strides)
+    cells = cells_of(arrays)
     boxes, classes = to_corners(arrays["gts"][:, 1:]), arrays["gts"][:, 0].long()
     predicted = Predictions(
         to_corners(arrays["pred_boxes"]), arrays["obj_logits"][:, 0], arrays["cls_logits"]
     )
-    near = near_centres(boxes, cells)
+    near = near_centres(boxes, cells.centres, cells.strides)
     candidates = near.any(0)
     assert torch.equal(candidates, arrays["candidate_mask"])
     assert torch.equal(near[:, candidates], arrays["geometry_relation"])
-    costs, ious = match_costs(boxes, classes, predicted.at(candidates.nonzero()[:, 0]))
+    here = predict_all(predicted)(torch.tensor([[0]]), candidates.nonzero().T)
+    costs, ious = (pairs[0] for pairs in match_costs(boxes[None], classes[None], here))
     torch.testing.assert_close(ious, arrays["pair_iou"], rtol=1e-4, atol=1e-5)
     expected = arrays["cost"] - 1e6 * ~arrays["geometry_relation"]
     inside = near[:, candidates]
@@ -147,12 +180,29 @@ def test_what_holds_for_every_scene(objects: int, seed: int):
 def test_the_order_of_the_objects_means_nothing(seed: int):
     boxes, classes, predicted = random_scene(12, seed)
     # Where only cells around other objects are left, costs of 1e6 tie and the first one wins.
-    enough = near_centres(boxes, CELLS).sum(1) >= 10
+    enough = near_centres(boxes, CELLS.centres, CELLS.strides).sum(1) >= 10
     boxes, classes = boxes[enough], classes[enough]
     order = torch.randperm(len(boxes), generator=torch.Generator().manual_seed(seed))
     found = simota(boxes, classes, predicted, CELLS)
     shuffled = simota(boxes[order], classes[order], predicted, CELLS)
     assert matched(found) == [(cell, int(order[m])) for cell, m in matched(shuffled)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=6), st.booleans(), st.integers(0, 10**6))
+def test_frames_of_a_batch_mean_nothing_to_one_another(counts: list[int], rescue: bool, seed: int):
+    scenes = [random_scene(count, seed + i) for i, count in enumerate(counts)]
+    boxes, classes, predicted = zip(*scenes, strict=True)
+    objects = Objects(torch.cat(boxes), torch.cat(classes), counts)
+    found = simota_module.simota(objects, predict_all(*predicted), CELLS, rescue)
+    alone = [simota(*scene, CELLS, rescue) for scene in scenes]
+    for frame, one in enumerate(alone):
+        mine = found.frames == frame
+        assert torch.equal(found.cells[mine], one.cells)
+        assert torch.equal(found.objects[mine] - sum(counts[:frame]), one.objects)
+        assert torch.equal(found.ious[mine], one.ious)
+    assert torch.equal(found.unmatched, torch.cat([one.unmatched for one in alone]))
+    assert found.frames.tolist() == sorted(found.frames.tolist())
 
 
 def test_no_objects():
@@ -184,7 +234,7 @@ def test_a_rescued_object_takes_a_cell_near_its_centre_from_one_with_several():
     assert simota(boxes, classes, predicted, CELLS).unmatched.tolist() == [False, True]
     rescued = simota(boxes, classes, predicted, CELLS, rescue_unmatched=True)
     mine = rescued.cells[rescued.objects == 1]
-    assert len(mine) == 1 and near_centres(boxes, CELLS)[1, mine].all()
+    assert len(mine) == 1 and near_centres(boxes, CELLS.centres[mine], CELLS.strides[mine])[1].all()
     assert (rescued.objects == 0).sum() >= 1
 
 

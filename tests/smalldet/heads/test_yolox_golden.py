@@ -10,7 +10,7 @@ import torch
 from yolox_scenes import official, official_inputs, read
 
 from smalldet.heads.yolox_detections import select_detections
-from smalldet.heads.yolox_losses import assign
+from smalldet.heads.yolox_losses import assign, labelled
 from toy_detection import GOLDEN, gradients, relative_error, state_of
 
 NAMES = ("head_3cls", "head_4level", "head_8cls_depthwise", "head_nogt")
@@ -44,15 +44,18 @@ def test_assignments(name: str):
     features, instances = official_inputs(meta, arrays)
     with torch.no_grad():
         outputs, cells = official(meta, arrays).outputs(features)
-    found = assign(outputs, cells, instances, rescue_unmatched=False)
-    for frame, (mine, labels) in enumerate(zip(found, instances, strict=True)):
+    objects = labelled(instances)
+    found = assign(outputs, cells, objects, rescue_unmatched=False)
+    for frame, labels in enumerate(instances):
+        mine = found.frames == frame
         if len(labels) == 0:
-            assert len(mine.cells) == 0
+            assert not mine.any()
             continue
         expected = state_of(arrays, f"assign/{frame}/")
-        assert torch.equal(mine.cells, expected["fg_mask"].nonzero()[:, 0])
-        assert torch.equal(mine.objects, expected["matched_gt"])
-        torch.testing.assert_close(mine.ious, expected["matched_iou"], rtol=2e-4, atol=2e-5)
+        assert torch.equal(found.cells[mine], expected["fg_mask"].nonzero()[:, 0])
+        first = sum(objects.counts[:frame])
+        assert torch.equal(found.objects[mine] - first, expected["matched_gt"])
+        torch.testing.assert_close(found.ious[mine], expected["matched_iou"], rtol=2e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
