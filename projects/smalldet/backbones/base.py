@@ -45,9 +45,10 @@ class FeatureBackbone(Backbone):
     def step(self, images: Tensor, state: Any = None) -> tuple[dict[str, Tensor], Any]:
         """One time step: features and the next state. Stateless here: the state is returned as is.
 
-        A recurrent backbone overrides this; ``None`` is its start state.
+        A recurrent backbone overrides this; ``None`` is its start state. ``images`` may be counts
+        of any type.
         """
-        return self(images), state
+        return self(images.to(next(self.parameters()).dtype)), state
 
     def freeze(self) -> None:
         """Stop training: no gradients, no graph, and eval mode whatever ``train()`` is told.

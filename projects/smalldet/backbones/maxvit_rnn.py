@@ -194,7 +194,7 @@ class MaxViTRNN(FeatureBackbone):
         return states
 
     def _padded(self, images: Tensor) -> Tensor:
-        """``images`` in the type of the weights, with zeros at the bottom and right."""
+        """``images`` with zeros at the bottom and right, in the type of the weights or uint8."""
         if images.dim() != 4 or images.shape[1] != self.in_channels:
             raise ValueError(
                 f"Expected a batch (streams, {self.in_channels} channels, height, width), got "
@@ -203,7 +203,11 @@ class MaxViTRNN(FeatureBackbone):
             )
         down, right = (-side % self.size_divisibility for side in images.shape[-2:])
         images = F.pad(images, (0, right, 0, down)) if down or right else images
-        return images.to(next(self.parameters()).dtype)
+        if images.dtype == torch.uint8:
+            return images
+        # Channels stand together in memory, and all layers keep it so.
+        dtype = next(self.parameters()).dtype
+        return images.to(dtype, memory_format=torch.channels_last)
 
 
 def _check_sizes(

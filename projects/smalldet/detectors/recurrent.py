@@ -77,10 +77,6 @@ class RecurrentDetector(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    @property
-    def _dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
-
     def train(self, mode: bool = True) -> RecurrentDetector:
         """Change the mode; what was remembered without gradients is forgotten if it is another."""
         if mode != self.training:
@@ -224,7 +220,7 @@ class RecurrentDetector(nn.Module):
                 state = take_streams(state, going)
                 running = [running[i] for i in going]
             images = padded_batch([events[b][step] for b in running], self.backbone)
-            features, state = self._stepping.step(images.tensor.to(self._dtype), state)
+            features, state = self._stepping.step(images.tensor, state)
             for position, b in enumerate(running):
                 if step + 1 == lengths[b]:
                     memory.keep(samples[b], state, position)

@@ -11,6 +11,7 @@ convolution of odd kernel size.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 ACTIVATIONS = ("silu", "relu", "lrelu")
@@ -19,6 +20,9 @@ LEAKY_SLOPE = 0.1
 
 class ConvBlock(nn.Module):
     """Convolution without bias, batch norm, activation.
+
+    In evaluation mode without gradients the batch norm is part of the convolution; what that takes
+    is computed once, and again when a weight or a statistic has changed.
 
     Args:
         in_channels: channels before.
@@ -48,10 +52,50 @@ class ConvBlock(nn.Module):
         )
         self.bn = nn.BatchNorm2d(out_channels)
         self.act = build_activation(activation)
+        self._folded: _Folded | None = None
+
+    def train(self, mode: bool = True) -> ConvBlock:
+        self._folded = None
+        return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, h, w)."""
-        return self.act(self.bn(self.conv(x)))
+        if self.training or torch.is_grad_enabled():
+            return self.act(self.bn(self.conv(x)))
+        if self._folded is None or not self._folded.is_of(self.conv, self.bn):
+            self._folded = _Folded(self.conv, self.bn)
+        conv, folded = self.conv, self._folded
+        out = F.conv2d(x, folded.weight, folded.bias, conv.stride, conv.padding, groups=conv.groups)
+        return self.act(out)
+
+
+class _Folded:
+    """Weight and bias of a convolution that does the work of its batch norm, too."""
+
+    def __init__(self, conv: nn.Conv2d, bn: nn.BatchNorm2d) -> None:
+        self._sources = _sources(conv, bn)
+        self._state = _state(self._sources)
+        weight, gain, shift, mean, variance = self._sources
+        scale = gain * (variance + bn.eps).rsqrt()
+        self.weight = weight * scale[:, None, None, None]
+        self.bias = shift - mean * scale
+
+    def is_of(self, conv: nn.Conv2d, bn: nn.BatchNorm2d) -> bool:
+        """Whether they are those that it was made of, unchanged."""
+        sources = _sources(conv, bn)
+        same = all(a is b for a, b in zip(sources, self._sources, strict=True))
+        return same and _state(sources) == self._state
+
+
+def _sources(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> tuple[Tensor, ...]:
+    mean, variance = bn.running_mean, bn.running_var
+    assert mean is not None and variance is not None
+    return conv.weight, bn.weight, bn.bias, mean, variance
+
+
+def _state(tensors: tuple[Tensor, ...]) -> list[tuple[int, int]]:
+    """Changes with any change in place, and where ``data`` becomes another."""
+    return [(x._version, x.data_ptr()) for x in tensors]
 
 
 class DepthwiseConvBlock(nn.Module):

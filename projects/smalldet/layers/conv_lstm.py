@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from smalldet.layers.lstm_update import update_cell
+
 
 class ConvLSTM(nn.Module):
     """One LSTM cell per position of a feature map.
@@ -71,15 +73,9 @@ class ConvLSTM(nn.Module):
         if self.dws_conv and not self.dws_conv_only_hidden:
             both = self.conv3x3_dws(both)
         gates = self.conv1x1(both)
-        hidden, cell = _update(gates.to(_wide(gates)), cell)
+        wide = gates.to(_wide(gates))
+        hidden, cell = update_cell(wide, cell.to(wide.dtype))
         return hidden.to(gates.dtype), cell
-
-
-def _update(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """Hidden and cell state after one step, from the raw gates (B, 4 C, h, w)."""
-    forget, write, read, candidate = gates.chunk(4, dim=1)
-    cell = forget.sigmoid() * cell.to(gates.dtype) + write.sigmoid() * candidate.tanh()
-    return read.sigmoid() * cell.tanh(), cell
 
 
 def _start_state(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from smalldet.layers.linear import Linear
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}
 GATED_STEP = 32  # the hidden width of a gated layer is a multiple of this
 
@@ -58,9 +60,9 @@ class FeedForward(nn.Module):
             hidden = _gated_width(dim, ratio)
             first: nn.Module = GatedLinear(dim, hidden, act, bias)
         else:
-            first = nn.Sequential(nn.Linear(dim, hidden, bias=bias), act)
+            first = nn.Sequential(Linear(dim, hidden, bias=bias), act)
         # The place in the middle keeps the published names: a dropout that is 0 in every release.
-        self.net = nn.Sequential(first, nn.Identity(), nn.Linear(hidden, dim, bias=bias))
+        self.net = nn.Sequential(first, nn.Identity(), Linear(hidden, dim, bias=bias))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., dim) -> (..., dim)."""
@@ -72,7 +74,7 @@ class GatedLinear(nn.Module):
 
     def __init__(self, dim: int, hidden: int, act: nn.Module, bias: bool = True) -> None:
         super().__init__()
-        self.proj = nn.Linear(dim, 2 * hidden, bias=bias)
+        self.proj = Linear(dim, 2 * hidden, bias=bias)
         self.act = act
 
     def forward(self, x: Tensor) -> Tensor:

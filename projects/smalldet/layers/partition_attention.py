@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smalldet.layers.feed_forward import FeedForward, LayerScale
+from smalldet.layers.group_attention import attend_in_groups, fits_kernel
+from smalldet.layers.linear import Linear
 
 Size = tuple[int, int]
 
@@ -58,13 +60,8 @@ def partition(x: Tensor, size: Size, grid: bool = False) -> Tensor:
     Raises:
         ValueError: the map cannot be divided.
     """
-    _, height, width, _ = x.shape
+    check_size(x, size)
     rows, columns = size
-    if height % rows or width % columns:
-        raise ValueError(
-            f"A map of {height}x{width} cells cannot be cut into groups of {rows}x{columns} "
-            "(height x width); pad the input to the model's size_divisibility."
-        )
     if grid:
         x = x.unflatten(2, (columns, -1)).unflatten(1, (rows, -1)).permute(_GRID_ORDER)
     else:
@@ -78,6 +75,16 @@ def unpartition(groups: Tensor, map_size: Size, size: Size, grid: bool = False) 
     shape = (-1, height // rows, width // columns, rows, columns, groups.shape[-1])
     order = _GRID_BACK if grid else _WINDOW_ORDER
     return groups.reshape(shape).permute(order).reshape(-1, height, width, groups.shape[-1])
+
+
+def check_size(x: Tensor, size: Size) -> None:
+    """ValueError unless a map (B, H, W, C) can be cut into groups of ``size`` (P, Q)."""
+    (_, height, width, _), (rows, columns) = x.shape, size
+    if height % rows or width % columns:
+        raise ValueError(
+            f"A map of {height}x{width} cells cannot be cut into groups of {rows}x{columns} "
+            "(height x width); pad the input to the model's size_divisibility."
+        )
 
 
 class SelfAttention(nn.Module):
@@ -95,15 +102,20 @@ class SelfAttention(nn.Module):
     def __init__(self, dim: int, dim_head: int = 32, bias: bool = True) -> None:
         super().__init__()
         self.heads = count_heads(dim, dim_head)
-        self.qkv = nn.Linear(dim, 3 * dim, bias=bias)
-        self.proj = nn.Linear(dim, dim, bias=bias)
+        self.qkv = Linear(dim, 3 * dim, bias=bias)
+        self.proj = Linear(dim, dim, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Attention inside each group of ``x`` (N, L, C)."""
-        qkv = self.qkv(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (N, heads, L, 3 D)
-        query, key, value = qkv.chunk(3, dim=-1)
-        out = F.scaled_dot_product_attention(query, key, value)
-        return self.proj(out.transpose(1, 2).flatten(2))
+    def forward(self, x: Tensor, size: Size, grid: bool) -> Tensor:
+        """Attention inside each group of a map (B, H, W, C)."""
+        if fits_kernel(x):
+            check_size(x, size)
+            qkv = self.qkv(x).unflatten(-1, (self.heads, 3, -1))
+            return self.proj(attend_in_groups(qkv, size, grid))
+        groups = partition(x, size, grid)
+        qkv = self.qkv(groups).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        out = F.scaled_dot_product_attention(*qkv.chunk(3, dim=-1))  # each (N, heads, L, D)
+        groups = self.proj(out.transpose(1, 2).flatten(2))
+        return unpartition(groups, (x.shape[1], x.shape[2]), size, grid)
 
 
 class TorchSelfAttention(nn.Module):
@@ -114,9 +126,11 @@ class TorchSelfAttention(nn.Module):
         heads = count_heads(dim, dim_head)
         self.mha = nn.MultiheadAttention(dim, heads, bias=bias, batch_first=True)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Attention inside each group of ``x`` (N, L, C)."""
-        return self.mha(x, x, x, need_weights=False)[0]
+    def forward(self, x: Tensor, size: Size, grid: bool) -> Tensor:
+        """Attention inside each group of a map (B, H, W, C)."""
+        groups = partition(x, size, grid)
+        groups = self.mha(groups, groups, groups, need_weights=False)[0]
+        return unpartition(groups, (x.shape[1], x.shape[2]), size, grid)
 
 
 class PartitionAttention(nn.Module):
@@ -152,9 +166,7 @@ class PartitionAttention(nn.Module):
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
         """Map (B, H, W, C) -> map, with groups of ``size`` (P, Q)."""
-        groups = self.self_attn(partition(self.norm1(x), size, self.grid))
-        map_size = (x.shape[1], x.shape[2])
-        x = x + self.ls1(unpartition(groups, map_size, size, self.grid))
+        x = x + self.ls1(self.self_attn(self.norm1(x), size, self.grid))
         return x + self.ls2(self.mlp(self.norm2(x)))
 
 

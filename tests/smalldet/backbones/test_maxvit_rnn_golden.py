@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from smalldet.backbones.maxvit_rnn import MaxViTRNN
+from smalldet.layers import group_attention, lstm_update
 from smalldet.layers.partition_attention import AttentionOptions
 from smalldet.layers.recurrent_state import reset_state
 from vim_golden import relative_error, weights
@@ -81,14 +82,8 @@ def test_steps_equal_the_official_ones(name: str):
         compare(arrays, t, features, state)
 
 
-@torch.no_grad()
-def test_plain_attention_gives_the_same():
-    """Not only the fused kernel that PyTorch picks here."""
-    meta, arrays = read("backbone_p4_reset")
-    model = ours(meta["config"])
-    model.load_state_dict(weights(arrays, "sd/"))
-    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        features = model(arrays["in/x"][0])
-    for number in range(1, 5):
-        wanted = arrays[f"out/t0/stage{number}"]
-        assert relative_error(features[f"stage{number}"], wanted) < TOLERANCE
+@pytest.mark.parametrize("name", ["backbone_p4_reset", "backbone_var_dws_hidden"])
+def test_without_a_compiler_it_is_the_same(name: str, monkeypatch: pytest.MonkeyPatch):
+    for module in (group_attention, lstm_update):
+        monkeypatch.setattr(module, "_kernel_works", lambda: False)
+    test_steps_equal_the_official_ones(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -42,6 +44,64 @@ def test_a_block_is_its_formula(activation: str):
     got = block(x)
     assert got.shape == (2, 6, 4, 4)
     torch.testing.assert_close(got, want[activation])
+
+
+def assert_folding_is_right(block: nn.Module, x: torch.Tensor) -> None:
+    with torch.no_grad():
+        folded = block(x)
+    assert not folded.requires_grad
+    torch.testing.assert_close(folded, block(x).detach(), rtol=1e-4, atol=1e-5)
+
+
+def change_by_data(block: ConvBlock) -> None:
+    block.conv.weight.data = torch.randn_like(block.conv.weight)
+
+
+def change_by_optimizer(block: ConvBlock) -> None:
+    block(torch.ones(1, 4, 5, 5)).sum().backward()
+    torch.optim.SGD(block.parameters(), lr=0.5).step()
+
+
+CHANGES = {
+    "a step": change_by_optimizer,
+    "other data": change_by_data,
+    "loaded": lambda block: block.load_state_dict(perturbed(ConvBlock(4, 6, 3)).state_dict()),
+    "assigned": lambda block: block.load_state_dict(
+        perturbed(ConvBlock(4, 6, 3)).state_dict(), assign=True
+    ),
+    "statistics": lambda block: block.bn.running_var.mul_(3),
+    "training": lambda block: block.train()(torch.randn(2, 4, 5, 5)) is block.eval(),
+    "other type": lambda block: block.double().float(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_without_gradients_the_norm_is_folded_and_follows_every_change(change: str):
+    torch.manual_seed(0)
+    block, x = perturbed(ConvBlock(4, 6, 3)), torch.randn(2, 4, 5, 5)
+    names = list(block.state_dict())
+    for _ in range(2):
+        assert_folding_is_right(block, x)
+        CHANGES[change](block)
+    assert_folding_is_right(block, x)
+    assert_folding_is_right(copy.deepcopy(block), x)
+    assert list(block.state_dict()) == names
+
+
+def test_depthwise_blocks_are_folded_too():
+    torch.manual_seed(0)
+    assert_folding_is_right(perturbed(DepthwiseConvBlock(4, 6, 3)), torch.randn(2, 4, 5, 5))
+
+
+def test_what_is_folded_is_kept():
+    block, x = perturbed(ConvBlock(4, 6, 3)), torch.randn(2, 4, 5, 5)
+    with torch.no_grad():
+        block(x)
+        first = block._folded
+        block(x)
+    assert first is not None and block._folded is first
+    block.train()
+    assert block._folded is None
 
 
 def test_norms_are_as_published():

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from smalldet.layers import lstm_update
 from smalldet.layers.conv_lstm import ConvLSTM
 from smalldet.layers.recurrent_state import (
     detach_state,
@@ -51,6 +52,24 @@ def test_neighbours_are_seen_with_the_depthwise_convolution_only(dws_conv: bool)
     moved[..., 2, 2] += 1
     changed = (lstm(x, (moved, cell))[0] != lstm(x, (hidden, cell))[0]).any(1)[0]
     assert changed.sum() == (9 if dws_conv else 1)
+
+
+@pytest.mark.skipif(not lstm_update._kernel_works(), reason="no compiler")
+@pytest.mark.parametrize("channels", [1, 16, 19, 48])
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_the_compiled_kernel_computes_the_same(channels: int, scale: float):
+    generator = torch.Generator().manual_seed(0)
+    given = [
+        scale * torch.randn(2, width, 3, 4, generator=generator, requires_grad=True)
+        for width in (4 * channels, channels)
+    ]
+    results = []
+    for update in (lstm_update.update_cell, lstm_update.plain_update):
+        hidden, cell = update(*given)
+        results.append([hidden, cell, *torch.autograd.grad((hidden - cell).sum(), given)])
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
+    gates = given[0].detach().clone().fill_(torch.nan)
+    assert all(x.isnan().all() for x in lstm_update.update_cell(gates, given[1].detach()))
 
 
 @torch.no_grad()

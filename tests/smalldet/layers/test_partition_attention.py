@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from smalldet.layers import group_attention
 from smalldet.layers.feed_forward import FeedForward
 from smalldet.layers.partition_attention import (
     AttentionOptions,
@@ -14,6 +15,7 @@ from smalldet.layers.partition_attention import (
     partition,
     unpartition,
 )
+from toy_detection import relative_error
 
 MAP, SIZE = (6, 8), (2, 4)  # cells, rows by columns
 
@@ -75,8 +77,70 @@ def test_both_layouts_of_the_weights_give_the_same_attention():
         theirs.mha.in_proj_weight.copy_(ours.qkv.weight[order])
         theirs.mha.in_proj_bias.copy_(ours.qkv.bias[order])
         theirs.mha.out_proj.load_state_dict(ours.proj.state_dict())
-    x = torch.randn(5, 7, dim)
-    torch.testing.assert_close(ours(x), theirs(x))
+    x = torch.randn(2, *MAP, dim)
+    for grid in (False, True):
+        torch.testing.assert_close(ours(x, SIZE, grid), theirs(x, SIZE, grid))
+
+
+def with_gradients(attention: SelfAttention, x: torch.Tensor, size: tuple[int, int], grid: bool):
+    x = x.clone().requires_grad_()
+    out = attention(x, size, grid)
+    loss = (out * torch.linspace(0.5, 1.5, out.numel()).view_as(out)).sum()
+    return out, *torch.autograd.grad(loss, [x, *attention.parameters()])
+
+
+@pytest.mark.skipif(not group_attention._kernel_works(), reason="no compiler")
+@pytest.mark.parametrize("grid", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "size", "dim_head"),
+    [
+        ((2, 12, 20, 96), (6, 10), 32),
+        ((1, 12, 20, 48), (6, 10), 24),  # RVT-S
+        ((1, 16, 10, 64), (8, 10), 32),  # Gen1
+        ((1, 12, 20, 32), (12, 20), 32),  # full resolution: one group
+        ((3, 3, 2, 7), (1, 2), 7),
+        ((1, 4, 4, 5), (1, 1), 1),
+    ],
+)
+def test_the_compiled_kernel_computes_the_same(
+    shape: tuple[int, ...],
+    size: tuple[int, int],
+    dim_head: int,
+    grid: bool,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    torch.manual_seed(0)
+    attention, x = SelfAttention(shape[-1], dim_head), 3 * torch.randn(shape)
+    compiled = with_gradients(attention, x, size, grid)
+    monkeypatch.setattr(group_attention, "_kernel_works", lambda: False)
+    plain = with_gradients(attention, x, size, grid)
+    for got, want in zip(compiled, plain, strict=True):
+        assert relative_error(got, want) < 1e-5
+
+
+@pytest.mark.skipif(not group_attention._kernel_works(), reason="no compiler")
+def test_the_number_of_threads_changes_no_bit():
+    qkv = torch.randn(2, *MAP, 3, 3, 8, generator=torch.Generator().manual_seed(0))
+    before, results = torch.get_num_threads(), []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        results.append(group_attention.attend_in_groups(qkv, SIZE, grid=True))
+    torch.set_num_threads(before)
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_broken_numbers_stay_in_their_group(value: float):
+    torch.manual_seed(0)
+    attention, x = SelfAttention(8, 4), torch.randn(1, *MAP, 8)
+    before = attention(x, SIZE, False)
+    x[0, 0, 0] = value
+    after = attention(x, SIZE, False)
+    untouched = torch.ones(MAP, dtype=torch.bool)
+    untouched[: SIZE[0], : SIZE[1]] = False
+    assert torch.equal(after[0][untouched], before[0][untouched])
+    if value != 1e30:
+        assert after[0, : SIZE[0], : SIZE[1]].isnan().all()
 
 
 def test_without_first_value_there_is_no_gain():

@@ -145,9 +145,10 @@ def test_on_the_recurrent_backbone_the_state_is_that_of_the_backbone():
         _, state = neck.step(x[0])
         levels, _ = neck.step(x[1], state)
         alone, _ = below.step(x[1], below.step(x[0])[1])
+        fused, _ = neck.fuse(alone)
     assert neck.needs_every_step is False and len(state) == 4
     assert neck.size_divisibility == 32
-    for name, level in neck.fuse(alone)[0].items():
+    for name, level in fused.items():
         assert torch.equal(level, levels[name])
 
 

@@ -1,0 +1,210 @@
+// Attention inside the windows, or across the grids, of a feature map, which is read and written in
+// place: no copies by group. One task is one head of one group; its scores fit into the cache.
+// Tasks share nothing, so the result does not depend on the number of threads. The backward pass
+// computes the scores again. The structure is mirrored in group_attention.py.
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "vector_math.h"
+
+namespace {
+
+using V = Vec<float>;
+constexpr int N = LANES<float>;
+constexpr int ROWS = BYTES == 64 ? 8 : 4;  // of a block of a product; divides N
+constexpr int COLUMNS = 2;                 // vectors of a block
+
+struct Attention {
+  int64_t batch, height, width, heads, dim;    // of the map; channels are heads * dim
+  int64_t rows, columns, grid, threads;        // of a group
+  const float* qkv;    // (batch, height, width, heads, 3, dim), adjacent
+  float* out;          // (batch, height, width, heads, dim)
+  const float* grad_out;  // as out
+  float* grad_qkv;        // as qkv
+};
+
+int64_t round_up(int64_t n) { return (n + N - 1) / N * N; }
+
+// A matrix of whole vectors, in rows; what lies beyond its real size is 0.
+struct Matrix {
+  int64_t rows, columns;
+  std::vector<V> data;
+  Matrix(int64_t r, int64_t c) : rows(r), columns(c), data(r * c / N, V{}) {}
+  float* row(int64_t i) { return reinterpret_cast<float*>(data.data()) + i * columns; }
+};
+
+// One block of c = a b, or of aᵀ b: the lines of a are `line` apart, its entries `step`.
+template <int R, int C>
+void block(const float* a, int64_t line, int64_t step, const float* b, int64_t width,
+           int64_t inner, float* c, int64_t c_width) {
+  V sum[R][C] = {};
+  for (int64_t k = 0; k < inner; ++k) {
+    V right[C];
+    for (int j = 0; j < C; ++j) right[j] = load(b + k * width + j * N);
+    for (int i = 0; i < R; ++i) {
+      const V left = splat(a[i * line + k * step]);
+      for (int j = 0; j < C; ++j) sum[i][j] += left * right[j];
+    }
+  }
+  for (int i = 0; i < R; ++i)
+    for (int j = 0; j < C; ++j) store(c + i * c_width + j * N, sum[i][j]);
+}
+
+// c = a b, or aᵀ b; `inner` entries of each sum are real.
+void multiply(Matrix& a, bool turned, Matrix& b, int64_t inner, Matrix& c) {
+  const int64_t line = turned ? 1 : a.columns, step = turned ? a.columns : 1;
+  for (int64_t i = 0; i < c.rows; i += ROWS) {
+    const float* from = a.row(0) + i * line;
+    int64_t j = 0;
+    for (; j + COLUMNS * N <= c.columns; j += COLUMNS * N)
+      block<ROWS, COLUMNS>(from, line, step, b.row(0) + j, b.columns, inner, c.row(i) + j,
+                           c.columns);
+    for (; j < c.columns; j += N)
+      block<ROWS, 1>(from, line, step, b.row(0) + j, b.columns, inner, c.row(i) + j, c.columns);
+  }
+}
+
+void turn(Matrix& from, Matrix& to) {
+  for (int64_t i = 0; i < from.rows; i += N)
+    for (int64_t j = 0; j < from.columns; j += N) {
+      V square[N];
+      for (int k = 0; k < N; ++k) square[k] = load(from.row(i + k) + j);
+      transpose<float>(square);
+      for (int k = 0; k < N; ++k) store(to.row(j + k) + i, square[k]);
+    }
+}
+
+float sum_of(V v) {
+  float sum = 0;
+  for (int i = 0; i < N; ++i) sum += v[i];
+  return sum;
+}
+
+// Rows of scores, times `scale`, become probabilities of `keys` keys.
+void softmax(Matrix& scores, int64_t keys, float scale) {
+  for (int64_t i = 0; i < keys; ++i) {
+    float* row = scores.row(i);
+    for (int64_t j = keys; j < scores.columns; ++j) row[j] = -INFINITY;
+    V most = load(row);
+    for (int64_t j = N; j < scores.columns; j += N) {
+      const V here = load(row + j);
+      most = here > most ? here : most;
+    }
+    float top = most[0];
+    for (int k = 1; k < N; ++k) top = std::max(top, most[k]);
+    V total{};
+    for (int64_t j = 0; j < scores.columns; j += N) {
+      const V e = exp_of((load(row + j) - top) * scale);
+      store(row + j, e);
+      total += e;
+    }
+    const float share = 1 / sum_of(total);
+    for (int64_t j = 0; j < scores.columns; j += N) store(row + j, load(row + j) * share);
+  }
+}
+
+// Gradients of probabilities become gradients of the products before the softmax.
+void softmax_backward(Matrix& probabilities, Matrix& grad, int64_t keys, float scale) {
+  for (int64_t i = 0; i < keys; ++i) {
+    const float* p = probabilities.row(i);
+    float* g = grad.row(i);
+    V along{};
+    for (int64_t j = 0; j < grad.columns; j += N) along += load(p + j) * load(g + j);
+    const float mean = sum_of(along);
+    for (int64_t j = 0; j < grad.columns; j += N)
+      store(g + j, load(p + j) * (load(g + j) - mean) * scale);
+  }
+}
+
+// Room for one task.
+struct Room {
+  int64_t tokens, dim;
+  float scale;
+  Matrix query, key, value, keys_turned, scores, out;
+  Matrix grad_out, values_turned, grad_scores;
+  Room(const Attention& a, bool backward)
+      : tokens(a.rows * a.columns), dim(a.dim), scale(1 / std::sqrt((float)a.dim)),
+        query(round_up(tokens), round_up(dim)), key(query), value(query),
+        keys_turned(query.columns, query.rows), scores(query.rows, query.rows), out(query),
+        grad_out(backward ? query : Matrix(0, 0)),
+        values_turned(backward ? keys_turned : Matrix(0, 0)),
+        grad_scores(backward ? scores : Matrix(0, 0)) {}
+};
+
+// Where the tokens of a group lie: the number of the first, and how far apart rows and columns are.
+struct Group {
+  int64_t first, down, across, columns;
+  Group(const Attention& a, int64_t index) {
+    const int64_t tall = a.height / a.rows, wide = a.width / a.columns;  // groups each way
+    const int64_t x = index % wide, y = index / wide % tall, image = index / wide / tall;
+    columns = a.columns;
+    down = (a.grid ? tall : 1) * a.width;
+    across = a.grid ? wide : 1;
+    first = (image * a.height + y * (a.grid ? 1 : a.rows)) * a.width + x * (a.grid ? 1 : columns);
+  }
+  int64_t operator[](int64_t token) const {
+    return first + token / columns * down + token % columns * across;
+  }
+};
+
+// Copy `dim` numbers of every token of a group, which has `stride` numbers a token in memory.
+void gather(const float* map, int64_t stride, const Group& group, int64_t tokens, int64_t dim,
+            Matrix& to) {
+  for (int64_t t = 0; t < tokens; ++t)
+    std::memcpy(to.row(t), map + group[t] * stride, dim * sizeof(float));
+}
+
+void scatter(Matrix& from, const Group& group, int64_t tokens, int64_t dim, int64_t stride,
+             float* map) {
+  for (int64_t t = 0; t < tokens; ++t)
+    std::memcpy(map + group[t] * stride, from.row(t), dim * sizeof(float));
+}
+
+void probabilities(const Attention& a, const Group& group, int64_t head, Room& r) {
+  const float* qkv = a.qkv + head * 3 * a.dim;
+  const int64_t stride = 3 * a.heads * a.dim;
+  gather(qkv, stride, group, r.tokens, a.dim, r.query);
+  gather(qkv + a.dim, stride, group, r.tokens, a.dim, r.key);
+  gather(qkv + 2 * a.dim, stride, group, r.tokens, a.dim, r.value);
+  turn(r.key, r.keys_turned);
+  multiply(r.query, false, r.keys_turned, a.dim, r.scores);
+  softmax(r.scores, r.tokens, r.scale);
+}
+
+void forward(const Attention& a, const Group& group, int64_t head, Room& r) {
+  probabilities(a, group, head, r);
+  multiply(r.scores, false, r.value, r.tokens, r.out);
+  scatter(r.out, group, r.tokens, a.dim, a.heads * a.dim, a.out + head * a.dim);
+}
+
+void backward(const Attention& a, const Group& group, int64_t head, Room& r) {
+  probabilities(a, group, head, r);
+  const int64_t stride = 3 * a.heads * a.dim;
+  float* grad = a.grad_qkv + head * 3 * a.dim;
+  gather(a.grad_out + head * a.dim, a.heads * a.dim, group, r.tokens, a.dim, r.grad_out);
+  multiply(r.scores, true, r.grad_out, r.tokens, r.out);
+  scatter(r.out, group, r.tokens, a.dim, stride, grad + 2 * a.dim);
+  turn(r.value, r.values_turned);
+  multiply(r.grad_out, false, r.values_turned, a.dim, r.grad_scores);
+  softmax_backward(r.scores, r.grad_scores, r.tokens, r.scale);
+  multiply(r.grad_scores, false, r.key, r.tokens, r.out);
+  scatter(r.out, group, r.tokens, a.dim, stride, grad);
+  multiply(r.grad_scores, true, r.query, r.tokens, r.out);
+  scatter(r.out, group, r.tokens, a.dim, stride, grad + a.dim);
+}
+
+template <class Task> void for_all(const Attention& a, bool backward, Task task) {
+  const int64_t tasks = a.batch * a.height * a.width / (a.rows * a.columns) * a.heads;
+#pragma omp parallel num_threads(a.threads) if (a.threads > 1)
+  {
+    Room room(a, backward);
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < tasks; ++i) task(a, Group(a, i / a.heads), i % a.heads, room);
+  }
+}
+
+}  // namespace
+
+extern "C" void attend(const Attention* a) { for_all(*a, false, forward); }
+extern "C" void attend_backward(const Attention* a) { for_all(*a, true, backward); }

@@ -1,0 +1,105 @@
+"""Attention inside groups of a feature map as a C++ kernel, ``csrc/group_attention.cpp``.
+
+It reads and writes the map in place, keeps no scores for the backward pass, and is called through
+ctypes. Shape shorthand: B batch, (H, W) map, D channels of a head, (P, Q) partition size.
+"""
+
+from __future__ import annotations
+
+import logging
+from ctypes import Structure, byref, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from nativecode import load_library
+
+SOURCE = Path(__file__).with_name("csrc") / "group_attention.cpp"
+logger = logging.getLogger(__name__)
+
+
+def fits_kernel(x: Tensor) -> bool:
+    """Whether maps like ``x`` can go through :func:`attend_in_groups` here."""
+    if torch.is_autocast_enabled("cpu") or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return False
+    return x.device.type == "cpu" and x.dtype == torch.float32 and _kernel_works()
+
+
+def attend_in_groups(qkv: Tensor, size: tuple[int, int], grid: bool) -> Tensor:
+    """softmax(q kᵀ / sqrt(D)) v within each group.
+
+    Args:
+        qkv: (B, H, W, heads, 3, D) float32, in any memory order.
+        size: (P, Q), which divide H and W.
+        grid: groups are grids instead of windows; see ``partition``.
+
+    Returns:
+        (B, H, W, heads * D).
+    """
+    return _GroupAttention.apply(qkv.contiguous(), size, grid)
+
+
+class _GroupAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, size: tuple[int, int], grid: bool) -> Tensor:
+        ctx.save_for_backward(qkv)
+        ctx.size, ctx.grid = size, grid
+        out = qkv.new_empty(*qkv.shape[:3], qkv.shape[3] * qkv.shape[5])
+        _call("attend", qkv, size, grid, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (qkv,) = ctx.saved_tensors
+        grad, grad_qkv = grad.contiguous(), torch.empty_like(qkv)
+        _call("attend_backward", qkv, ctx.size, ctx.grid, None, grad, grad_qkv)
+        return grad_qkv, None, None
+
+
+class _Attention(Structure):
+    """As in the C++ file."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("batch", "height", "width", "heads", "dim")),
+        *((name, c_int64) for name in ("rows", "columns", "grid", "threads")),
+        *((name, c_void_p) for name in ("qkv", "out", "grad_out", "grad_qkv")),
+    )
+
+
+def _call(
+    function: str, qkv: Tensor, size: tuple[int, int], grid: bool, *others: Tensor | None
+) -> None:
+    batch, height, width, heads, _, dim = qkv.shape
+    pointers = [None if x is None else x.data_ptr() for x in (qkv, *others)]
+    threads = torch.get_num_threads()
+    call = _Attention(batch, height, width, heads, dim, *size, grid, threads, *pointers)
+    getattr(load_library(SOURCE), function)(byref(call))
+
+
+@cache
+def _kernel_works() -> bool:
+    """Whether there is a kernel, and it computes what it should."""
+    if load_library(SOURCE) is None:
+        return False
+    generator = torch.Generator().manual_seed(0)
+    with torch.enable_grad():
+        qkv = torch.randn(1, 3, 10, 2, 3, 5, generator=generator, requires_grad=True)
+        out = attend_in_groups(qkv, (3, 5), grid=True)
+        groups = qkv.unflatten(2, (5, 2)).permute(3, 4, 5, 1, 2, 0, 6).reshape(2, 2, 3, 15, 5)
+        query, key, value = groups.unbind(2)
+        wanted = (query @ key.mT / 5**0.5).softmax(-1) @ value  # (2 groups, heads, tokens, D)
+        wanted = wanted.unflatten(2, (3, 5)).permute(2, 3, 0, 1, 4).reshape(1, 3, 10, 10)
+        weights = torch.randn(out.shape, generator=generator)
+        grad, wanted_grad = (
+            torch.autograd.grad((x * weights).sum(), qkv)[0] for x in (out, wanted)
+        )
+    pairs = ((out, wanted), (grad, wanted_grad))
+    works = all(torch.allclose(got, want, rtol=1e-4, atol=1e-5) for got, want in pairs)
+    if not works:
+        logger.warning("The compiled attention is not used: it computes wrong values here.")
+    return works
