@@ -25,4 +25,5 @@ def _onednn_will_do(x: Tensor, weight: Tensor) -> bool:
     if torch.is_autocast_enabled("cpu") or torch.jit.is_tracing() or torch.compiler.is_compiling():
         return False
     plain = all(t.dtype == torch.float32 and t.device.type == "cpu" for t in (x, weight))
-    return plain and torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
+    usable = torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
+    return plain and usable and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # a private name
