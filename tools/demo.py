@@ -44,7 +44,7 @@ def report(cfg) -> bool:
     draw(folder)
     print(f"\n{cfg.experiment.name}: data in {cfg.dataset.root}, written to {cfg.train.output_dir}")
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
+        if path.is_file() and path.parent.name != "gallery":
             print(f"  {path.relative_to(ROOT)}  ({path.stat().st_size / 1e6:.1f} MB)")
     print(f"  curves: .venv/bin/tensorboard --logdir {cfg.train.output_dir}")
     ap50 = results["valid"]["bbox/AP50"]

@@ -11,13 +11,18 @@ Counts never wrap around: they stay at the cutoff.
 from __future__ import annotations
 
 import itertools
+import logging
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args
 
 import numpy as np
 
 from eventcam.errors import EventDataError
+from eventcam.histogram_kernel import count_events, kernel_exists
 from eventcam.io.events import Events
+
+LOG = logging.getLogger(__name__)
 
 Downsample = Literal["nearest", "sum", "none"]
 MAX_COUNT = np.iinfo(np.uint8).max
@@ -84,21 +89,36 @@ class StackedHistogram:
                 "The events of a window are not sorted by time; sort them, or pass the recording "
                 "through eventcam.windows.clean_chunks."
             )
-        cells = _count(self._cells(events), int(np.prod(self.shape)), self._limit)
-        return cells.reshape(self.shape)
+        borders = bin_borders(events.t, self.bins)
+        return (self._compiled if _kernel_works() else self.plain)(events, borders)
+
+    def plain(self, events: Events, borders: np.ndarray) -> np.ndarray:
+        """The histogram, without compiled code.
+
+        Args:
+            events: sorted by time, on the sensor.
+            borders: positions at which their time bins begin and end.
+        """
+        cells = self._cells(events, borders)
+        return _count(cells, int(np.prod(self.shape)), self._limit).reshape(self.shape)
+
+    def _compiled(self, events: Events, borders: np.ndarray) -> np.ndarray:
+        out = np.zeros(self.shape, np.uint8)
+        nearest = self.downsample == "nearest"
+        count_events(events, borders, out, self._limit, half=self.factor == 2, odd=nearest)
+        return out
 
     @property
     def _limit(self) -> int:
         return MAX_COUNT if self.cutoff is None else min(self.cutoff, MAX_COUNT)
 
-    def _cells(self, events: Events) -> np.ndarray:
+    def _cells(self, events: Events, borders: np.ndarray) -> np.ndarray:
         """Flat index into the result of each event that counts; int32."""
         _, h, w = self.shape
         half = self.factor // 2  # shift that halves a coordinate, or 0
         cells = np.multiply(events.y >> half, w, dtype=np.int32)
         cells += events.x >> half
         cells += np.multiply(events.p != 0, self.bins * h * w, dtype=np.int32)
-        borders = bin_borders(events.t, self.bins)
         for bin_, (start, stop) in enumerate(itertools.pairwise(borders)):
             cells[start:stop] += bin_ * h * w
         if self.downsample == "nearest":
@@ -129,6 +149,25 @@ def bin_borders(times: np.ndarray, bins: int) -> np.ndarray:
     # Bin b begins at the smallest offset d with d * bins // duration >= b, rounded up.
     starts = int(times[0]) - (-np.arange(1, bins) * duration // bins)
     return np.concatenate(([0], np.searchsorted(times, starts), [len(times)]))
+
+
+@cache
+def _kernel_works() -> bool:
+    """Whether there is compiled code, and it counts as it should."""
+    if not kernel_exists():
+        return False
+    rng = np.random.default_rng(0)
+    x, y, p = (rng.integers(0, most, 3000) for most in (13, 9, 2))
+    columns = (x.astype(np.uint16), y.astype(np.uint16), p.astype(np.uint8))
+    events = Events(*columns, np.sort(rng.integers(0, 900, 3000)))
+    borders = bin_borders(events.t, 3)
+    histograms = [StackedHistogram(9, 13, 3, 5, kind) for kind in get_args(Downsample)]
+    works = all(
+        np.array_equal(h._compiled(events, borders), h.plain(events, borders)) for h in histograms
+    )
+    if not works:
+        LOG.warning("The compiled histogram is not used: it counts wrongly here.")
+    return works
 
 
 def _count(cells: np.ndarray, size: int, limit: int) -> np.ndarray:
