@@ -115,14 +115,23 @@ class _Watch:
         """Give what the last line set to that line."""
         scope = self.open[-1]
         if event == "line":
-            _note(scope, frame.f_locals)
+            _note(scope, _names(frame))
             scope.line = frame.f_lineno
         elif event == "return":
             result = {"": argument} if _is_tree(argument) else {}
-            _note(scope, {**frame.f_locals, **result})
+            _note(scope, {**_names(frame), **result})
             self.open.pop()
             (self.open[-1].inner if self.open else self.done).append(scope)
         return self.step
+
+
+def _names(frame: FrameType) -> dict[str, Any]:
+    """What the names of a frame hold.
+
+    To look at ``f_locals`` of a module makes Python 3.12 write them back afterwards, and spoils
+    the variables of a comprehension that it runs there. A module's names are its globals.
+    """
+    return frame.f_globals if frame.f_code.co_name == "<module>" else frame.f_locals
 
 
 def _note(scope: _Scope, names: Mapping[str, Any]) -> None:

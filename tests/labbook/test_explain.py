@@ -287,3 +287,27 @@ def test_the_toy_config_is_explained_whole(root: Path) -> None:
                 "lr_multiplier", "model"}  # fmt: skip
     assert {key.split(".")[0] for key in origins} == sections | {"_helper"}
     assert all(1 < origin.place.line <= CONFIG.count("\n") for origin in origins.values())
+
+
+def test_comprehensions_are_left_alone(root: Path) -> None:
+    """Python 3.12 runs them inside the frame of the file, where a look at its locals spoils them."""
+    write_child(
+        root, "many",
+        "def _doubled(names):",
+        "    pairs = {name: 2 * number for number, name in enumerate(names)}",
+        "    return pairs",
+        "_names = ('a', 'b')",
+        "_sizes = _doubled(_names)",
+        "_splits = {",
+        "    name: split for name, split in zip(_names, ('val', 'test'))",
+        "}",
+        "train.images = _sizes['b']",
+        factors=["train.images"],
+    )  # fmt: skip
+    path = root / "configs/ofat/many.py"
+    origins = trace_origins(path)
+    found = {key: (origin.value, at(origin)) for key, origin in origins.items()}
+    assert found["_sizes.a"] == (0, line_of(path, "pairs ="))
+    assert found["_splits.a"] == ("val", line_of(path, "_splits ="))
+    assert found["_splits.b"] == ("test", line_of(path, "_splits ="))
+    assert found["train.images"] == (2, line_of(path, "train.images"))
