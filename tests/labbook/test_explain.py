@@ -290,20 +290,21 @@ def test_the_toy_config_is_explained_whole(root: Path) -> None:
 
 
 def test_comprehensions_are_left_alone(root: Path) -> None:
-    """Python 3.12 runs them inside the frame of the file, where a look at its locals spoils them."""
-    write_child(
-        root, "many",
+    """Python 3.12 runs them in the frame of the file; a look at its locals spoils them."""
+    lines = [
         "def _doubled(names):",
         "    pairs = {name: 2 * number for number, name in enumerate(names)}",
         "    return pairs",
         "_names = ('a', 'b')",
         "_sizes = _doubled(_names)",
         "_splits = {",
-        "    name: split for name, split in zip(_names, ('val', 'test'))",
+        "    name:",
+        "    split",
+        "    for name, split in zip(_names, ('val', 'test'))",
         "}",
         "train.images = _sizes['b']",
-        factors=["train.images"],
-    )  # fmt: skip
+    ]
+    write_child(root, "many", *lines, factors=["train.images"])
     path = root / "configs/ofat/many.py"
     origins = trace_origins(path)
     found = {key: (origin.value, at(origin)) for key, origin in origins.items()}
