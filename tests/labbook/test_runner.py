@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -248,7 +249,8 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(
 def start_runner(root: Path, slots: int) -> subprocess.Popen[str]:
     (root / "fake.py").write_text(SCRIPT)
     command = [sys.executable, "-u", "-c", RUNNER, str(root), str(slots)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # unlike tests in the background
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=heard)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
