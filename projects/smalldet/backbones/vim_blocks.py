@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from smalldet.layers.causal_conv import ConvWeights, convolve_both_ways
-from smalldet.layers.inference_linear import inference_linear
+from smalldet.layers.linear import Linear
 from smalldet.layers.norms import RMSNorm
 from smalldet.layers.rope import rotate_pairs
 from smalldet.layers.scan_backends import resolve_backend
@@ -58,11 +58,11 @@ class BidirectionalMixer(nn.Module):
         inner, rank = 2 * dim, math.ceil(dim / 16)
         self.divide_directions = divide_directions
         self.scan_backend = scan_backend
-        self.in_proj = nn.Linear(dim, 2 * inner, bias=False)
-        self.out_proj = nn.Linear(inner, dim, bias=False)
+        self.in_proj = Linear(dim, 2 * inner, bias=False)
+        self.out_proj = Linear(inner, dim, bias=False)
         for suffix in ("", "_b"):
             setattr(self, f"conv1d{suffix}", nn.Conv1d(inner, inner, CONV_WIDTH, groups=inner))
-            setattr(self, f"x_proj{suffix}", nn.Linear(inner, rank + 2 * d_state, bias=False))
+            setattr(self, f"x_proj{suffix}", Linear(inner, rank + 2 * d_state, bias=False))
             setattr(self, f"dt_proj{suffix}", nn.Linear(rank, inner))
             decay = torch.arange(1, d_state + 1, dtype=torch.float32).log().repeat(inner, 1)
             setattr(self, f"A{suffix}_log", nn.Parameter(decay))
@@ -86,7 +86,7 @@ class BidirectionalMixer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix ``x`` (B, L, E) along L; the result has the same shape."""
-        u, z = inference_linear(x, self.in_proj.weight).chunk(2, dim=-1)  # (B, L, I) each
+        u, z = self.in_proj(x).chunk(2, dim=-1)  # (B, L, I) each
         backend = resolve_backend(self.scan_backend, x.device)
         inputs = convolve_both_ways(
             u,
@@ -102,7 +102,7 @@ class BidirectionalMixer(nn.Module):
             scale=0.5 if self.divide_directions else 1.0,
             backend=backend,
         )
-        return inference_linear(y.mT, self.out_proj.weight)
+        return self.out_proj(y.mT)
 
 
 def _scan_inputs(
@@ -110,7 +110,7 @@ def _scan_inputs(
 ) -> ScanInputs:
     """One direction, of its convolved tokens ``u`` (B, L, I)."""
     rank, d_state = dt_proj.in_features, log_rates.shape[1]
-    steps, B, C = inference_linear(u, x_proj.weight).split([rank, d_state, d_state], dim=-1)
+    steps, B, C = x_proj(u).split([rank, d_state, d_state], dim=-1)
     return ScanInputs(
         u=u.mT,
         delta=steps.mT,  # the scan multiplies by the factor and adds the bias, in float32

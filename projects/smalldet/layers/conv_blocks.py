@@ -10,9 +10,15 @@ convolution of odd kernel size.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from smalldet.layers import onednn
+from smalldet.layers.conv import Conv2d
+from smalldet.layers.derived import Derived
 
 ACTIVATIONS = ("silu", "relu", "lrelu")
 LEAKY_SLOPE = 0.1
@@ -47,55 +53,43 @@ class ConvBlock(nn.Module):
     ) -> None:
         super().__init__()
         padding = (kernel_size - 1) // 2
-        self.conv = nn.Conv2d(
+        self.conv = Conv2d(
             in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False
         )
         self.bn = nn.BatchNorm2d(out_channels)
         self.act = build_activation(activation)
-        self._folded: _Folded | None = None
+        self._fused = activation if activation in onednn.FUSED_ACTIVATIONS else ""
+        self._folded, self._packed = Derived(), Derived()
 
     def train(self, mode: bool = True) -> ConvBlock:
-        self._folded = None
+        self._folded.clear()
+        self._packed.clear()
         return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, h, w)."""
         if self.training or torch.is_grad_enabled():
             return self.act(self.bn(self.conv(x)))
-        if self._folded is None or not self._folded.is_of(self.conv, self.bn):
-            self._folded = _Folded(self.conv, self.bn)
-        conv, folded = self.conv, self._folded
-        out = F.conv2d(x, folded.weight, folded.bias, conv.stride, conv.padding, groups=conv.groups)
-        return self.act(out)
+        conv, bn = self.conv, self.bn
+        mean, variance = bn.running_mean, bn.running_var
+        assert mean is not None and variance is not None
+        sources = (conv.weight, bn.weight, bn.bias, mean, variance)
+        weight, bias = self._folded.get(partial(_fold, bn.eps), *sources)
+        if not onednn.can_infer(x, weight):
+            out = F.conv2d(x, weight, bias, conv.stride, conv.padding, groups=conv.groups)
+            return self.act(out)
+        how = (conv.stride, conv.padding, conv.groups)
+        packed = self._packed.get(lambda w: onednn.pack_conv(w, *how, [*x.shape]), weight)
+        out = onednn.conv2d(x, packed, bias, *how, self._fused)
+        return out if self._fused else self.act(out)
 
 
-class _Folded:
+def _fold(
+    eps: float, weight: Tensor, gain: Tensor, shift: Tensor, mean: Tensor, variance: Tensor
+) -> tuple[Tensor, Tensor]:
     """Weight and bias of a convolution that does the work of its batch norm, too."""
-
-    def __init__(self, conv: nn.Conv2d, bn: nn.BatchNorm2d) -> None:
-        self._sources = _sources(conv, bn)
-        self._state = _state(self._sources)
-        weight, gain, shift, mean, variance = self._sources
-        scale = gain * (variance + bn.eps).rsqrt()
-        self.weight = weight * scale[:, None, None, None]
-        self.bias = shift - mean * scale
-
-    def is_of(self, conv: nn.Conv2d, bn: nn.BatchNorm2d) -> bool:
-        """Whether they are those that it was made of, unchanged."""
-        sources = _sources(conv, bn)
-        same = all(a is b for a, b in zip(sources, self._sources, strict=True))
-        return same and _state(sources) == self._state
-
-
-def _sources(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> tuple[Tensor, ...]:
-    mean, variance = bn.running_mean, bn.running_var
-    assert mean is not None and variance is not None
-    return conv.weight, bn.weight, bn.bias, mean, variance
-
-
-def _state(tensors: tuple[Tensor, ...]) -> list[tuple[int, int]]:
-    """Changes with any change in place, and where ``data`` becomes another."""
-    return [(x._version, x.data_ptr()) for x in tensors]
+    scale = gain * (variance + eps).rsqrt()
+    return weight * scale[:, None, None, None], shift - mean * scale
 
 
 class DepthwiseConvBlock(nn.Module):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from smalldet.layers.conv import Conv2d
 from smalldet.layers.lstm_update import update_cell
 
 
@@ -50,7 +51,7 @@ class ConvLSTM(nn.Module):
                 )
             width = dim if dws_conv_only_hidden else 2 * dim
             self.conv3x3_dws = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
-        self.conv1x1 = nn.Conv2d(2 * dim, 4 * dim, kernel_size=1)
+        self.conv1x1 = Conv2d(2 * dim, 4 * dim, kernel_size=1)
 
     def forward(
         self, x: Tensor, state: tuple[Tensor, Tensor] | None = None

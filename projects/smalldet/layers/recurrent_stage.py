@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smalldet.layers.conv import Conv2d
 from smalldet.layers.conv_lstm import ConvLSTM
 from smalldet.layers.partition_attention import AttentionPair
 
@@ -99,7 +100,7 @@ class Downsample(nn.Module):
     ) -> None:
         super().__init__()
         kernel, padding = (2 * factor - 1, factor - 1) if overlap else (factor, 0)
-        self.conv = nn.Conv2d(
+        self.conv = Conv2d(
             in_channels, out_channels, kernel, stride=factor, padding=padding, bias=False
         )
         self.norm = nn.LayerNorm(out_channels, elementwise_affine=norm_affine)

@@ -97,11 +97,11 @@ def test_what_is_folded_is_kept():
     block, x = perturbed(ConvBlock(4, 6, 3)), torch.randn(2, 4, 5, 5)
     with torch.no_grad():
         block(x)
-        first = block._folded
+        first = block._folded._value
         block(x)
-    assert first is not None and block._folded is first
+    assert first is not None and block._folded._value is first
     block.train()
-    assert block._folded is None
+    assert block._folded._value is None
 
 
 def test_norms_are_as_published():

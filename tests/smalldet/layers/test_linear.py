@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -36,3 +39,40 @@ def test_other_types_go_the_ordinary_way():
     assert layer.double()(x.double()).dtype == torch.float64
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert layer.float()(x).dtype == torch.bfloat16
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("bias", [True, False])
+def test_without_gradients_slices_and_numbers_of_rows_are_fine(bias: bool):
+    layer, wide = Linear(5, 3, bias), torch.randn(2, 6, 9)
+    for x in (wide[..., 2:7], wide[:, ::2, :5], torch.randn(2, 5, 6).mT, wide[0, 0, :5]):
+        torch.testing.assert_close(layer(x), nn.functional.linear(x, layer.weight, layer.bias))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("change", ["in place", "data", "load", "replace"])
+def test_the_packed_weights_follow_every_change(change: str):
+    layer, x = Linear(5, 3), torch.randn(7, 5)
+    names = list(layer.state_dict())
+    layer(x)
+    new = torch.randn(3, 5)
+    if change == "in place":
+        layer.weight.copy_(new)
+    elif change == "data":
+        layer.weight.data = new
+    elif change == "load":
+        layer.load_state_dict({"weight": new, "bias": layer.bias})
+    else:
+        layer.weight = nn.Parameter(new)
+    want = nn.functional.linear(x, new, layer.bias)
+    torch.testing.assert_close(layer(x), want)
+    torch.testing.assert_close(copy.deepcopy(layer)(x), want)
+    assert list(layer.state_dict()) == names
+
+
+def test_a_layer_that_has_packed_its_weights_can_be_written_to_a_file(tmp_path: Path):
+    layer, x = Linear(5, 3), torch.randn(7, 5)
+    with torch.no_grad():
+        want = layer(x)
+        torch.save(layer, tmp_path / "layer.pth")
+        torch.testing.assert_close(torch.load(tmp_path / "layer.pth", weights_only=False)(x), want)

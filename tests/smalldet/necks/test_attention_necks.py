@@ -113,7 +113,7 @@ def test_a_reset_by_mask_starts_these_streams_anew():
     assert_same(streams(levels, [1]), streams(fresh, [1]))
     assert any((kept[name] - fresh[name]).abs().max() > 1e-3 for name in kept)
     zeros, _ = neck.fuse(x, reset_state(state, torch.ones(3)))
-    assert all(torch.equal(zeros[name], fresh[name]) for name in fresh)
+    assert_same(zeros, fresh)
 
 
 def test_gradients_go_back_in_time_until_detached():
