@@ -12,12 +12,13 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.12 python3.11,$(shell $(p) -c 
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint bench
+.PHONY: help install demo test test-slow lint bench growth
 
 help:
 	@echo "make demo       generate data, train, evaluate, print a table (under 10 minutes on 2 cores)"
 	@echo "make test       the default test suite        make test-slow  full-size models, whole runs"
 	@echo "make lint       ruff, import rules, types     make bench      speed ratios"
+	@echo "make growth     how cost grows: docs/growth.md"
 
 install: $(READY)
 
@@ -47,3 +48,6 @@ lint: $(READY)
 
 bench: $(READY)
 	$(PY) tools/bench.py $(PARTS)
+
+growth: $(READY)
+	$(PY) tools/bench_growth.py --write docs
