@@ -13,6 +13,7 @@ from eventcam.class_maps import get_class_map
 from eventcam.errors import EventDataError
 from eventcam.io import rvt_layout as layout
 from eventcam.io.bbox import read_bbox
+from eventcam.io.chunk_writer import ChunkWriter
 from eventcam.io.events import EventReader
 from eventcam.io.opening import open_events
 from eventcam.label_frames import Schedule, known_empty_steps, label_grid, schedule
@@ -146,20 +147,19 @@ def _write_representations(
     )
     stream = clean_chunks(reader.chunks(), reader.width, reader.height, counts)
     windows = Windows(stream, closed=settings.published)
-    steps = 0
     file, data = layout.create_representations(
         folder, settings.downsample, len(times.ends_us), histogram.shape
     )
     with file:
-        for end, events in zip(times.ends_us, windows.cut(times.ends_us.tolist()), strict=True):
-            if windows.exhausted and (windows.last_us < 0 or end > windows.last_us + GRACE_US):
-                break
-            data[steps] = histogram(events)
-            steps += 1
-        data.resize(steps, axis=0)
+        with ChunkWriter(data) as writer:
+            for end, events in zip(times.ends_us, windows.cut(times.ends_us.tolist()), strict=True):
+                if windows.exhausted and (windows.last_us < 0 or end > windows.last_us + GRACE_US):
+                    break
+                writer.append(histogram.count(events))
+        data.resize(writer.count, axis=0)
     counts["events_beyond_window_capacity"] = windows.left_out
     counts.update(reader.counts)
-    return steps
+    return writer.count
 
 
 def _shortened(times: Schedule, steps: int) -> Schedule:

@@ -89,6 +89,10 @@ class StackedHistogram:
                 "The events of a window are not sorted by time; sort them, or pass the recording "
                 "through eventcam.windows.clean_chunks."
             )
+        return self.count(events)
+
+    def count(self, events: Events) -> np.ndarray:
+        """As a call, for events that are known to be on the sensor and sorted by time."""
         borders = bin_borders(events.t, self.bins)
         return (self._compiled if _kernel_works() else self.plain)(events, borders)
 
@@ -131,9 +135,9 @@ class StackedHistogram:
 
 def inside_sensor(events: Events, width: int, height: int) -> tuple[Events, int]:
     """The events on the sensor, and how many were not."""
-    inside = (events.x < width) & (events.y < height)
-    if inside.all():
+    if len(events) == 0 or (events.x.max() < width and events.y.max() < height):
         return events, 0
+    inside = (events.x < width) & (events.y < height)
     return events[inside], len(events) - int(np.count_nonzero(inside))
 
 

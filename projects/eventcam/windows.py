@@ -30,7 +30,8 @@ def clean_chunks(
         counts["events_read"] += len(chunk)
         events, outside = inside_sensor(chunk, width, height)
         counts["events_outside_sensor"] += outside
-        if np.any(negative := events.t < 0):
+        if len(events) and events.t.min() < 0:
+            negative = events.t < 0
             counts["events_negative_time"] += int(np.count_nonzero(negative))
             events = events[~negative]
         if len(events) == 0:

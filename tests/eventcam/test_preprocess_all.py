@@ -97,13 +97,13 @@ def test_a_killed_run_resumes_to_the_same_bytes(prepared, tmp_path, monkeypatch,
     write = module.prepare_recording
     histogram = sys.modules["eventcam.preprocess"].StackedHistogram
 
-    def dying(self, events, call=histogram.__call__):
+    def dying(self, events, call=histogram.count):
         if next(calls, None) is None:
             raise KeyboardInterrupt
         return call(self, events)
 
     monkeypatch.setattr(module.shutil, "rmtree", lambda *_, **__: None)  # a kill tidies nothing
-    monkeypatch.setattr(histogram, "__call__", dying)
+    monkeypatch.setattr(histogram, "count", dying)
     with pytest.raises(KeyboardInterrupt):
         prepare_all(folder / "raw", tmp_path / "out", SETTINGS, workers=0)
     monkeypatch.undo()

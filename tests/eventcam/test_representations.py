@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from event_toys import HEIGHT, WIDTH, golden, golden_events, join, make_events, one_event
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eventcam import representations
 from eventcam.errors import EventDataError
+from eventcam.histogram_kernel import kernel_exists
 from eventcam.io import Events
 from eventcam.representations import StackedHistogram, bin_borders, inside_sensor
 
@@ -27,8 +30,65 @@ def plain_counts(events, height, width, bins):
     first, last = (int(events.t[0]), int(events.t[-1])) if len(events) else (0, 0)
     for x, y, p, t in zip(events.x, events.y, events.p, events.t.tolist(), strict=True):
         bin_ = min((t - first) * bins // max(last - first, 1), bins - 1)
-        counts[p * bins + bin_, y, x] += 1
+        counts[(p != 0) * bins + bin_, y, x] += 1
     return counts
+
+
+def plain_histogram(events, histogram):
+    """That of :func:`plain_counts`, at the resolution and with the cutoff asked for."""
+    counts = plain_counts(events, histogram.height, histogram.width, histogram.bins)
+    _, h, w = histogram.shape
+    if histogram.downsample == "nearest":
+        counts = counts[:, 1::2, 1::2]
+    elif histogram.downsample == "sum":
+        whole = counts[:, : 2 * h, : 2 * w]
+        counts = whole.reshape(len(counts), h, 2, w, 2).sum((2, 4))
+    return np.minimum(counts, 255 if histogram.cutoff is None else min(histogram.cutoff, 255))
+
+
+@st.composite
+def hostile_windows(draw):
+    """A histogram and sorted events on its sensor: some cells or all, clocks that stand or leap."""
+    sizes = st.integers(1, 9) | st.sampled_from([64, 257])
+    height, width, bins = draw(sizes), draw(sizes), draw(st.sampled_from([1, 2, 10, 13]))
+    cutoff = draw(st.sampled_from([None, 1, 3, 10, 255, 300]))
+    downsample = draw(st.sampled_from(["none", "nearest", "sum"]))
+    # More than the block of the C++ file (4096 events) now and then.
+    count = draw(st.integers(0, 40) | st.sampled_from([300, 4096, 4097, 9000]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    first = draw(st.sampled_from([0, 50_000, 2**31 - 1, 2**40, 2**62]))
+    spread = draw(st.sampled_from([0, 1, 9, 50_000, 2**33]))
+    columns, rows = (min(draw(st.sampled_from([1, 2, 999])), size) for size in (width, height))
+    x, y = width - 1 - rng.integers(0, columns, count), height - 1 - rng.integers(0, rows, count)
+    polarity = rng.choice(draw(st.sampled_from([[0], [1], [0, 1], [0, 2, 255]])), count)
+    times = first + np.sort(rng.integers(0, spread + 1, count))
+    events = Events(x.astype(np.uint16), y.astype(np.uint16), polarity.astype(np.uint8), times)
+    return StackedHistogram(height, width, bins, cutoff, downsample), events
+
+
+@given(window=hostile_windows())
+@settings(max_examples=150, deadline=None)
+def test_compiled_and_plain_counting_equal_one_event_at_a_time(window):
+    histogram, events = window
+    wanted, borders = plain_histogram(events, histogram), bin_borders(events.t, histogram.bins)
+    assert np.array_equal(histogram.plain(events, borders), wanted)
+    assert np.array_equal(histogram(events), wanted)
+    if kernel_exists():
+        assert np.array_equal(histogram._compiled(events, borders), wanted)
+
+
+@given(window=hostile_windows(), every_other=st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_compiled_counting_takes_any_view_and_type(window, every_other):
+    histogram, events = window
+    if every_other:
+        events = events[::2]
+    foreign = Events(events.x.astype(">u2"), events.y.astype("i8"), events.p != 0, events.t)
+    borders = bin_borders(events.t, histogram.bins)
+    wanted = histogram.plain(events, borders)
+    assert np.array_equal(histogram(foreign), wanted)
+    if kernel_exists():
+        assert np.array_equal(histogram._compiled(foreign, borders), wanted)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -68,7 +128,7 @@ def test_sorting_and_counting_equal_one_event_at_a_time(count, share, monkeypatc
     wanted = {"none": full, "nearest": full[:, 1::2, 1::2], "sum": summed}
     for downsample, counts in wanted.items():
         histogram = StackedHistogram(HEIGHT, WIDTH, cutoff=3, downsample=downsample)
-        found = histogram(events)
+        found = histogram.plain(events, bin_borders(events.t, 10))
         assert np.array_equal(found, np.minimum(counts, 3))
         assert found.shape == histogram.shape
 

@@ -20,6 +20,7 @@ HEIGHT, WIDTH = 720, 1280
 RATE = 10_000_000  # events a second: half a million in a window of 50 ms
 SECONDS = 2
 HISTOGRAM, PREPARATION = 4.0, 3.0  # times the published speed
+SETTINGS = Preparation(published=True)
 
 
 def rows() -> Iterator[Row]:
@@ -56,7 +57,8 @@ def preparations(folder: Path) -> tuple[Call, Call]:
     """Both write the same histograms of one recording."""
     numbers = iter(range(1000))
     source, first = folder / "raw", folder / "first"
-    prepared_street(source, first)
+    write_street(source)
+    prepare_street(source, first)
     ends = np.load(next(first.glob("event_representations_v2/*/timestamps_us.npy"))).tolist()
 
     def reference() -> None:
@@ -72,22 +74,20 @@ def preparations(folder: Path) -> tuple[Call, Call]:
     return reference, candidate
 
 
-def prepared_street(source: Path, target: Path) -> None:
-    """Write a recording, labelled at 30 Hz, into ``source`` and prepare it into ``target``."""
+def write_street(folder: Path, name: str = "street") -> None:
+    """Write a recording, labelled at 30 Hz, into ``folder``."""
     last = int(SECONDS * 1e6)
     chunks = (recorded(start, start + 100_000) for start in range(0, last, 100_000))
-    write_h5_recording(source / "street_td.h5", chunks, WIDTH, HEIGHT)
+    write_h5_recording(folder / f"{name}_td.h5", chunks, WIDTH, HEIGHT)
     boxes = np.zeros(30 * SECONDS, BBOX_DTYPE)
     boxes["t"] = np.rint(np.arange(1, len(boxes) + 1) * 1e6 / 30)
     boxes["x"] = boxes["y"] = boxes["w"] = boxes["h"] = 100
-    write_bbox(source / "street_bbox.npy", boxes)
-    prepare_street(source, target)
+    write_bbox(folder / f"{name}_bbox.npy", boxes)
 
 
 def prepare_street(source: Path, target: Path) -> None:
-    settings = Preparation(published=True)
     labels = source / "street_bbox.npy"
-    prepare_recording(source / "street_td.h5", labels, target, settings, train=True)
+    prepare_recording(source / "street_td.h5", labels, target, SETTINGS, train=True)
 
 
 def recorded(start_us: int, stop_us: int) -> Events:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 
-from bench_parts.events import prepared_street
+from bench_parts.events import SETTINGS, write_street
 from bench_parts.measure import Call, Candidate, Row, compare
 from bench_parts.published.pair import rvt_pair
 from eventcam.io.rvt_folder import RvtFolder
 from eventcam.loader import build_sequence_train_loader
+from eventcam.prepare_all import prepare_all
 from eventcam.training_schedule import SamplingSettings
 
 STREAMS, STEPS = 2, 5
@@ -22,8 +23,11 @@ SPEED = 4.0  # times that of the consumer
 def rows() -> Iterator[Row]:
     """One optimisation step: 2 streams of 5 time steps at half resolution, with augmentation."""
     with tempfile.TemporaryDirectory() as folder:
-        prepared_street(Path(folder) / "raw", Path(folder) / "prepared" / "train" / "street")
-        consumer, loader = calls(Path(folder) / "prepared")
+        raw, prepared = Path(folder) / "raw", Path(folder) / "prepared"
+        for stream in range(STREAMS):  # a recording for each, so that none has to be cut
+            write_street(raw / "train", f"street{stream}")
+        prepare_all(raw, prepared, SETTINGS, workers=0, progress=False)
+        consumer, loader = calls(prepared)
         candidates = {"streaming loader, RVT tiny eats": Candidate(loader, SPEED)}
         yield from compare(consumer, candidates, rounds=9)
 

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-CHUNK_EVENTS = 2_000_000  # 26 MB; one event takes 13 bytes
+CHUNK_EVENTS = 1 << 21  # 27 MB; one event takes 13 bytes
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 
 from eventcam.errors import EventDataError
 from eventcam.io.arrays import damage_reported
+from eventcam.io.column_reader import ColumnReader
 from eventcam.io.events import CHUNK_EVENTS, Events
 from eventcam.io.hdf5 import Dataset, Group, open_h5
 
@@ -38,10 +39,11 @@ class H5Reader:
             with damage_reported(self.path, "events in HDF5"):
                 group = self._file.get("events")
                 self._columns = _columns(group, self.path)
+                self._reader = ColumnReader(self._columns)
                 self.width = _scalar(group, "width", DEFAULT_WIDTH)
                 self.height = _scalar(group, "height", DEFAULT_HEIGHT)
         except BaseException:
-            self.close()
+            self._file.close()
             raise
 
     def num_events(self) -> int:
@@ -63,7 +65,7 @@ class H5Reader:
         for start in range(0, total, max_events):
             stop = min(start + max_events, total)
             try:
-                columns = {name: column[start:stop] for name, column in self._columns.items()}
+                columns = self._reader.read(start, stop)
             except Exception as error:  # which one depends on the damage
                 LOG.warning("%s: events %d to %d unreadable (%s)", self.path, start, stop, error)
                 self.counts["events_unreadable"] += stop - start
@@ -77,6 +79,7 @@ class H5Reader:
         return Events(_coordinate(x), _coordinate(y), polarity, t.astype(np.int64, copy=False))
 
     def close(self) -> None:
+        self._reader.close()
         self._file.close()
 
     def __enter__(self) -> Self:
