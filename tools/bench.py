@@ -2,7 +2,8 @@
 """Speed as ratios, each beside the one required: make bench [PARTS="scan vim"]
 
 Absolute times change with the machine and with whatever else it does; the ratios hold. A part is
-a module of tools/bench_parts with a function rows(). Ends with status 1 if a ratio is missed.
+a module of tools/bench_parts with a function rows(), and maybe notes(), sentences that follow
+them. Ends with status 1 if a ratio is missed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from bench_parts.measure import Row
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "work_dirs" / "bench.json"
-HELPERS = ("__init__", "measure")
+HELPERS = ("__init__", "measure", "saved")
 PARTS = sorted(p.stem for p in (HERE / "bench_parts").glob("*.py") if p.stem not in HELPERS)
 HEADINGS = ("", "reference ms", "candidate ms", "ratio", "required", "noise")
 
@@ -44,12 +45,21 @@ def main() -> int:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, load before {load:.1f}")
     print(f"{HEADINGS[0]:36}  " + "  ".join(HEADINGS[1:]))
     rows: list[Row] = []
+    notes: list[str] = []
     for name in names:
-        for row in import_module(f"bench_parts.{name}").rows():
+        part = import_module(f"bench_parts.{name}")
+        for row in part.rows():
             rows.append(row)
             print(line(row), flush=True)
+        said = list(part.notes()) if hasattr(part, "notes") else []
+        notes += said
+        print("".join(f"  {sentence}\n" for sentence in said), end="", flush=True)
     facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), "load": load}
-    results = {**facts, "rows": [{**row._asdict(), "passed": row.passed} for row in rows]}
+    results = {
+        **facts,
+        "rows": [{**row._asdict(), "passed": row.passed} for row in rows],
+        "notes": notes,
+    }
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     return int(not all(row.passed for row in rows))
 

@@ -15,7 +15,7 @@ from labbook.studies import Study
 from labbook.trees import leaves
 
 _SECTIONS = ("model", "optimizer", "dataset", "dataloader.train")
-_TRAIN_KEYS = ("total_batch_size", "micro_batch_size", "amp", "device")
+_TRAIN_KEYS = ("total_batch_size", "micro_batch_size", "amp", "compile", "device")
 _COSTLESS = {"lr", "weight_decay", "seed", "root", "init_checkpoint"}
 
 

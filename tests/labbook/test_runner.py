@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ WriteConfig = Callable[..., Path]
 Study = Callable[..., int]
 
 RUNNER = """
+import signal
 import sys
 from pathlib import Path
 from labbook import processes
@@ -30,6 +30,7 @@ from labbook.jobs import Job
 from labbook.runner import RunOptions, run_jobs
 from omegaconf import OmegaConf
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # if tests are in the background
 root, slots = Path(sys.argv[1]), int(sys.argv[2])
 cfg = OmegaConf.create({"train": {"max_iter": 1}, "dataset": {}})
 jobs = [
@@ -249,8 +250,7 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(
 def start_runner(root: Path, slots: int) -> subprocess.Popen[str]:
     (root / "fake.py").write_text(SCRIPT)
     command = [sys.executable, "-u", "-c", RUNNER, str(root), str(slots)]
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # unlike tests in the background
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=heard)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from labbook.configs import ConfigError, load_config, save_config
-from labbook.resume import check_same_config, config_changes
+from labbook.resume import check_same_config, config_changes, is_measured
 
 WriteConfig = Callable[..., Path]
 
@@ -29,6 +29,10 @@ def test_what_does_not_change_the_measurement_is_allowed(
     path: Path, tmp_path: Path, override: str
 ) -> None:
     check_same_config(load_config(path, [override]), tmp_path)
+
+
+def test_what_changes_numbers_by_rounding_counts() -> None:
+    assert is_measured("train.compile") and is_measured("train.amp")
 
 
 def test_an_empty_folder_takes_any_config(path: Path, tmp_path: Path) -> None:

@@ -40,11 +40,11 @@ def compare(reference: Call, candidates: Mapping[str, Candidate], rounds: int) -
         rounds: samples of each; three at least, for quartiles.
     """
     calls = {"": reference, **{name: candidate.call for name, candidate in candidates.items()}}
-    repeats = {name: _repeats(call) for name, call in calls.items()}
+    repeats = {name: repeats_of(call) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(max(rounds, 3)):
         for name, call in calls.items():
-            samples[name].append(_sample(call, repeats[name]))
+            samples[name].append(sample(call, repeats[name]))
     base = samples.pop("")
     return [_row(name, base, times, candidates[name].required) for name, times in samples.items()]
 
@@ -55,13 +55,13 @@ def _row(name: str, base: list[float], times: list[float], required: float) -> R
     return Row(name, statistics.median(base), middle, ratio, required, (high - low) / middle)
 
 
-def _repeats(call: Call) -> int:
+def repeats_of(call: Call) -> int:
     """Calls in a sample; also warms up (caches, allocators, compilation)."""
     call()
-    return max(1, round(SAMPLE_SECONDS / max(_sample(call, 1) / 1e3, 1e-6)))
+    return max(1, round(SAMPLE_SECONDS / max(sample(call, 1) / 1e3, 1e-6)))
 
 
-def _sample(call: Call, repeats: int) -> float:
+def sample(call: Call, repeats: int) -> float:
     """Milliseconds of one call."""
     start = time.perf_counter()
     for _ in range(repeats):

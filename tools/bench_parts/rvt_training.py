@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 
 from bench_parts.measure import Call, Candidate, Row, compare
 from bench_parts.published.pair import HEIGHT, WIDTH, counts, rvt_pair
 from bench_parts.published.simota import Labels, losses
+from bench_parts.saved import memory_row, saved_mb
 from smalldet.heads.yolox_cells import to_centres
 
 STREAMS, STEPS, LABELLED, OBJECTS = 2, 5, (0, 2, 4), 15
@@ -86,23 +86,3 @@ def samples_of(events: Tensor) -> list[dict[str, Any]]:
 
 def labels_of(sample: dict[str, Any], step: int) -> Labels:
     return Labels(to_centres(sample["boxes"][step]), sample["classes"][step])
-
-
-def saved_mb(call: Call, parameters: list[Tensor]) -> float:
-    """What autograd keeps of one call; parameters are kept anyway and do not count."""
-    known = {x.untyped_storage().data_ptr() for x in parameters}
-    kept: dict[int, int] = {}
-
-    def note(x: Tensor) -> Tensor:
-        storage = x.untyped_storage()
-        if storage.data_ptr() not in known:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return x
-
-    with saved_tensors_hooks(note, lambda x: x):
-        call()
-    return sum(kept.values()) / 1e6
-
-
-def memory_row(name: str, reference: float, candidate: float, required: float) -> Row:
-    return Row(name, reference, candidate, reference / candidate, required, 0.0)

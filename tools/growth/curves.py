@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from bench_parts.evaluation import Entries, entries, numbered, prepared
 from bench_parts.events import HEIGHT, RATE, WIDTH, prepare_street, recorded
-from bench_parts.measure import Call, _repeats, _sample
+from bench_parts.measure import Call, repeats_of, sample
 from bench_parts.published.pair import CHANNELS, rvt_pair
 from faster_coco_eval import COCO, COCOeval_faster
 
@@ -53,8 +53,8 @@ def measured(curve: Curve) -> dict[str, Line]:
 def in_turn(series: Series, rounds: int) -> dict[str, Line]:
     """Times of all calls of all lines, one sample of each after the other, ``rounds`` times."""
     calls = [call for points in series.values() for call in points.values()]
-    repeats = [_repeats(call) for call in calls]
-    turns = [[_sample(*pair) for pair in zip(calls, repeats, strict=True)] for _ in range(rounds)]
+    repeats = [repeats_of(call) for call in calls]
+    turns = [[sample(*pair) for pair in zip(calls, repeats, strict=True)] for _ in range(rounds)]
     samples = iter(zip(*turns, strict=True))
     return {
         name: Line(list(points), [list(next(samples)) for _ in points])

@@ -32,6 +32,7 @@ from smalldet.engine.checkpoint import (
     load_weights,
     replace_text,
 )
+from smalldet.engine.compile import compile_parts
 from smalldet.engine.distributed import unwrapped
 from smalldet.engine.early_stop import EarlyStop
 from smalldet.engine.ema import EvaluateAverage
@@ -100,6 +101,8 @@ def train(
         load_pretrained(model, settings.init_checkpoint)
     counts = parameter_counts(model)
     logger.info(f"Parameters: {counts['trainable']:,} trainable, {counts['frozen']:,} frozen.")
+    if settings.compile:
+        compile_parts(model)
     model = parallel(model)
     trainer = build_trainer(cfg, settings, model)
     checkpointer = RunCheckpointer(model, str(folder), trainer=trainer)

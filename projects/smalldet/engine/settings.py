@@ -28,6 +28,11 @@ class TrainSettings:
         device: "auto" (the GPU if there is one), "cuda" or "cpu".
         amp: "off" (fp32), "bf16" or "fp16" (GPU only; with loss scaling). Evaluation and validation
             loss are fp32 always.
+        compile: Have PyTorch's compiler (torch.compile) make the kernels of trained necks and
+            heads, in training steps only. Losses differ by rounding; checkpoints are the same.
+            Off, because it wins nothing that can be told from noise: with ``make bench
+            PARTS=compile`` on 2 CPU cores RVT-T had 1.02 times the speed and the toy Cascade R-CNN
+            0.96, and compiling took a minute (at full size several). On a GPU it was not measured.
         clip_grad_norm: Upper bound of the global L2 norm of the gradient; 0 does not clip.
         clip_grad_value: Upper bound of the size of each gradient; 0 does not clip.
         init_checkpoint: Whole-model checkpoint to start from; "" starts from the backbone's own.
@@ -64,6 +69,7 @@ class TrainSettings:
     seed: int = 0
     device: str = "auto"
     amp: str = "off"
+    compile: bool = False
     clip_grad_norm: float = 0.0
     clip_grad_value: float = 0.0
     init_checkpoint: str = ""
