@@ -11,7 +11,7 @@ from smalldet.layers.derived import Derived
 
 
 class Conv2d(nn.Conv2d):
-    """``nn.Conv2d`` without dilation; in float32 on a CPU oneDNN is asked directly to infer."""
+    """``nn.Conv2d`` without dilation; without gradients, in float32 on a CPU, by oneDNN directly."""
 
     stride: tuple[int, int]
     padding: tuple[int, int]
