@@ -172,11 +172,12 @@ def _time(row: Row) -> str:
 
 def _best(row: Row) -> str:
     """The best epoch or, of runs that are counted in steps, the best step from 1 on."""
+    best = row.measure("best_iteration")  # counted from 0; -1: no evaluation gave a score
+    if best.mean is not None and best.mean < 0:
+        return "-"
     if not row.counts_steps:
         return summary_text(row.measure("best_epoch"), "{:.0f}")
-    best = row.measure("best_iteration")
-    # counted from 0; -1: no evaluation gave a score
-    if best.mean is None or best.mean < 0:
+    if best.mean is None:
         return "-"
     return "step " + summary_text(best._replace(mean=best.mean + 1), "{:.0f}")
 

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from labbook.combine import SPLIT, Combination, combined_name
 from labbook.files import write_text
 from labbook.runs import Run
-from labbook.studies import DEBUG_SUFFIX, find_experiments
+from labbook.studies import DEBUG_SUFFIX, STUDIES, find_experiments
 
 _WIDTH = 100  # characters of a line
 _MISSING = object()
@@ -42,6 +42,22 @@ def write_combined(combination: Combination, root: Path) -> Path:
     baseline = os.path.relpath(_baseline_file(combination, root), folder)
     write_text(path, config_text(combination, Path(baseline).as_posix(), command))
     return path
+
+
+def write_twin(combination: Combination, root: Path) -> Path | None:
+    """Write the config file of the same at toy size, as the baseline has one; return its path.
+
+    None, if the study has no twin, or its baseline none. ``lab.py preflight`` needs it.
+    """
+    twin = STUDIES.get(combination.study.name + DEBUG_SUFFIX)
+    if twin is None:
+        return None
+    baseline, folder = _baseline_file(combination, root), root / twin.config_folder
+    if not (folder / baseline.name).is_file():
+        return None
+    text = (folder / baseline.name).read_text(encoding="utf-8")
+    write_text(folder / "combined.py", text.replace(baseline.stem, "combined"))
+    return folder / "combined.py"
 
 
 def config_text(combination: Combination, baseline_file: str, command: str) -> str:

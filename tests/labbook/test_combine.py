@@ -12,7 +12,7 @@ from comparison_toys import BASELINE, BATCH, ETRAM, LR, OFAT, SGD, make_run
 
 from labbook import cli
 from labbook.combine import Candidate, choose, combine
-from labbook.combined_config import config_text, write_combined
+from labbook.combined_config import config_text, write_combined, write_twin
 from labbook.comparison import Row
 from labbook.configs import load_config, save_config, to_plain
 from labbook.differences import Difference
@@ -21,6 +21,7 @@ from labbook.intervals import Bounds
 from labbook.runs import Run
 from labbook.studies import STUDIES, Study, find_experiments
 
+BASELINE_FILE = f"{BASELINE.removeprefix('ofat_')}.py"
 ROOT = Path(__file__).resolve().parents[2]
 LOWER_LR = "ofat_lr0.005_bs8_adamw_ep100"
 EPOCHS = "ofat_lr0.001_bs8_adamw_ep150"
@@ -140,6 +141,19 @@ def test_a_combined_config_loads_and_declares_all_it_moves(
     assert "train.max_iter" in moved and "train.epochs" not in moved
 
 
+def test_its_twin_is_written_too(project: Path) -> None:
+    assert cli.main(["combine", "ofat"], project) == 0
+    twin = project / "configs" / "debug" / "ofat" / "combined.py"
+    cfg, baseline = load_config(twin), load_config(twin.with_name(BASELINE_FILE))
+    check_declared(cfg, baseline)
+    assert cfg.train.output_dir == "work_dirs/debug/ofat_combined"
+    assert cfg.train.total_batch_size == 16
+    twin.unlink()
+    twin.with_name(BASELINE_FILE).unlink()
+    assert write_twin(combine(OFAT, project), project) is None
+    assert not twin.exists()
+
+
 def test_the_file_is_short_and_written_like_its_neighbours(project: Path) -> None:
     path = write_combined(combine(OFAT, project), project)
     text = path.read_text()
@@ -196,6 +210,8 @@ def test_a_step_of_a_ladder_brings_what_it_builds_on(tmp_path: Path) -> None:
     assert cfg.model.backbone.in_stages == [1, 2, 3, 4]
     assert (cfg.model.head.size_aware_loss, cfg.model.head.size_aware_weight) == (True, 2.5)
     check_declared(cfg, load_config(tmp_path / "configs/etram/baseline_3scale_100k.py"))
+    twin = write_twin(combine(ETRAM, tmp_path), tmp_path)
+    assert twin is not None and load_config(twin).experiment.name == "etram_combined"
 
 
 # Nothing to write --------------------------------------------------------------------------------

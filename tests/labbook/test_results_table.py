@@ -176,6 +176,12 @@ def test_seeds_are_one_row_and_in_csv_also_one_each(tmp_path: Path) -> None:
     assert float(lines[0]["mAP@0.5 valid spread"]) == pytest.approx(2**0.5)
 
 
+def test_without_any_score_there_is_no_best_epoch(tmp_path: Path) -> None:
+    make_run(tmp_path, results=RESULTS | {"best_epoch": 0, "best_iteration": -1})
+    (row,) = tables_in(collect(OFAT, tmp_path))[0]
+    assert row["Best epoch"] == "-"
+
+
 def test_averaged_weights_are_told(tmp_path: Path) -> None:
     make_run(tmp_path, results={"ema": {"valid": {"bbox/AP": 31.0}, "test": {"bbox/AP": 32.0}}})
     (row,) = tables_in(collect(OFAT, tmp_path))[0]

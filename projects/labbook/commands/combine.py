@@ -7,7 +7,7 @@ from pathlib import Path
 
 from labbook.cells import title_of
 from labbook.combine import SPLIT, combine
-from labbook.combined_config import write_combined
+from labbook.combined_config import write_combined, write_twin
 from labbook.commands.arguments import add_study, study_of
 
 NAME = "combine"
@@ -34,5 +34,7 @@ def execute(options: argparse.Namespace, root: Path) -> int:
         return NOTHING
     if len(combination.chosen) == 1:
         print(f"Only one is taken, so the combination repeats {combination.chosen[0].row.name}.")
-    print(f"Written: {write_combined(combination, root).relative_to(root)}")
+    for path in (write_combined(combination, root), write_twin(combination, root)):
+        if path is not None:
+            print(f"Written: {path.relative_to(root)}")
     return 0

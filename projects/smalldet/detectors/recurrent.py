@@ -193,7 +193,7 @@ class RecurrentDetector(nn.Module):
                 rows.append(_rows(features, wanted))
                 frames += [Frame(running[i], step) for i in wanted]
         rows = rows or [_rows(features, [0])]
-        return {name: torch.cat([row[name] for row in rows]) for name in features}, frames
+        return {name: _joined([row[name] for row in rows]) for name in features}, frames
 
     def _fused(self, features: Features) -> Features:
         """The head's features, by the neck if that has waited."""
@@ -228,4 +228,8 @@ class RecurrentDetector(nn.Module):
 
 
 def _rows(features: Features, rows: list[int]) -> Features:
-    return {name: x[rows] for name, x in features.items()}
+    return {name: x if rows == list(range(len(x))) else x[rows] for name, x in features.items()}
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts) if len(parts) > 1 else parts[0]

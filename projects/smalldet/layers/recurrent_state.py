@@ -53,13 +53,20 @@ def reset_state(state: State, starts: Tensor) -> State:
 
 
 def take_streams(state: State, streams: Sequence[int] | Tensor) -> State:
-    """State of the streams at these positions, in this order."""
+    """State of the streams at these positions, in this order; not a copy if it is all of them."""
     index = torch.as_tensor(streams, dtype=torch.long)
-    return map_state(lambda x: x[index.to(x.device)], state)
+    places = index.tolist()
+
+    def take(x: Tensor) -> Tensor:
+        return x if places == list(range(len(x))) else x[index.to(x.device)]
+
+    return map_state(take, state)
 
 
 def join_streams(states: Sequence[State]) -> State:
     """State of a batch, from one state for each of its streams (B = 1), which may be None.
+
+    A single stream's is not copied.
 
     Raises:
         ValueError: the states are of different models.
@@ -67,6 +74,8 @@ def join_streams(states: Sequence[State]) -> State:
     known = [state for state in states if state is not None]
     if not known:
         return None
+    if len(states) == 1:
+        return states[0]
     if all(isinstance(state, Tensor) for state in known):
         zero = torch.zeros_like(known[0])
         return torch.cat([zero if state is None else state for state in states])
