@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 Call = Callable[[], object]
-SAMPLE_SECONDS = 0.02  # a shorter call is repeated within a sample
+SAMPLE_SECONDS = 0.1  # a shorter call is repeated, so that what ran before matters little
 
 
 class Row(NamedTuple):
