@@ -11,7 +11,7 @@ from smalldet.layers.derived import Derived
 
 
 class Conv2d(nn.Conv2d):
-    """``nn.Conv2d`` without dilation; without gradients and in float32 on a CPU, by oneDNN itself."""
+    """``nn.Conv2d`` without dilation; without gradients, in float32 on a CPU, by oneDNN itself."""
 
     stride: tuple[int, int]
     padding: tuple[int, int]
