@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from importlib import import_module
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
-
 
 @pytest.fixture
-def part(monkeypatch: pytest.MonkeyPatch):
+def part(tool_module):
     """Imports a part by name."""
-    monkeypatch.syspath_prepend(TOOLS)
-
-    def load(name: str) -> ModuleType:
-        return import_module(f"bench_parts.{name}")
-
-    yield load
-    for name in [name for name in sys.modules if name.startswith("bench_parts")]:
-        del sys.modules[name]
+    return lambda name: tool_module(f"bench_parts.{name}")
 
 
 def test_the_share_outside_of_the_model(part):

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from importlib import import_module
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,21 +12,13 @@ from torch import Tensor
 
 from toy_detection import GOLDEN
 
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
 CLOSE = {"rtol": 2e-4, "atol": 2e-5}
 
 
 @pytest.fixture
-def published(monkeypatch: pytest.MonkeyPatch):
+def published(tool_module):
     """Imports a module of references by name."""
-    monkeypatch.syspath_prepend(TOOLS)
-
-    def load(name: str) -> ModuleType:
-        return import_module(f"bench_parts.published.{name}")
-
-    yield load
-    for name in [name for name in sys.modules if name.startswith("bench_parts")]:
-        del sys.modules[name]
+    return lambda name: tool_module(f"bench_parts.published.{name}")
 
 
 def read(name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -6,9 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -29,17 +27,9 @@ TOYS = {
 
 
 @pytest.fixture(scope="module")
-def growth():
+def growth(tool_module):
     """Imports a module of the command by name."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "tools")
-
-        def load(name: str) -> ModuleType:
-            return import_module(f"growth.{name}")
-
-        yield load
-    for name in [name for name in sys.modules if name.split(".")[0] in ("growth", "bench_parts")]:
-        del sys.modules[name]
+    return lambda name: tool_module(f"growth.{name}")
 
 
 @pytest.fixture
