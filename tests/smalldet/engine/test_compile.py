@@ -18,6 +18,7 @@ from smalldet.detectors.generalized_rcnn import generalized_rcnn
 from smalldet.engine.compile import (
     TOLERANCES,
     CompiledForward,
+    check_compiler,
     compile_parts,
     is_part,
     relative_error,
@@ -29,6 +30,15 @@ from smalldet.layers.conv_blocks import ConvBlock
 from smalldet.necks.pafpn import PAFPN
 from smalldet.necks.simple_pyramid import SimpleFeaturePyramid
 from toy_detection import labelled_image, one_map, small_settings
+
+
+@pytest.fixture(scope="module")
+def working_compiler() -> None:
+    """Skips where PyTorch cannot compile: no C++ compiler, or no headers of Python."""
+    try:
+        check_compiler(torch.device("cpu"))
+    except ValueError as error:
+        pytest.skip(str(error))
 
 
 class Batches:
@@ -68,6 +78,7 @@ def losses_of(model, steps: int, folder) -> list[float]:
     return [value for value, _ in trainer.storage.history("total_loss").values()]
 
 
+@pytest.mark.usefixtures("working_compiler")
 def test_a_detector_trains_to_the_same_losses_under_the_same_names(tmp_path):
     plain, compiled = toy_detector(), toy_detector()
     names = compile_parts(compiled)
@@ -107,6 +118,7 @@ def test_what_scans_attends_or_is_frozen_stays_uncompiled():
         compile_parts(event)
 
 
+@pytest.mark.usefixtures("working_compiler")
 def test_the_check_leaves_no_trace():
     plain, compiled = OnlyLoss(), OnlyLoss()
     compiled.load_state_dict(plain.state_dict())
