@@ -70,6 +70,7 @@ class _ChunkedRecurrence(torch.autograd.Function):
     def forward(
         ctx: Any, u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor
     ) -> tuple[Tensor, Tensor]:
+        """See :func:`chunked_recurrence`."""
         buffers = _work_buffers(u, A)
         state = u.new_zeros(u.shape[1], *A.shape)
         y = u.new_empty(u.shape)

@@ -136,6 +136,7 @@ class _Call:
         return _Room(*streams, *sums, weights=empty((*parts, 2, self.library.states)))
 
     def scan(self, starts: Tensor | None) -> _Scan:
+        """The arguments of the C++ functions; ``starts`` as :meth:`room_for_starts` gives them."""
         sizes = (self.batch, self.channels, self.groups, self.length, self.states)
         flags = (torch.get_num_threads(), self.options.softplus, len(self.directions))
         scan = _Scan(*sizes, *flags, self.options.scale, _stream(self.out), _stream(self.z))
