@@ -1,0 +1,52 @@
+"""What has changed on purpose since the characterisation was recorded; edited with each change."""
+
+from __future__ import annotations
+
+RENAMED: dict[str, str | None] = {}
+"""Old dotted key -> new one, or None where it has gone. A key stands for all below it too.
+The overrides with which runs were recorded are translated likewise."""
+
+RENAMED_CLASSES: dict[str, str] = {}
+"""Last part of an old ``_target_`` -> last part of the new one; modules may move freely."""
+
+MOVED_COMMANDS: dict[str, str] = {}
+"""Old command -> new one, as ``{"tools/bench.py": "benchmarks/bench.py"}``."""
+
+OLD_CONFIGS_LOAD = {"ofat": True, "etram": True}
+"""Whether the ``config.yaml`` of a recorded run still loads; else it is refused in a sentence."""
+
+SHRUNK = {
+    "ofat": [
+        "model.backbone.bottom_up.depth=1",
+        "model.backbone.bottom_up.embed_dim=16",
+        "model.backbone.out_channels=8",
+        "model.head.conv_dim=8",
+        "model.head.fc_dim=8",
+    ],
+    "etram": [
+        "model.backbone.depth=0.33",
+        "model.backbone.bottom_up.embed_dim=4",
+        "model.backbone.bottom_up.dim_head=4",
+        "+model.backbone.bottom_up.dim_multiplier=[1, 1, 2, 2]",
+        "model.head.score_threshold=0.0",
+        "model.head.max_detections=20",
+    ],
+}
+"""What makes the models of the recorded run folders tiny, in today's keys."""
+
+
+def renamed(key: str) -> str | None:
+    """Today's name of a recorded dotted key; None if it has gone."""
+    parts = key.split(".")
+    for length in range(len(parts), 0, -1):
+        old = ".".join(parts[:length])
+        if old in RENAMED:
+            new = RENAMED[old]
+            return None if new is None else ".".join([new, *parts[length:]])
+    return key
+
+
+def translated(overrides: list[str]) -> list[str]:
+    """Recorded ``key=value`` words in today's keys, without those that have gone."""
+    pairs = (word.split("=", 1) for word in overrides)
+    return [f"{new}={value}" for key, value in pairs if (new := renamed(key))]
