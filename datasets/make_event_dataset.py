@@ -11,8 +11,8 @@ import logging
 import sys
 from pathlib import Path
 
-from eventcam.errors import EventDataError
-from eventcam.synthetic import GeneratedRecordings, ensure_dataset
+from toydata.folder import GeneratedDataError
+from toydata.streets import GeneratedRecordings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,8 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     out, workers = options.pop("out"), options.pop("workers")
     try:
-        ensure_dataset(out, GeneratedRecordings.from_config(options), workers)
-    except EventDataError as error:
+        GeneratedRecordings(**options).ensure(out, workers)
+    except GeneratedDataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{out} is ready")

@@ -11,7 +11,8 @@ import logging
 import sys
 from pathlib import Path
 
-from smalldet.data import DataError, GeneratedHeads, ensure_generated
+from toydata.folder import GeneratedDataError
+from toydata.heads import GeneratedHeads
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,8 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     root, size = options.pop("root"), options.pop("image_size")
     options["image_size"] = size[0] if len(size) == 1 else size
     try:
-        ensure_generated(root, GeneratedHeads.from_config(options))
-    except DataError as error:
+        GeneratedHeads(**options).ensure(root)
+    except GeneratedDataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{root} is ready; use it with dataset.root={root} train.images={options['train']}")

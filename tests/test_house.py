@@ -23,10 +23,13 @@ ROOT = Path(__file__).resolve().parents[1]
 NEVER_IMPORTED = {"tools", "configs", "tests"}
 PACKAGES = {  # package -> the other packages of ours that it may import, also inside functions
     "smalldet": {"boxmetrics", "nativecode"},
-    "eventcam": {"nativecode"},
-    "labbook": {"boxmetrics"},
+    "eventcam": {"nativecode", "pictures"},
+    "labbook": {"boxmetrics", "runfolder"},
     "boxmetrics": set(),
     "nativecode": set(),
+    "runfolder": set(),
+    "pictures": set(),
+    "toydata": {"eventcam", "runfolder"},
 }
 FRAMEWORKS = {"torch", "torchvision", "detectron2"}
 FORBIDDEN_LIBRARIES = {  # package -> libraries that it never imports, not even inside functions

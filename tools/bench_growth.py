@@ -20,7 +20,7 @@ from growth.curves import CURVES, measured
 from growth.page import PAGE, row, write_page
 from growth.records import load, save
 
-from labbook.provenance import devices
+from runfolder.provenance import devices
 
 RESULTS = Path(__file__).resolve().parents[1] / "work_dirs" / "growth.json"
 

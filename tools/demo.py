@@ -9,7 +9,7 @@ from pathlib import Path
 
 from labbook import cli
 from labbook.configs import load_config
-from labbook.records import read_results
+from runfolder.records import read_results
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ("configs/debug/demo/heads.py", "configs/debug/demo/events.py")

@@ -23,8 +23,8 @@ from detectron2.utils import comm
 
 from labbook.configs import load_config, to_plain
 from labbook.overrides import assignment
-from labbook.records import RunIsRunningError, write_results
 from labbook.session import recorded_run, sentence_of
+from runfolder.records import RunIsRunningError, write_results
 from smalldet.engine.distributed import run_distributed
 from smalldet.engine.run import run
 

@@ -1,6 +1,8 @@
 """Any config of the OFAT line at toy size: for shape, not for score; a minute on a CPU."""
 
+from detectron2.config import LazyCall as L
 from detectron2.config import LazyConfig
+from toydata.heads import GeneratedHeads
 
 
 def toy(name):
@@ -9,7 +11,7 @@ def toy(name):
     cfg.experiment.study = "ofat-debug"
     cfg.train.output_dir = "work_dirs/debug/${experiment.name}"
     cfg.dataset.root = "${oc.env:DETECTRON2_DATASETS,datasets}/toy_heads"
-    cfg.dataset.generate = dict(seed=0, image_size=160, train=32, valid=8, test=8)
+    cfg.dataset.generate = L(GeneratedHeads)(seed=0, image_size=160, train=32, valid=8, test=8)
     cfg.dataloader.image_size = 160
     cfg.dataloader.num_workers = 0
     cfg.train.images = 32

@@ -1,6 +1,8 @@
 """Any config of the eTraM line at toy size: for shape, not for score; a minute on a CPU."""
 
+from detectron2.config import LazyCall as L
 from detectron2.config import LazyConfig
+from toydata.streets import GeneratedRecordings
 
 
 def toy(name):
@@ -10,7 +12,7 @@ def toy(name):
     cfg.train.output_dir = "work_dirs/debug/${experiment.name}"
     cfg.dataset.root = "${oc.env:DETECTRON2_DATASETS,datasets}/toy_events_${dataset.downsample}"
     sizes = dict(train=4, val=2, test=2, seconds=1.0, width=240, height=180)
-    cfg.dataset.generate = dict(seed=0, **sizes)
+    cfg.dataset.generate = L(GeneratedRecordings)(seed=0, **sizes)
     cfg.dataset.downsample = "none" if cfg.dataset.downsample == "nearest" else "sum"
     for loader in (cfg.dataloader.train, cfg.dataloader.valid, cfg.dataloader.test):
         loader.num_workers = 0

@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from eventcam.class_maps import get_class_map
 from eventcam.errors import EventDataError
@@ -14,9 +14,16 @@ from eventcam.io.rvt_folder import RvtFolder, RvtRecording
 from eventcam.prepare_all import prepare_all
 from eventcam.preprocess import Preparation
 from eventcam.representations import Downsample
-from eventcam.synthetic import GeneratedRecordings, ensure_dataset
 
 logger = logging.getLogger(__name__)
+
+
+class Generator(Protocol):
+    """Makes raw recordings."""
+
+    def ensure(self, root: Path, workers: int = 1) -> None:
+        """Make the folder ``root`` unless it is there."""
+        ...
 
 
 class EventRecordings:
@@ -26,8 +33,8 @@ class EventRecordings:
         root: the prepared folder (``tools/prepare_etram.py RAW ROOT``).
         class_map: name of the map that it was prepared with.
         downsample: which of its representations: "nearest", "sum" or "none".
-        generate: parameters of :class:`eventcam.synthetic.GeneratedRecordings`; with them missing
-            data are generated (in ``<root>_raw``) and prepared on first use.
+        generate: makes raw recordings (in ``<root>_raw``) if they are missing, as
+            ``toydata.streets.GeneratedRecordings``; they are prepared on first use.
     """
 
     def __init__(
@@ -35,7 +42,7 @@ class EventRecordings:
         root: str,
         class_map: str = "etram_cls8",
         downsample: Downsample = "nearest",
-        generate: Mapping[str, Any] | None = None,
+        generate: Generator | None = None,
     ) -> None:
         self.root = root
         self.class_map = get_class_map(class_map)
@@ -106,17 +113,17 @@ class EventRecordings:
         """The folder, after what is missing was generated."""
         if self._folder is None:
             if self.generate is not None:
-                self._ensure_prepared(GeneratedRecordings.from_config(self.generate))
+                self._ensure_prepared(self.generate)
             self._folder = RvtFolder(self.root, self.class_map.name, self.downsample)
         return self._folder
 
-    def _ensure_prepared(self, wanted: GeneratedRecordings) -> None:
+    def _ensure_prepared(self, generate: Generator) -> None:
         """Generate and prepare what is missing; others who start at the same time wait.
 
         Each of the two steps holds a lock in its own folder.
         """
         raw = Path(f"{self.root}_raw")
-        ensure_dataset(raw, wanted, workers=2)
+        generate.ensure(raw, workers=2)
         settings = Preparation(self.class_map.name, self.downsample)
         summary = prepare_all(raw, Path(self.root), settings, workers=0, progress=False)
         if summary.failed:

@@ -14,7 +14,7 @@ import numpy as np
 
 from eventcam.errors import EventDataError
 from eventcam.io import Events
-from eventcam.render_text import Colour, Rectangle, free_place, write_text
+from pictures.text import Colour, Rectangle, free_place, write_text
 
 
 @dataclass(frozen=True)

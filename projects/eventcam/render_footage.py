@@ -19,9 +19,9 @@ from eventcam.render import (
     zoom_for,
 )
 from eventcam.render_sources import Footage, Shot
-from eventcam.render_text import with_title
-from eventcam.render_video import write_video
 from eventcam.windows import WINDOW_US
+from pictures.text import with_title
+from pictures.video import write_video
 
 FRAMES_PER_SECOND = 1e6 / WINDOW_US
 SHEET_IMAGES = 12

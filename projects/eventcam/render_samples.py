@@ -13,8 +13,8 @@ from eventcam.errors import EventDataError
 from eventcam.render import DARK, Theme, contact_sheet, write_png
 from eventcam.render_footage import FRAMES_PER_SECOND, shot_images
 from eventcam.render_sources import sample_footage
-from eventcam.render_text import with_title
-from eventcam.render_video import write_video
+from pictures.text import with_title
+from pictures.video import write_video
 
 Sample = Mapping[str, Any]
 

@@ -19,9 +19,9 @@ from labbook.curves import (
     WINDOW,
     Measure,
 )
-from labbook.files import write_text
 from labbook.formats import csv_text, markdown_table
 from labbook.terminal import Column, print_columns, print_hidden, that_fit
+from runfolder.files import write_text
 
 _BATCH_TITLE = "Memory and time against batch size"
 

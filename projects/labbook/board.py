@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from labbook.progress import Progress
-from labbook.records import run_status
+from runfolder.records import run_status
 
 COLUMNS = ("state", "step", "loss", "best AP50", "time left")
 STYLES = {"running": "cyan", "finished": "green", "failed": "red", "interrupted": "yellow"}

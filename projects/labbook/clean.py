@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from labbook.locks import held
-from labbook.records import RunIsRunningError, run_status
 from labbook.runs import Run, find_runs
 from labbook.studies import STUDIES, Study
+from runfolder.locks import held
+from runfolder.records import RunIsRunningError, run_status
 
 logger = logging.getLogger(__name__)
 

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labbook.console import tail
-from labbook.files import read_json, write_json
 from labbook.jobs import Job
 from labbook.processes import CONSOLE, Processes, RunProcess, train_command
-from labbook.provenance import process_start
-from labbook.records import run_status
 from labbook.runner import LOG_LINES, Outcome, died, settled
+from runfolder.files import read_json, write_json
+from runfolder.provenance import process_start
+from runfolder.records import run_status
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission

@@ -13,9 +13,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from labbook.combine import SPLIT, Combination, combined_name
-from labbook.files import write_text
 from labbook.runs import Run
 from labbook.studies import DEBUG_SUFFIX, STUDIES, find_experiments
+from runfolder.files import write_text
 
 _WIDTH = 100  # characters of a line
 _MISSING = object()

@@ -20,9 +20,9 @@ from omegaconf import DictConfig, OmegaConf, SCMode
 from omegaconf.errors import OmegaConfBaseException
 
 from labbook import resolvers as _resolvers  # noqa: F401  (registers them for ${...})
-from labbook.files import write_text
 from labbook.overrides import apply_overrides, flatten
 from labbook.signatures import MISSING, ConfigError, check_calls, locate, nearest, path_of
+from runfolder.files import write_text
 
 __all__ = ["SECTIONS", "ConfigError", "diff_configs", "load_config", "save_config", "to_plain"]
 

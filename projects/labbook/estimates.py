@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from labbook.files import read_json, write_json
 from labbook.runs import Run
 from labbook.studies import Study
 from labbook.trees import leaves
+from runfolder.files import read_json, write_json
 
 _SECTIONS = ("model", "optimizer", "dataset", "dataloader.train")
 _TRAIN_KEYS = ("total_batch_size", "micro_batch_size", "amp", "compile", "device")
@@ -52,7 +52,7 @@ def device_name(setting: str, devices: Mapping[str, Any]) -> str:
 
     Args:
         setting: ``train.device``.
-        devices: of :func:`labbook.provenance.devices`, now or in a run's record.
+        devices: of :func:`runfolder.provenance.devices`, now or in a run's record.
     """
     gpus = [] if setting == "cpu" else devices.get("gpus") or []
     return gpus[0] if gpus else devices.get("cpu") or ""

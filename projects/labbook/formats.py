@@ -22,9 +22,9 @@ from labbook.cells import (
 )
 from labbook.comparison import SPLITS
 from labbook.differences import Difference, Differences, Entry
-from labbook.files import write_text
 from labbook.tables import Results, explanation
 from labbook.terminal import Column
+from runfolder.files import write_text
 
 _VALUES = (
     "training_seconds",

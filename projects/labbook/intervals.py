@@ -15,8 +15,8 @@ import numpy as np
 
 from boxmetrics.bootstrap import METRICS, bootstrap_difference
 from boxmetrics.matches import Matches
-from labbook.files import read_json, write_json
 from labbook.runs import Run
+from runfolder.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 

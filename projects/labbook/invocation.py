@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labbook.overrides import assignment
-from labbook.records import RunRecord
 from labbook.studies import STUDIES, Study
+from runfolder.records import RunRecord
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Invocation:
 
 
 def parse_command(command: Sequence[str]) -> Invocation:
-    """Read a command as :attr:`labbook.records.RunRecord.command` holds it."""
+    """Read a command as :attr:`runfolder.records.RunRecord.command` holds it."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     launch = ("--num-gpus", "--num-machines", "--machine-rank", "--dist-url")
     for option in ("--config-file", "--data-root", *launch):

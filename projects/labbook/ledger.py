@@ -21,11 +21,11 @@ from typing import Any
 from omegaconf import DictConfig
 
 from labbook.configs import ConfigError, to_plain
-from labbook.files import read_json, write_json
 from labbook.overrides import flatten
-from labbook.records import RunRecord, read_results
 from labbook.resume import is_measured
 from labbook.signatures import locate
+from runfolder.files import read_json, write_json
+from runfolder.records import RunRecord, read_results
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +123,7 @@ def data_fingerprint(dataset: Mapping[str, Any], root: Path) -> str | None:
 @cache  # the experiments of a study share their data
 def _fingerprint(dataset: str) -> str | None:
     arguments = json.loads(dataset)
+    arguments.pop("generate", None)  # what is there is asked; nothing is made
     kind = locate(arguments.pop("_target_"))
     if not hasattr(kind, "fingerprint"):
         return None
@@ -141,7 +142,7 @@ def older_code(record: RunRecord | None, code: Mapping[str, Any]) -> str | None:
 
     Args:
         record: of the run.
-        code: what :func:`labbook.provenance.code_version` returns now.
+        code: what :func:`runfolder.provenance.code_version` returns now.
     """
     then = record.code.get("commit") if record else None
     now = code.get("commit")

@@ -22,11 +22,13 @@ FOLDER = "work_dirs/debug/measure"
 
 _GENERATED = {
     "smalldet.data.coco_splits.CocoSplits": (
-        "dataset.generate={{image_size: {image_size}, train: 8, valid: 1, test: 1}}",
+        "dataset.generate={{_target_: toydata.heads.GeneratedHeads, image_size: {image_size}, "
+        "train: 8, valid: 1, test: 1}}",
         "train.images=8",
     ),
     "eventcam.dataset.EventRecordings": (
-        "dataset.generate={{train: 2, val: 1, test: 1, seconds: 1.0, width: 1280, height: 720}}",
+        "dataset.generate={{_target_: toydata.streets.GeneratedRecordings, train: 2, val: 1, "
+        "test: 1, seconds: 1.0, width: 1280, height: 720}}",
     ),
 }
 """Overrides that give a data set class generated data of the size of the real ones."""

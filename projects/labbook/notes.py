@@ -13,13 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 from labbook.config_differences import show_differences
 from labbook.configs import ConfigError, diff_configs, load_config, to_plain
 from labbook.experiment import verdict
-from labbook.files import write_text
 from labbook.invocation import Invocation, parse_command, shell_text
 from labbook.lineage import Family
-from labbook.records import RunRecord, read_record
 from labbook.runs import read_run
 from labbook.signatures import MISSING
 from labbook.trees import below, leaves, select, value_text
+from runfolder.files import write_text
+from runfolder.records import RunRecord, read_record
 
 logger = logging.getLogger(__name__)
 

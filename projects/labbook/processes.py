@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labbook.provenance import process_start
-from labbook.records import read_record
+from runfolder.provenance import process_start
+from runfolder.records import read_record
 
 TRAIN_SCRIPT = "tools/lazyconfig_train_net.py"  # below the project's root folder
 CONSOLE = "console.txt"

@@ -13,14 +13,14 @@ from labbook.configs import ConfigError, load_config
 from labbook.invocation import parse_command
 from labbook.ledger import data_fingerprint
 from labbook.overrides import assignment
-from labbook.patches import PATCH, uncommitted_patch
 from labbook.processes import TRAIN_SCRIPT, Processes
-from labbook.provenance import code_version, devices, environment
-from labbook.records import RunRecord
 from labbook.resume import config_changes
 from labbook.runs import Run, read_run
 from labbook.signatures import nearest
 from labbook.trees import value_text
+from runfolder.patches import PATCH, uncommitted_patch
+from runfolder.provenance import code_version, devices, environment
+from runfolder.records import RunRecord
 
 REPEAT = "_repeat"
 _SHORT = 12

@@ -19,12 +19,12 @@ from labbook.display import Display, display_for
 from labbook.gpus import Claim, Gpus
 from labbook.jobs import Job
 from labbook.ledger import check_same_data, move_aside, older_code
-from labbook.locks import owner_of
 from labbook.processes import Processes, RunProcess, signal_name, train_command
-from labbook.provenance import code_version
-from labbook.records import read_record, run_status
 from labbook.resume import check_same_config
 from labbook.stopping import Requests, stop_requests
+from runfolder.locks import owner_of
+from runfolder.provenance import code_version
+from runfolder.records import read_record, run_status
 
 LOG_LINES = 20
 POLL_SECONDS = 0.1

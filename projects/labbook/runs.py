@@ -11,9 +11,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from labbook.files import read_json
-from labbook.records import RunRecord, Status, read_record, read_results, run_status
 from labbook.studies import Study
+from runfolder.files import read_json
+from runfolder.records import RunRecord, Status, read_record, read_results, run_status
 
 logger = logging.getLogger(__name__)
 

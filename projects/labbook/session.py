@@ -13,11 +13,11 @@ from omegaconf import DictConfig
 
 from labbook.configs import save_config
 from labbook.ledger import write_entry
-from labbook.locks import LOCK, held
 from labbook.notes import write_start_notes
-from labbook.records import finish_record, read_results, start_record
 from labbook.resume import check_same_config
 from labbook.summary import write_summary
+from runfolder.locks import LOCK, held
+from runfolder.records import finish_record, read_results, start_record
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from labbook.console import tail
 from labbook.processes import RunProcess, train_command
-from labbook.records import run_status
+from runfolder.records import run_status
 
 _POLL_SECONDS = 0.1
 

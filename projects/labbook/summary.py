@@ -12,11 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from labbook.advice import next_steps
 from labbook.cells import METRICS, duration, metrics_of
 from labbook.experiment import verdict
-from labbook.files import write_text
 from labbook.invocation import parse_command
 from labbook.notes import ancestor_names
 from labbook.runs import Run, read_run
 from labbook.studies import STUDIES
+from runfolder.files import write_text
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from script_runs import ROOT, command, execute, metrics, results
 
 from eventcam.prepare_all import prepare_all
 from eventcam.preprocess import Preparation
-from eventcam.synthetic import GeneratedRecordings, ensure_dataset
 from labbook.configs import load_config
+from toydata.streets import GeneratedRecordings
 
 pytestmark = pytest.mark.slow
 CONFIGS = sorted((ROOT / "configs" / "etram").glob("*.py"))
@@ -37,7 +37,7 @@ def recordings(tmp_path_factory) -> Path:
     """One recording a split, of the real sensor's size, at half resolution of both kinds."""
     folder: Path = tmp_path_factory.mktemp("events")
     sizes = {"train": 1, "val": 1, "test": 1, "seconds": 1.0, "width": 1280, "height": 720}
-    ensure_dataset(folder / "raw", GeneratedRecordings.from_config(sizes))
+    GeneratedRecordings(**sizes).ensure(folder / "raw")
     for kind in ("nearest", "sum"):
         settings = Preparation("etram_cls8", kind)
         summary = prepare_all(folder / "raw", folder / kind, settings, workers=0, progress=False)

@@ -14,7 +14,8 @@ SHORT = ["max_iter=2", "eval_period=2", "checkpoint_period=2", "log_period=1"]
 SHORT = [f"train.{item}" for item in (*SHORT, "total_batch_size=2", "micro_batch_size=1")]
 EXAMPLES = {
     "yolox_vim_tiny": [
-        "dataset.generate={image_size: 96, train: 2, valid: 2, test: 2}",
+        "dataset.generate={_target_: toydata.heads.GeneratedHeads, image_size: 96, train: 2, "
+        "valid: 2, test: 2}",
         "dataloader.image_size=96",
         "dataloader.num_workers=0",
         "train.images=2",
@@ -25,7 +26,8 @@ EXAMPLES = {
         "model.head.width=16",
     ],
     "cascade_rcnn_rvt": [
-        "dataset.generate={train: 1, val: 1, test: 1, seconds: 0.8, width: 128, height: 96}",
+        "dataset.generate={_target_: toydata.streets.GeneratedRecordings, train: 1, val: 1, "
+        "test: 1, seconds: 0.8, width: 128, height: 96}",
         "dataset.downsample=none",
         "dataloader.sequence_length=3",
         "dataloader.train.num_workers=0",

@@ -8,7 +8,7 @@ import pytest
 from script_runs import ROOT, command, execute, metrics, results
 
 from smalldet.backbones.vim_random_checkpoint import write_random_checkpoint
-from smalldet.data.generated_root import GeneratedHeads, ensure_generated
+from toydata.heads import GeneratedHeads
 
 pytestmark = pytest.mark.slow
 CONFIGS = sorted((ROOT / "configs" / "ofat").glob("*.py"))
@@ -20,7 +20,7 @@ TRAINABLE = 49_489_617  # pyramid 2,664,880, proposals 1,184,015, boxes 45,640,7
 def inputs(tmp_path_factory) -> list[str]:
     folder: Path = tmp_path_factory.mktemp("full_size")
     wanted = {"seed": 0, "image_size": 640, "train": 4, "valid": 2, "test": 2}
-    ensure_generated(folder / "coco", GeneratedHeads.from_config(wanted))
+    GeneratedHeads(**wanted).ensure(folder / "coco")
     weights = write_random_checkpoint(folder / "vim_tiny.pth")
     return [
         f"dataset.root={folder / 'coco'}",

@@ -9,6 +9,7 @@ import pytest
 from eventcam.dataset import EventRecordings
 from eventcam.errors import EventDataError
 from eventcam.io import rvt_layout as layout
+from toydata.streets import GeneratedRecordings
 
 SIZES = {"train": 1, "val": 1, "test": 1, "seconds": 0.5, "width": 96, "height": 72}
 
@@ -16,7 +17,7 @@ SIZES = {"train": 1, "val": 1, "test": 1, "seconds": 0.5, "width": 96, "height":
 @pytest.fixture
 def root(tmp_path):
     folder = tmp_path / "data" / "street"
-    EventRecordings(str(folder), generate=SIZES).recordings("train")
+    EventRecordings(str(folder), generate=GeneratedRecordings(**SIZES)).recordings("train")
     return folder
 
 
@@ -26,7 +27,7 @@ def test_nothing_lies_beside_the_folders(root):
 
 def test_several_may_begin_at_once(tmp_path):
     def frames(_):
-        dataset = EventRecordings(str(tmp_path / "x"), generate=SIZES)
+        dataset = EventRecordings(str(tmp_path / "x"), generate=GeneratedRecordings(**SIZES))
         return [len(dataset.recordings(split)) for split in ("train", "val", "test")]
 
     with ThreadPoolExecutor(3) as pool:
@@ -50,7 +51,7 @@ def test_heads_of_another_width_are_refused(root):
 
 def test_generated_recordings_with_a_lull_have_steps_known_to_be_empty(tmp_path):
     sizes = {**SIZES, "seconds": 3.0, "lull": 0.45}
-    dataset = EventRecordings(str(tmp_path / "street"), generate=sizes)
+    dataset = EventRecordings(str(tmp_path / "street"), generate=GeneratedRecordings(**sizes))
     for split in ("train", "val", "test"):
         (recording,) = dataset.recordings(split)
         assert len(recording.known_empty_steps) >= 2

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 
-from eventcam import render_video
 from eventcam.errors import EventDataError
 from eventcam.io import BBOX_DTYPE, Events, rvt_layout, write_bbox, write_h5_recording
 from eventcam.render import (
@@ -24,7 +23,8 @@ from eventcam.render import (
 )
 from eventcam.render_footage import shot_images, write_footage
 from eventcam.render_sources import open_footage, sample_footage
-from eventcam.render_video import write_video
+from pictures import video as render_video
+from pictures.video import write_video
 
 WIDTH, HEIGHT = 64, 48
 

@@ -146,7 +146,7 @@ def test_files_without_recordings_or_damaged_are_sentences(tmp_path):
 
 
 def test_names_around_a_box_do_not_hide_one_another():
-    from eventcam.render_text import free_place
+    from pictures.text import free_place
 
     image = np.zeros((200, 300, 3), np.uint8)
     taken: list[tuple[int, int, int, int]] = []

@@ -15,9 +15,9 @@ from omegaconf import OmegaConf
 from boxmetrics.bootstrap import bootstrap_ap
 from boxmetrics.matches import ImageBoxes, Matches, match_images
 from labbook.comparison import Row, group_runs
-from labbook.records import finish_record, start_record, write_results
 from labbook.runs import read_runs
 from labbook.studies import STUDIES, Study
+from runfolder.records import finish_record, start_record, write_results
 
 OFAT, ETRAM = STUDIES["ofat"], STUDIES["etram"]
 BASELINE = "ofat_baseline_lr0.001_bs8_adamw_ep100"

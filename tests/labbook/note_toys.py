@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from labbook.configs import load_config, save_config
-from labbook.measured import FINGERPRINT
-from labbook.records import finish_record, start_record, write_results
+from runfolder.measured import FINGERPRINT
+from runfolder.records import finish_record, start_record, write_results
 
 CHILD = (
     'experiment.parent = "ofat_baseline"',

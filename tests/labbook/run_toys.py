@@ -10,8 +10,8 @@ from pathlib import Path
 SCRIPT = """
 import json, os, signal, sys, time
 from pathlib import Path
-from labbook.locks import held
-from labbook.records import finish_record, start_record, write_results
+from runfolder.locks import held
+from runfolder.records import finish_record, start_record, write_results
 
 def interrupt(*_):
     raise KeyboardInterrupt

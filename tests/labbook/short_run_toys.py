@@ -5,7 +5,7 @@ from __future__ import annotations
 SCRIPT = """
 import json, sys, time
 from pathlib import Path
-from labbook.records import finish_record, start_record, write_results
+from runfolder.records import finish_record, start_record, write_results
 
 words = sys.argv[1:]
 config = words[words.index("--config-file") + 1]

@@ -15,7 +15,7 @@ from labbook import cli
 from labbook.board import Line, cells, table_of
 from labbook.console import ConsoleReader, tail
 from labbook.progress import Progress
-from labbook.records import finish_record, start_record
+from runfolder.records import finish_record, start_record
 
 
 def write(folder: Path, *rows: dict, mode: str = "a") -> None:

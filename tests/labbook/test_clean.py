@@ -12,8 +12,8 @@ import pytest
 from labbook import clean, cli
 from labbook.clean import FILTERED_NAME, SOURCE_NAME, find_removable, remove
 from labbook.configs import load_config, save_config
-from labbook.records import finish_record, start_record
 from labbook.studies import get_study
+from runfolder.records import finish_record, start_record
 from smalldet.data import coco_splits, filtered_files
 
 WriteConfig = Callable[..., Path]

@@ -18,7 +18,7 @@ from labbook.cluster import ClusterOptions, ClusterRun, parameters_for, port_of,
 from labbook.commands.run import parameters_in
 from labbook.jobs import Job
 from labbook.processes import TRAIN_SCRIPT, Processes, descendants, process_start, train_command
-from labbook.records import finish_record, read_record, run_status, start_record
+from runfolder.records import finish_record, read_record, run_status, start_record
 
 WriteConfig = Callable[..., Path]
 

@@ -14,9 +14,9 @@ from labbook import cli
 from labbook.configs import save_config
 from labbook.lineage import Family
 from labbook.origins import Origin, trace_origins
-from labbook.records import finish_record, start_record
 from labbook.source_lines import source_line, written_at
 from labbook.studies import get_study
+from runfolder.records import finish_record, start_record
 
 WriteConfig = Callable[..., Path]
 

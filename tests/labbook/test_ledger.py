@@ -17,7 +17,7 @@ from labbook.ledger import (
     older_code,
     read_entry,
 )
-from labbook.records import RunRecord
+from runfolder.records import RunRecord
 
 WriteConfig = Callable[..., Path]
 

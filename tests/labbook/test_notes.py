@@ -11,7 +11,7 @@ from note_toys import CHILD, make_run, start_run
 
 from labbook.invocation import parse_command
 from labbook.notes import DIFF, START_NOTES, write_start_notes
-from labbook.records import finish_record, read_record, start_record
+from runfolder.records import finish_record, read_record, start_record
 
 
 @pytest.fixture

@@ -23,13 +23,13 @@ from labbook.estimates import (
     step_key,
     store_cost,
 )
-from labbook.files import write_json, write_text
 from labbook.jobs import Job, plan_jobs
 from labbook.measure import short_overrides
 from labbook.plan import make_plan, summary, total_seconds
-from labbook.records import finish_record, start_record
 from labbook.runs import read_run
 from labbook.studies import find_experiments, get_study
+from runfolder.files import write_json, write_text
+from runfolder.records import finish_record, start_record
 
 WriteConfig = Callable[..., Path]
 OFAT = get_study("ofat")

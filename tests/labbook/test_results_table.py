@@ -29,9 +29,9 @@ from labbook.cells import columns_of, difference_text, duration, notes
 from labbook.differences import Difference
 from labbook.formats import latex_escape, to_csv, to_latex, to_markdown, write_tables
 from labbook.intervals import Bounds
-from labbook.records import write_results
 from labbook.studies import STUDIES, Study
 from labbook.tables import Results, collect, print_table
+from runfolder.records import write_results
 
 RESULTS = {
     "valid": {"bbox/AP50": 61.25, "bbox/AP": 30.0, "bbox/APs": None},

@@ -16,7 +16,7 @@ from run_toys import SCRIPT, folder_of, wait_for
 
 from labbook import cli, ledger, processes, runner
 from labbook.configs import load_config, save_config
-from labbook.records import read_record, run_status, start_record
+from runfolder.records import read_record, run_status, start_record
 
 WriteConfig = Callable[..., Path]
 Study = Callable[..., int]

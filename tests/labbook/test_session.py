@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 
 from labbook import session
 from labbook.ledger import read_entry
-from labbook.records import read_record
 from labbook.session import recorded_run, sentence_of, writable_folder
+from runfolder.records import read_record
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from note_toys import CHILD, make_run, results, start_run, write_metrics
 
 from labbook.advice import next_steps
-from labbook.records import finish_record, read_record, start_record, write_results
 from labbook.runs import read_run
 from labbook.summary import SUMMARY, summary_text, write_summary
+from runfolder.records import finish_record, read_record, start_record, write_results
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 
 from eventcam.dataset import EventRecordings
 from eventcam.size_report import box_sizes
+from toydata.streets import GeneratedRecordings
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "configs" / "etram" / "3scale_sizeaware_datadriven_100k.py"
@@ -29,7 +30,9 @@ def tune(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_table_plot_and_config(prepared: Path, tmp_path: Path):
-    recordings = EventRecordings(str(prepared), generate=SIZES).recordings("train")
+    recordings = EventRecordings(str(prepared), generate=GeneratedRecordings(**SIZES)).recordings(
+        "train"
+    )
     areas = box_sizes(recordings).areas
     config, plot = shutil.copy(CONFIG, tmp_path), tmp_path / "sizes.png"
     done = tune(prepared, "--plot", plot, "--write", config)

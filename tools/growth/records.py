@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from growth.fit import Line, fitted
-from labbook.files import read_json, write_json
+from runfolder.files import read_json, write_json
 
 Results = dict[str, dict[str, Line]]  # by name of the curve, then of the line
 

@@ -11,10 +11,10 @@ from labbook.board import status_of
 from labbook.commands.arguments import add_study, study_of
 from labbook.jobs import seed_folders
 from labbook.ledger import older_code
-from labbook.locks import owner_of
-from labbook.provenance import code_version
-from labbook.records import read_record
 from labbook.studies import find_experiments
+from runfolder.locks import owner_of
+from runfolder.provenance import code_version
+from runfolder.records import read_record
 
 NAME = "list"
 HELP = "list the experiments and their status"

@@ -14,9 +14,9 @@ from labbook.estimates import device_name, known_costs, step_key
 from labbook.jobs import Job, plan_jobs
 from labbook.measure import STEPS, measure, remove_data
 from labbook.plan import make_plan, print_plan
-from labbook.provenance import devices
 from labbook.runs import find_runs
 from labbook.studies import Study
+from runfolder.provenance import devices
 
 NAME = "plan"
 HELP = "list the runs with steps, batches, and what time and memory they are likely to take"

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from labbook.files import write_text
 from labbook.report import (
     costs,
     curves,
@@ -22,6 +21,7 @@ from labbook.report import (
 from labbook.report.elements import Section
 from labbook.report.evidence import Evidence, evidence_of
 from labbook.tables import Results
+from runfolder.files import write_text
 
 SECTIONS: tuple[Callable[[Evidence], Section], ...] = (
     summary.section,

@@ -1,11 +1,10 @@
-"""Image data: COCO-format splits, filtering, mapping, loading, and painted data to try with."""
+"""Image data: COCO-format splits, filtering, mapping, loading."""
 
 from smalldet.data.checks import check_classes, check_image_count
 from smalldet.data.coco_filter import filter_coco
 from smalldet.data.coco_splits import SPLITS, CocoSplits, default_root
 from smalldet.data.errors import DataError
 from smalldet.data.filter_report import FilterReport, report_table
-from smalldet.data.generated_root import GeneratedHeads, ensure_generated
 from smalldet.data.loader import TrainLoader, build_eval_loader, build_train_loader
 from smalldet.data.mapper import SeededMapper
 
@@ -14,7 +13,6 @@ __all__ = [
     "CocoSplits",
     "DataError",
     "FilterReport",
-    "GeneratedHeads",
     "SeededMapper",
     "TrainLoader",
     "build_eval_loader",
@@ -22,7 +20,6 @@ __all__ = [
     "check_classes",
     "check_image_count",
     "default_root",
-    "ensure_generated",
     "filter_coco",
     "report_table",
 ]

@@ -7,13 +7,12 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from smalldet.data.errors import DataError
 from smalldet.data.files import sha256
 from smalldet.data.filter_report import FilterReport
 from smalldet.data.filtered_files import LAYOUT, SOURCE_NAME, FilteredFile, ensure_filtered
-from smalldet.data.generated_root import GeneratedHeads, ensure_generated
 from smalldet.data.register_custom_coco import dataset_dicts, register_split
 
 SPLITS = ("train", "valid", "test")
@@ -24,6 +23,14 @@ logger = logging.getLogger(__name__)
 def default_root(name: str = "coco") -> Path:
     """Where the data set ``name`` lies: below ``DETECTRON2_DATASETS``, or else ``datasets``."""
     return Path(os.environ.get("DETECTRON2_DATASETS") or "datasets") / name
+
+
+class Generator(Protocol):
+    """Makes a data set."""
+
+    def ensure(self, root: Path) -> None:
+        """Make the data set ``root`` unless it is there."""
+        ...
 
 
 @dataclass
@@ -37,14 +44,14 @@ class CocoSplits:
         classes: wanted class names; their order gives the category ids.
         keep_negatives: whether training sees images without a box to learn from. Evaluation
             always does: leaving them out would hide false alarms.
-        generate: parameters of :class:`smalldet.data.generated_root.GeneratedHeads`; with them a
-            missing data set is painted on first use.
+        generate: makes the data set on first use if it is missing, as
+            ``toydata.heads.GeneratedHeads``.
     """
 
     root: str
     classes: tuple[str, ...] = ("head",)
     keep_negatives: bool = True
-    generate: Mapping[str, Any] | None = None
+    generate: Generator | None = None
     _filtered: dict[str, FilteredFile] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -53,8 +60,6 @@ class CocoSplits:
         if isinstance(self.classes, str):
             self.classes = (self.classes,)
         self.root, self.classes = str(self.root), tuple(str(name) for name in self.classes)
-        if self.generate is not None:
-            self.generate = dict(self.generate)
 
     def register(self) -> dict[str, str]:
         """Register the three splits with Detectron2; the names by split.
@@ -132,7 +137,7 @@ class CocoSplits:
     def _existing_folder(self, split: str) -> Path:
         folder = self._folder(split)
         if self.generate is not None:
-            ensure_generated(Path(self.root), GeneratedHeads.from_config(self.generate))
+            self.generate.ensure(Path(self.root))
         if not (folder / SOURCE_NAME).is_file():
             raise DataError(
                 f"The data set {self.root} has no {split}/{SOURCE_NAME} ({_what_is_there(folder)})."

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labbook import records
-from labbook.provenance import code_version, devices, environment, process_start
-from labbook.records import (
+from runfolder import records
+from runfolder.provenance import code_version, devices, environment, process_start
+from runfolder.records import (
     RunIsRunningError,
     finish_record,
     read_record,

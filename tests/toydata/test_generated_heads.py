@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from smalldet.data.coco_splits import CocoSplits
-from smalldet.data.errors import DataError
-from smalldet.data.generated_heads import CATEGORIES, paint_scene, write_split
-from smalldet.data.generated_root import MARKER_NAME, GeneratedHeads, ensure_generated
-from smalldet.data.painting import Canvas
+from toydata.folder import MARKER_NAME, GeneratedDataError
+from toydata.heads import GeneratedHeads
+from toydata.heads.images import CATEGORIES, paint_scene, write_split
+from toydata.heads.painting import Canvas
 
 SMALL = GeneratedHeads(seed=3, image_size=(96, 128), train=4, valid=2, test=1)
 
@@ -29,7 +29,7 @@ def all_files(root: Path) -> dict[str, bytes]:
 
 def test_equal_parameters_give_equal_files_and_others_do_not(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        ensure_generated(tmp_path / name, SMALL)
+        SMALL.ensure(tmp_path / name)
     write_split(tmp_path / "c" / "train", 4, "train", 4, (96, 128))
     first = all_files(tmp_path / "a")
     assert first == all_files(tmp_path / "b")
@@ -72,13 +72,13 @@ def test_what_hides_a_head_takes_its_pixels() -> None:
 
 def test_files_look_like_an_export_and_pass_the_filter(tmp_path: Path) -> None:
     root = tmp_path / "painted"
-    generate = {"seed": 0, "image_size": 96, "train": 12, "valid": 2, "test": 2}
+    generate = GeneratedHeads(seed=0, image_size=96, train=12, valid=2, test=2)
     dataset = CocoSplits(str(root), generate=generate)
     assert sum(len(record["annotations"]) for record in dataset.dicts("train")) > 10
     for split in ("train", "valid", "test"):
         report = dataset.report(split)
         assert report.counts == {}
-        assert report.images == generate[split]
+        assert report.images == getattr(generate, split)
     source = json.loads((root / "train" / "_annotations.coco.json").read_text())
     assert source["categories"] == list(CATEGORIES)
     assert {entry["category_id"] for entry in source["annotations"]} == {1}
@@ -89,64 +89,64 @@ def test_files_look_like_an_export_and_pass_the_filter(tmp_path: Path) -> None:
 
 def test_a_second_use_changes_nothing_and_an_interrupted_one_is_finished(tmp_path: Path) -> None:
     root = tmp_path / "painted"
-    ensure_generated(root, SMALL)
+    SMALL.ensure(root)
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*.jpg")}
-    ensure_generated(root, SMALL)
+    SMALL.ensure(root)
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*.jpg")} == before
     complete = all_files(root)
-    (root / MARKER_NAME).write_text(json.dumps(SMALL.marker(complete=False)))
+    marker = json.loads((root / MARKER_NAME).read_text())
+    (root / MARKER_NAME).write_text(json.dumps({**marker, "complete": False}))
     next(root.rglob("*.jpg")).unlink()
     (root / ".partial-test").mkdir()
-    ensure_generated(root, SMALL)
+    SMALL.ensure(root)
     assert all_files(root) == complete
     assert not (root / ".partial-test").exists()
 
 
 def test_other_parameters_and_other_data_are_left_alone(tmp_path: Path) -> None:
     root = tmp_path / "painted"
-    ensure_generated(root, SMALL)
-    with pytest.raises(DataError, match=r"other parameters .*'train': 4.* Delete that folder"):
-        ensure_generated(root, GeneratedHeads(seed=3, image_size=(96, 128), train=5))
+    SMALL.ensure(root)
+    with pytest.raises(GeneratedDataError, match=r"other parameters .*'train': 4"):
+        GeneratedHeads(seed=3, image_size=(96, 128), train=5).ensure(root)
     mine = tmp_path / "mine"
     (mine / "train").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"was not generated \(train\), so it is left alone"):
-        CocoSplits(str(mine), generate={"train": 4}).dicts("train")
+    with pytest.raises(GeneratedDataError, match=r"was not generated \(train\)"):
+        CocoSplits(str(mine), generate=GeneratedHeads(train=4)).dicts("train")
     assert [path.name for path in mine.iterdir()] == ["train"]
 
 
 def test_a_damaged_marker_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / MARKER_NAME).write_text("{")
-    with pytest.raises(DataError, match=r"generated.json cannot be read"):
-        ensure_generated(tmp_path, SMALL)
+    with pytest.raises(GeneratedDataError, match=r"generated.json is not JSON"):
+        SMALL.ensure(tmp_path)
 
 
 def test_several_processes_may_start_together(tmp_path: Path) -> None:
     root = tmp_path / "new" / "painted"
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=ensure_generated, args=(root, SMALL)) for _ in range(4)]
+    processes = [context.Process(target=SMALL.ensure, args=(root,)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0, 0]
-    ensure_generated(tmp_path / "alone", SMALL)
+    SMALL.ensure(tmp_path / "alone")
     assert all_files(root) == all_files(tmp_path / "alone")
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"trian": 3}, "does not know trian; it takes seed, image_size, train"),
         ({"valid": 0}, "at least 1 image"),
         ({"image_size": 16}, "at least 64 px"),
         ({"seed": -1}, "seed of at least 0"),
     ],
 )
 def test_wrong_parameters_are_sentences(values: dict[str, int], message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        GeneratedHeads.from_config(values)
+    with pytest.raises(GeneratedDataError, match=message):
+        GeneratedHeads(**values)
 
 
 def test_image_size_may_be_one_number_or_two() -> None:
-    assert GeneratedHeads.from_config({"image_size": 96}).image_size == (96, 96)
-    assert GeneratedHeads.from_config({"image_size": [96, 128]}).image_size == (96, 128)
+    assert GeneratedHeads(image_size=96).height_width == (96, 96)
+    assert GeneratedHeads(image_size=[96, 128]).height_width == (96, 128)

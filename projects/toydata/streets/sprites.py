@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eventcam.synthetic_canvas import Canvas, Sprite
+from toydata.streets.canvas import Canvas, Sprite
 
 PHASES = 8  # of a step or a turn of the pedals
 

@@ -9,8 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from eventcam.errors import EventDataError
-
 CODEC = "vp09"
 _READS_BACK_AS = {"vp09", "VP90", "vp90", "VP09"}
 
@@ -25,12 +23,12 @@ def write_video(path: Path, images: Iterable[np.ndarray], frames_per_second: flo
         Number of images written.
 
     Raises:
-        EventDataError: no image, images of several sizes, or this OpenCV has no VP9 encoder.
+        ValueError: no image, images of several sizes, or this OpenCV has no VP9 encoder.
     """
     waiting = iter(images)
     first = next(waiting, None)
     if first is None:
-        raise EventDataError(f"There is no image for {path}; a video needs at least one.")
+        raise ValueError(f"There is no image for {path}; a video needs at least one.")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.in_progress.mp4")
     try:
@@ -50,11 +48,11 @@ def _encode(
     writer = cv2.VideoWriter(str(path), code, frames_per_second, (width, height))
     try:
         if not writer.isOpened():
-            raise EventDataError(_no_codec())
+            raise ValueError(_no_codec())
         written = 0
         for image in images:
             if image.shape != shape:
-                raise EventDataError(
+                raise ValueError(
                     f"Image {written} of the video has the shape {image.shape}, the first one "
                     f"{shape}; all images of a video have one size."
                 )
@@ -76,7 +74,7 @@ def _check(path: Path, written: int) -> None:
     finally:
         reader.release()
     if not readable or frames != written or codec not in _READS_BACK_AS:
-        raise EventDataError(
+        raise ValueError(
             f"The video was written but reads back as {frames} of {written} images, codec "
             f"{codec!r}. {_no_codec()}"
         )

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from eventcam.errors import EventDataError
 from eventcam.io import BBOX_DTYPE, Events
-from eventcam.synthetic import SceneSettings, generate_recording
-from eventcam.synthetic_sensor import ThresholdSensor
-from eventcam.synthetic_settings import LABELS_PER_SECOND
-from eventcam.synthetic_view import StreetView
+from toydata.folder import GeneratedDataError
+from toydata.streets import SceneSettings, generate_recording
+from toydata.streets.sensor import ThresholdSensor
+from toydata.streets.settings import LABELS_PER_SECOND
+from toydata.streets.view import StreetView
 
 SMALL = SceneSettings(width=160, height=120, seconds=1.5)
 QUIET = SceneSettings(width=160, height=120, seconds=1.0, noise_hz=0.0, flicker=0.0)
@@ -226,5 +226,5 @@ def test_a_lull_is_empty_of_labels_and_changes_nothing_else():
     outside = (usual["t"] < times[gap] - 100_000) | (usual["t"] > times[gap + 1] + 100_000)
     kept = (labels["t"] < times[gap] - 100_000) | (labels["t"] > times[gap + 1] + 100_000)
     assert np.array_equal(labels[kept], usual[outside]) and len(labels) < len(usual)
-    with pytest.raises(EventDataError, match="a third of the recording"):
+    with pytest.raises(GeneratedDataError, match="a third of the recording"):
         replace(settings, lull=1.0)

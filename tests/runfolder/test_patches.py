@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from labbook import patches
-from labbook.patches import MAX_NAMES, PATCH, Patch, save_patch, uncommitted_patch
+from runfolder import patches
+from runfolder.patches import MAX_NAMES, PATCH, Patch, save_patch, uncommitted_patch
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 

@@ -7,7 +7,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from labbook.files import read_json
+from runfolder.files import read_json
 
 FINGERPRINT = "data_fingerprint.txt"
 """Training writes the checksum of its data here before the first step."""

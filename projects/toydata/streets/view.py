@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from eventcam.synthetic_canvas import Sprite
-from eventcam.synthetic_settings import SceneSettings
-from eventcam.synthetic_traffic import (
+from toydata.streets.canvas import Sprite
+from toydata.streets.settings import SceneSettings
+from toydata.streets.traffic import (
     CARRIAGEWAY_M,
     CYCLE_M,
     PAVEMENT_M,

@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from labbook.files import read_json, write_json
-from labbook.measured import measured
-from labbook.patches import save_patch, uncommitted_patch
-from labbook.provenance import code_version, devices, environment, process_start
+from runfolder.files import read_json, write_json
+from runfolder.measured import measured
+from runfolder.patches import save_patch, uncommitted_patch
+from runfolder.provenance import code_version, devices, environment, process_start
 
 Status = Literal["new", "running", "interrupted", "failed", "finished"]
 ENDS = ("finished", "failed", "interrupted")
@@ -63,9 +63,9 @@ class RunRecord:
     processes: int = 1
     """That train together under torchrun."""
     devices: dict[str, Any] = field(default_factory=dict)
-    """See :func:`labbook.provenance.devices`."""
+    """See :func:`runfolder.provenance.devices`."""
     code: dict[str, Any] = field(default_factory=dict)
-    """Commit, and under ``patch`` the uncommitted changes (:class:`labbook.patches.Patch`)."""
+    """Commit, and under ``patch`` the uncommitted changes (:class:`runfolder.patches.Patch`)."""
     environment: dict[str, Any] = field(default_factory=dict)
     earlier: list[dict[str, Any]] = field(default_factory=list)
     """The attempts before this one: their start, end, command, code and exit reason."""

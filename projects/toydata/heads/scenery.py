@@ -1,6 +1,6 @@
 """Painted places for the generated pictures: backgrounds, round things that are not heads, screens.
 
-Every function paints on a :class:`smalldet.data.painting.Canvas` and draws from the given generator
+Every function paints on a :class:`toydata.heads.painting.Canvas` and draws from the given generator
 only. ``horizon`` is a height in px from the top.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from smalldet.data.painting import Canvas, Colour, move, pick, shade, vary
+from toydata.heads.painting import Canvas, Colour, move, pick, shade, vary
 
 SKIES = (
     ((150, 196, 232), (226, 238, 244)),

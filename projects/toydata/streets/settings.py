@@ -1,15 +1,12 @@
-"""What the generator of event recordings can be asked for."""
+"""The settings of one generated recording."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
-from eventcam.errors import EventDataError
+from toydata.folder import GeneratedDataError
 
 LABELS_PER_SECOND = 30  # as in the published recordings, whose preparation knows 30 and 60 Hz only
-SPLITS = ("train", "val", "test")
 
 _SMALLEST_SIDE_PX = 64
 _LARGEST_SIDE_PX = 4096
@@ -48,30 +45,30 @@ class SceneSettings:
     def __post_init__(self) -> None:
         sides = (self.width, self.height)
         if min(sides) < _SMALLEST_SIDE_PX or max(sides) > _LARGEST_SIDE_PX:
-            raise EventDataError(
+            raise GeneratedDataError(
                 f"A generated recording has sides of {_SMALLEST_SIDE_PX} to {_LARGEST_SIDE_PX} px; "
                 f"asked for was {self.width}x{self.height}."
             )
         if not 0.2 <= self.seconds <= 600:
-            raise EventDataError(
+            raise GeneratedDataError(
                 f"A generated recording lasts 0.2 to 600 s; asked for was {self.seconds} s."
             )
         if self.frames_per_second < 60 or self.frames_per_second % LABELS_PER_SECOND:
-            raise EventDataError(
+            raise GeneratedDataError(
                 f"frames_per_second is a multiple of {LABELS_PER_SECOND} and at least 60; "
                 f"asked for was {self.frames_per_second}."
             )
         if not 0.02 <= self.threshold <= 2 or not 0 <= self.mismatch <= 0.3:
-            raise EventDataError(
+            raise GeneratedDataError(
                 f"The threshold lies in 0.02 to 2 and the mismatch in 0 to 0.3; asked for was "
                 f"{self.threshold} and {self.mismatch}."
             )
         if min(self.density, self.noise_hz, self.flicker, self.lull) < 0:
-            raise EventDataError(
+            raise GeneratedDataError(
                 f"density, noise_hz, flicker and lull are not negative; asked for was {self}."
             )
         if self.lull > self.seconds / 3:
-            raise EventDataError(
+            raise GeneratedDataError(
                 f"A lull takes a third of the recording at most; asked for were {self.lull} of "
                 f"{self.seconds} s."
             )
@@ -84,62 +81,3 @@ class SceneSettings:
     def time_us(self, frame: int) -> float:
         """Time of a frame since the start, microseconds (whole ones only at some frames)."""
         return frame * 1e6 / self.frames_per_second
-
-
-@dataclass(frozen=True)
-class GeneratedRecordings:
-    """A data set of recordings: two equal parameter sets give equal files.
-
-    Attributes:
-        seed: decides every recording.
-        train: number of training recordings; ``val`` and ``test`` likewise.
-        seconds: length of each recording.
-        width: of the sensor, px.
-        height: of the sensor, px.
-        lull: seconds in the middle of each recording without road users, so that some times are
-            known to be empty.
-    """
-
-    seed: int = 0
-    train: int = 8
-    val: int = 2
-    test: int = 2
-    seconds: float = 3.0
-    width: int = 240
-    height: int = 180
-    lull: float = 0.0
-
-    def __post_init__(self) -> None:
-        if min(self.train, self.val, self.test) < 1 or self.seed < 0:
-            raise EventDataError(
-                f"Generated data needs at least 1 recording in each split and a seed of at least "
-                f"0; asked for was {self}."
-            )
-        self.scene()  # tells what is wrong with the other values
-
-    @classmethod
-    def from_config(cls, values: Mapping[str, Any]) -> GeneratedRecordings:
-        """From a config node or any other mapping of these names."""
-        known = [entry.name for entry in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise EventDataError(
-                f"Generated recordings do not know {', '.join(unknown)}; they take "
-                f"{', '.join(known)}."
-            )
-        return cls(**{key: _as_number(values[key], key) for key in values})
-
-    def scene(self) -> SceneSettings:
-        """The settings of each recording."""
-        return SceneSettings(
-            width=self.width, height=self.height, seconds=self.seconds, lull=self.lull
-        )
-
-    def parameters(self) -> dict[str, Any]:
-        """For the marker file."""
-        return asdict(self)
-
-
-def _as_number(value: Any, name: str) -> Any:
-    """Numbers of one type, so that ``3`` and ``3.0`` seconds are the same request."""
-    return float(value) if name in ("seconds", "lull") else int(value)

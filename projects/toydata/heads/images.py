@@ -16,9 +16,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from smalldet.data.painting import Canvas
-from smalldet.data.people import paint_person, random_pose
-from smalldet.data.scenery import finish, paint_background, paint_round_thing, paint_screen
+from toydata.heads.painting import Canvas
+from toydata.heads.people import paint_person, random_pose
+from toydata.heads.scenery import finish, paint_background, paint_round_thing, paint_screen
 
 GENERATOR_VERSION = 1
 CATEGORIES = (

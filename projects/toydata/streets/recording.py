@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from eventcam.io import BBOX_DTYPE, Events
-from eventcam.synthetic_sensor import ThresholdSensor
-from eventcam.synthetic_settings import LABELS_PER_SECOND, SceneSettings
-from eventcam.synthetic_view import Placed, StreetView
+from toydata.streets.sensor import ThresholdSensor
+from toydata.streets.settings import LABELS_PER_SECOND, SceneSettings
+from toydata.streets.view import Placed, StreetView
 
 SMALLEST_LABEL_PX = 4.0  # sides of what is on the sensor
 SMALLEST_SHARE_ON_SENSOR = 0.1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smalldet.data.painting import Canvas, Colour, pick, rotation, shade, vary
+from toydata.heads.painting import Canvas, Colour, pick, rotation, shade, vary
 
 SKINS = (
     (248, 214, 184),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventcam.synthetic_settings import SceneSettings
+from toydata.streets.settings import SceneSettings
 
 _NOISE_SPREAD = 0.8  # sigma of the log-normal noise rates
 _HOT_PIXELS = 2e-4  # share of pixels with a defect

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eventcam.synthetic_canvas import Sprite
-from eventcam.synthetic_settings import SceneSettings
-from eventcam.synthetic_sprites import KINDS, Kind, paint_pole, paint_sprites
+from toydata.streets.canvas import Sprite
+from toydata.streets.settings import SceneSettings
+from toydata.streets.sprites import KINDS, Kind, paint_pole, paint_sprites
 
 _PERSON_M = 1.75
 _LOWEST_ROW, _HIGHEST_ROW = 0.97, 0.4  # where the nearest and the farthest road user stand

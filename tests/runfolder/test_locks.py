@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from labbook import locks
-from labbook.locks import LOCK, Owner, held, owner_of
-from labbook.records import RunIsRunningError
+from runfolder import locks
+from runfolder.locks import LOCK, Owner, held, owner_of
+from runfolder.records import RunIsRunningError
 
 
 def hold(folder: str, ready, leave) -> None:

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from labbook.provenance import process_start
-from labbook.records import RunIsRunningError
+from runfolder.provenance import process_start
+from runfolder.records import RunIsRunningError
 
 logger = logging.getLogger(__name__)
 
