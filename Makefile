@@ -47,7 +47,7 @@ lint: $(READY)
 	$(PY) -m pyright
 
 bench: $(READY)
-	$(PY) tools/bench.py $(PARTS)
+	$(PY) -m benchmarks.bench $(PARTS)
 
 growth: $(READY)
-	$(PY) tools/bench_growth.py --write docs
+	$(PY) -m benchmarks.bench_growth --write docs

@@ -48,7 +48,7 @@ setup(
     package_dir={"": "projects"},
     packages=find_packages("projects"),
     package_data={
-        "smalldet.layers": ["csrc/*"],
+        "smalldet.kernels": ["csrc/*"],
         "eventcam": ["csrc/*"],
         "labbook.report": ["*.j2", "*.css"],
     },

@@ -14,8 +14,8 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
-from labbook.configs import load_config, to_plain
-from labbook.session import sentence_of
+from labbook.config.load import load_config, to_plain
+from labbook.run.session import sentence_of
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from labbook import cli
-from labbook.configs import load_config
+from labbook.config.load import load_config
 from runfolder.records import read_results
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,7 +26,7 @@ def main() -> int:
 
 def write_weights(vim) -> None:
     """Generated weights of the frozen backbone, in the published container and keys."""
-    from smalldet.backbones.vim_random_checkpoint import write_random_checkpoint
+    from smalldet.backbones.vim.random_checkpoint import write_random_checkpoint
 
     path = ROOT / vim.init_checkpoint
     if not path.exists():

@@ -21,9 +21,9 @@ import torch
 from detectron2.engine import default_argument_parser
 from detectron2.utils import comm
 
-from labbook.configs import load_config, to_plain
-from labbook.overrides import assignment
-from labbook.session import recorded_run, sentence_of
+from labbook.config.load import load_config, to_plain
+from labbook.config.overrides import assignment
+from labbook.run.session import recorded_run, sentence_of
 from runfolder.records import RunIsRunningError, write_results
 from smalldet.engine.distributed import run_distributed
 from smalldet.engine.run import run

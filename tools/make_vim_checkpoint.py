@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from smalldet.backbones.vim_random_checkpoint import write_random_checkpoint
+from smalldet.backbones.vim.random_checkpoint import write_random_checkpoint
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from eventcam.class_maps import CLASS_MAPS
 from eventcam.errors import EventDataError
-from eventcam.prepare_all import prepare_all
-from eventcam.preprocess import Preparation
+from eventcam.prepare.folder import prepare_all
+from eventcam.prepare.recording import Preparation
 
 
 def parse_arguments() -> argparse.Namespace:

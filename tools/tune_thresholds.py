@@ -16,7 +16,7 @@ from pathlib import Path
 from boxmetrics.slices import size_table, size_thresholds, table_text
 from eventcam.dataset import EventRecordings
 from eventcam.errors import EventDataError
-from eventcam.size_report import box_sizes, draw_sizes, origin, write_literals
+from eventcam.prepare.size_report import box_sizes, draw_sizes, origin, write_literals
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -14,11 +14,11 @@ from pathlib import Path
 import cv2
 
 from eventcam.dataset import EventRecordings
-from eventcam.render import DARK, LIGHT, write_png
-from eventcam.render_footage import write_footage
-from eventcam.render_samples import write_samples
-from eventcam.render_sources import open_footage
-from labbook.configs import load_config, to_plain
+from eventcam.render.footage import write_footage
+from eventcam.render.frames import DARK, LIGHT, write_png
+from eventcam.render.samples import write_samples
+from eventcam.render.sources import open_footage
+from labbook.config.load import load_config, to_plain
 from smalldet.vis.predictions import TRUTH, contact_sheet, draw_boxes
 
 

@@ -13,9 +13,9 @@ from argparse import ArgumentParser, Namespace, RawTextHelpFormatter
 from pathlib import Path
 
 from eventcam.dataset import EventRecordings
-from eventcam.render import DARK, LIGHT
-from eventcam.render_evaluation import View, write_evaluation
-from labbook.configs import load_config, to_plain
+from eventcam.render.evaluation import View, write_evaluation
+from eventcam.render.frames import DARK, LIGHT
+from labbook.config.load import load_config, to_plain
 
 
 def parse_arguments() -> Namespace:

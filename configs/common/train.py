@@ -1,6 +1,6 @@
 """How a run is trained. Derived values are interpolations: overrides and children stay true."""
 
-import labbook.resolvers  # registers ${iterations:...}, ${ratio:...}
+import labbook.config.resolvers  # registers ${iterations:...}, ${ratio:...}
 from detectron2.config import LazyCall as L
 
 from smalldet.engine.settings import TrainSettings

@@ -5,7 +5,7 @@ Run: tools/lazyconfig_train_net.py --config-file configs/etram/baseline_3scale_1
 """
 
 from detectron2.config import LazyCall as L
-from labbook.experiment import Experiment
+from labbook.config.experiment import Experiment
 
 from ..common.data.etram import dataloader, dataset, evaluation
 from ..common.models.rvt_yolox import model

@@ -6,7 +6,7 @@ Run: tools/lazyconfig_train_net.py --config-file configs/examples/cascade_rcnn_r
 
 from detectron2.config import LazyCall as L
 
-from labbook.experiment import Experiment
+from labbook.config.experiment import Experiment
 from smalldet.detectors.recurrent import RecurrentDetector
 from smalldet.heads.rcnn import CascadeRCNN
 from smalldet.necks.pafpn import PAFPN

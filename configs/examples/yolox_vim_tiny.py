@@ -6,7 +6,7 @@ Run: tools/lazyconfig_train_net.py --config-file configs/examples/yolox_vim_tiny
 
 from detectron2.config import LazyCall as L
 
-from labbook.experiment import Experiment
+from labbook.config.experiment import Experiment
 from smalldet.detectors.image import ImageDetector
 from smalldet.heads.yolox import YOLOX
 from smalldet.necks.simple_pyramid import SimpleFeaturePyramid

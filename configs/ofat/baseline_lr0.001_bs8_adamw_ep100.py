@@ -5,7 +5,7 @@ Run: ./run_single_ofat.sh baseline_lr0.001_bs8_adamw_ep100
 """
 
 from detectron2.config import LazyCall as L
-from labbook.experiment import Experiment
+from labbook.config.experiment import Experiment
 
 from ..common.data.heads import dataloader, dataset, evaluation
 from ..common.models.cascade_rcnn_vim import model

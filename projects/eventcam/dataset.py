@@ -11,8 +11,8 @@ from typing import Protocol
 from eventcam.class_maps import get_class_map
 from eventcam.errors import EventDataError
 from eventcam.io.rvt_folder import RvtFolder, RvtRecording
-from eventcam.prepare_all import prepare_all
-from eventcam.preprocess import Preparation
+from eventcam.prepare.folder import prepare_all
+from eventcam.prepare.recording import Preparation
 from eventcam.representations import Downsample
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from labbook.signatures import nearest
+from labbook.config.signatures import nearest
 
 COMMANDS = (
     "listing",

@@ -124,7 +124,7 @@ def check_gpu() -> Finding:
 def check_selective_scan() -> Finding:
     """The backend that ``auto`` means here, by a small run of it."""
     torch = import_module("torch")
-    backends = import_module("smalldet.layers.scan_backends")
+    backends = import_module("smalldet.kernels.scan.backends")
     scan = import_module("smalldet.layers.selective_scan")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     name, fastest = backends.resolve_backend("auto", device), backends.FAST[device][0]

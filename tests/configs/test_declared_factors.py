@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from labbook.configs import ConfigError, save_config, to_plain
-from labbook.guard import changes, check_declared, check_study
-from labbook.lineage import Family
-from labbook.origins import trace_origins
-from labbook.signatures import MISSING
-from labbook.studies import STUDIES, find_experiments
-from labbook.trees import leaves, prefixes, select
+from labbook.config.guard import changes, check_declared, check_study
+from labbook.config.lineage import Family
+from labbook.config.load import ConfigError, save_config, to_plain
+from labbook.config.origins import trace_origins
+from labbook.config.signatures import MISSING
+from labbook.config.studies import STUDIES, find_experiments
+from labbook.config.trees import leaves, prefixes, select
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = [
@@ -132,7 +132,7 @@ def test_a_literal_is_found_on_its_own_line() -> None:
 
 RELOAD = """
 import json, sys
-from labbook.configs import load_config, to_plain
+from labbook.config.load import load_config, to_plain
 print(json.dumps({path: to_plain(load_config(path)) for path in sys.argv[1:]}))
 """
 

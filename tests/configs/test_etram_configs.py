@@ -13,10 +13,10 @@ import torch
 from detectron2.config import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from labbook.configs import diff_configs, load_config, save_config, to_plain
-from labbook.experiment import is_met
-from labbook.overrides import flatten
-from labbook.studies import find_experiments, get_study
+from labbook.config.experiment import is_met
+from labbook.config.load import diff_configs, load_config, save_config, to_plain
+from labbook.config.overrides import flatten
+from labbook.config.studies import find_experiments, get_study
 from smalldet.engine.checkpoint import load_weights
 from smalldet.engine.run import run
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from script_runs import ROOT, command, execute, metrics, results
 
-from eventcam.prepare_all import prepare_all
-from eventcam.preprocess import Preparation
-from labbook.configs import load_config
+from eventcam.prepare.folder import prepare_all
+from eventcam.prepare.recording import Preparation
+from labbook.config.load import load_config
 from toydata.streets import GeneratedRecordings
 
 pytestmark = pytest.mark.slow

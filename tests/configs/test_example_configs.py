@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from labbook.configs import load_config, to_plain
+from labbook.config.load import load_config, to_plain
 from smalldet.engine.run import run
 
 ROOT = Path(__file__).resolve().parents[2]

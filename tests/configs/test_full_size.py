@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from script_runs import ROOT, command, execute, metrics, results
 
-from smalldet.backbones.vim_random_checkpoint import write_random_checkpoint
+from smalldet.backbones.vim.random_checkpoint import write_random_checkpoint
 from toydata.heads import GeneratedHeads
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from detectron2.config import instantiate
 
-from labbook.configs import ConfigError, diff_configs, load_config, to_plain
+from labbook.config.load import ConfigError, diff_configs, load_config, to_plain
 
 ROOT = Path(__file__).resolve().parents[2]
 OFAT = ROOT / "configs" / "ofat"

@@ -11,8 +11,8 @@ import pytest
 from detectron2.config import instantiate
 from script_runs import ROOT, command, execute, results
 
-from labbook.configs import load_config, to_plain
-from smalldet.backbones.vim_random_checkpoint import write_random_checkpoint
+from labbook.config.load import load_config, to_plain
+from smalldet.backbones.vim.random_checkpoint import write_random_checkpoint
 from smalldet.data import CocoSplits
 
 CONFIG = "configs/debug/demo/heads.py"

@@ -12,7 +12,7 @@ import gradients_script
 import pytest
 import torch
 
-from labbook.processes import Processes
+from labbook.run.processes import Processes
 
 HERE = Path(__file__).parent
 TESTS = HERE.parent

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from eventcam.loader import SequenceTrainLoader, build_sequence_train_loader
-from eventcam.sequences import Sample
-from eventcam.training_schedule import SamplingSettings
+from eventcam.sampling.schedule import SamplingSettings
+from eventcam.sampling.sequences import Sample
+from eventcam.sampling.train_loader import SequenceTrainLoader, build_sequence_train_loader
 
 CHANNELS, HEIGHT, WIDTH = 20, 12, 16
 

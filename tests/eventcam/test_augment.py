@@ -7,9 +7,16 @@ import pytest
 import torch
 from event_toys import golden
 
-from eventcam import augment_ops as ops
-from eventcam.augment import RANDOM_ACCESS, STREAMING, AugmentSettings, Draw, augment, draw
-from eventcam.augment_ops import Window
+from eventcam.augment.ops import Window
+from eventcam.augment.sequence import (
+    RANDOM_ACCESS,
+    STREAMING,
+    AugmentSettings,
+    Draw,
+    augment,
+    draw,
+    ops,
+)
 
 ARRAYS, META = golden("label_ops")
 H, W = META["hw"]

@@ -14,9 +14,9 @@ from omegaconf import OmegaConf
 
 from boxmetrics.bootstrap import bootstrap_ap
 from boxmetrics.matches import ImageBoxes, Matches, match_images
-from labbook.comparison import Row, group_runs
-from labbook.runs import read_runs
-from labbook.studies import STUDIES, Study
+from labbook.config.studies import STUDIES, Study
+from labbook.results.comparison import Row, group_runs
+from labbook.results.runs import read_runs
 from runfolder.records import finish_record, start_record, write_results
 
 OFAT, ETRAM = STUDIES["ofat"], STUDIES["etram"]

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 CONFIG = """
 import math
-import labbook.resolvers
+import labbook.config.resolvers
 import torch
 from detectron2.config import LazyCall as L
-from labbook.experiment import Experiment
+from labbook.config.experiment import Experiment
 from labbook_toys import Box, Data, Settings, loader
 
 _helper = dict(not_a_section=1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from labbook.configs import load_config, save_config
+from labbook.config.load import load_config, save_config
 from runfolder.measured import FINGERPRINT
 from runfolder.records import finish_record, start_record, write_results
 

@@ -18,7 +18,7 @@ from boxmetrics.boxes import box_area
 from boxmetrics.matches import ImageBoxes, Matches
 from boxmetrics.protocols import COCO, evaluate
 from boxmetrics.tables import BoxTable
-from labbook.studies import STUDIES, Study
+from labbook.config.studies import STUDIES, Study
 from runfolder.records import finish_record, start_record, write_results
 
 SIDE = 640

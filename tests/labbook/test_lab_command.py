@@ -14,7 +14,7 @@ import pytest
 
 from labbook import cli
 from labbook.commands import run
-from labbook.studies import STUDIES, find_experiments, get_study, select
+from labbook.config.studies import STUDIES, find_experiments, get_study, select
 
 ROOT = Path(__file__).resolve().parents[2]
 WriteConfig = Callable[..., Path]

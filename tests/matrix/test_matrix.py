@@ -20,8 +20,8 @@ from detectron2.utils.events import EventStorage
 import smalldet.backbones
 import smalldet.heads
 import smalldet.necks
-from smalldet.backbones.maxvit_rnn import MaxViTRNN
-from smalldet.backbones.timm_adapter import TimmBackbone
+from smalldet.backbones.rvt.model import MaxViTRNN
+from smalldet.backbones.timm import TimmBackbone
 from smalldet.backbones.vim import VisionMamba
 from smalldet.detectors.image import ImageDetector
 from smalldet.heads.rcnn import CascadeRCNN

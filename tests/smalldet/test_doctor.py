@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from smalldet import doctor
-from smalldet.layers import scan_backends
+from smalldet.kernels.scan import backends as scan_backends
 
 ROOT = Path(__file__).resolve().parents[2]
 

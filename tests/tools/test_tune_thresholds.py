@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from eventcam.dataset import EventRecordings
-from eventcam.size_report import box_sizes
+from eventcam.prepare.size_report import box_sizes
 from toydata.streets import GeneratedRecordings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ import pytest
 
 from boxmetrics.matches import ImageBoxes
 from boxmetrics.tables import BoxTable, Frame
-from labbook.configs import load_config, save_config
+from labbook.config.load import load_config, save_config
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = "{seed: 0, train: 1, val: 1, test: 1, seconds: 1.0, width: 128, height: 96}"

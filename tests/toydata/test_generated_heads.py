@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smalldet.data.coco_splits import CocoSplits
+from smalldet.data.splits import CocoSplits
 from toydata.folder import MARKER_NAME, GeneratedDataError
 from toydata.heads import GeneratedHeads
 from toydata.heads.images import CATEGORIES, paint_scene, write_split

@@ -2,7 +2,7 @@
 
 from detectron2.config import LazyCall as L
 
-from smalldet.backbones.maxvit_rnn import MaxViTRNN
+from smalldet.backbones.rvt.model import MaxViTRNN
 
 
 def rvt(embed_dim, dim_head):

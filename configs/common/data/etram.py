@@ -1,11 +1,11 @@
 """Event recordings that tools/prepare_etram.py RAW datasets/etram_cls8_sample_nearest made."""
 
 from detectron2.config import LazyCall as L
-from eventcam.augment import AugmentSettings
+from eventcam.augment.sequence import AugmentSettings
 from eventcam.dataset import EventRecordings
-from eventcam.eval_loader import build_sequence_eval_loader
-from eventcam.loader import build_sequence_train_loader
-from eventcam.training_schedule import SamplingSettings
+from eventcam.sampling.eval_loader import build_sequence_eval_loader
+from eventcam.sampling.train_loader import build_sequence_train_loader
+from eventcam.sampling.schedule import SamplingSettings
 
 from smalldet.evaluation.event_boxes import EventBoxEvaluator
 

@@ -3,7 +3,7 @@
 from detectron2.config import LazyCall as L
 from detectron2.data import transforms as T
 
-from smalldet.data.coco_splits import CocoSplits
+from smalldet.data.splits import CocoSplits
 from smalldet.data.loader import build_eval_loader, build_train_loader
 from smalldet.data.mapper import SeededMapper
 from smalldet.evaluation.coco import CocoBoxEvaluator

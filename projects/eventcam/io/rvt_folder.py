@@ -19,8 +19,8 @@ from eventcam.io import rvt_layout as layout
 from eventcam.io.arrays import damage_reported, load_array, load_arrays
 from eventcam.io.bbox import in_published_fields
 from eventcam.io.hdf5 import Dataset, File, open_h5
+from eventcam.io.records import read_json
 from eventcam.labels import boxes_xyxy, crop_to_frame, scale_boxes
-from eventcam.records import read_json
 
 LOG = logging.getLogger(__name__)
 _FACTORS = {"none": 1, "nearest": 2, "sum": 2}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from labbook.studies import Study, find_experiments, get_study, select
+from labbook.config.studies import Study, find_experiments, get_study, select
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from labbook.clean import Removable, find_removable, remove, size_of
 from labbook.commands.arguments import add_only, add_study, chosen_experiments, study_of
+from labbook.run.clean import Removable, find_removable, remove, size_of
 
 NAME = "clean"
 HELP = "list run folders and filtered annotation files, ask, and remove just those"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from labbook.cells import title_of
-from labbook.combine import SPLIT, combine
-from labbook.combined_config import write_combined, write_twin
 from labbook.commands.arguments import add_study, study_of
+from labbook.results.cells import title_of
+from labbook.results.combine import SPLIT, combine
+from labbook.results.combined_config import write_combined, write_twin
 
 NAME = "combine"
 HELP = "take the best level of each factor and write configs/STUDY/combined.py"

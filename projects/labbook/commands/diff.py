@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from labbook.config_differences import show_differences
-from labbook.lineage import find_experiment
+from labbook.config.differences import show_differences
+from labbook.config.lineage import find_experiment
 
 NAME = "diff"
 HELP = "show the resolved difference of an experiment to its parent and to the baseline"

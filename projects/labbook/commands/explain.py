@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from labbook.explain import explain
-from labbook.lineage import find_experiment
+from labbook.config.explain import explain
+from labbook.config.lineage import find_experiment
 
 NAME = "explain"
 HELP = "tell what a key of an experiment is, the line that set it, and what key=value does to it"

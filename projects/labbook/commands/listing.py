@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from labbook.board import status_of
 from labbook.commands.arguments import add_study, study_of
-from labbook.jobs import seed_folders
-from labbook.ledger import older_code
-from labbook.studies import find_experiments
+from labbook.config.studies import find_experiments
+from labbook.run.board import status_of
+from labbook.run.jobs import seed_folders
+from labbook.run.ledger import older_code
 from runfolder.locks import owner_of
 from runfolder.provenance import code_version
 from runfolder.records import read_record

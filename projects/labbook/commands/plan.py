@@ -9,13 +9,13 @@ from pathlib import Path
 
 from labbook.commands.arguments import add_only, add_study, chosen_experiments, study_of
 from labbook.commands.run import count
-from labbook.configs import to_plain
-from labbook.estimates import device_name, known_costs, step_key
-from labbook.jobs import Job, plan_jobs
-from labbook.measure import STEPS, measure, remove_data
-from labbook.plan import make_plan, print_plan
-from labbook.runs import find_runs
-from labbook.studies import Study
+from labbook.config.load import to_plain
+from labbook.config.studies import Study
+from labbook.plan.estimates import device_name, known_costs, step_key
+from labbook.plan.measure import STEPS, measure, remove_data
+from labbook.plan.plan import make_plan, print_plan
+from labbook.results.runs import find_runs
+from labbook.run.jobs import Job, plan_jobs
 from runfolder.provenance import devices
 
 NAME = "plan"

@@ -6,10 +6,10 @@ import argparse
 import time
 from pathlib import Path
 
-from labbook.cells import duration
 from labbook.commands.arguments import add_only, add_study
-from labbook.preflight import FOLDER, preflight
-from labbook.studies import DEBUG_SUFFIX, find_experiments, get_study, select
+from labbook.config.studies import DEBUG_SUFFIX, find_experiments, get_study, select
+from labbook.results.cells import duration
+from labbook.run.preflight import FOLDER, preflight
 
 NAME = "preflight"
 HELP = "run each config for 2 steps and a small evaluation at toy size; say which would fail"

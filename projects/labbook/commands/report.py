@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from labbook.commands.arguments import add_only, add_study, study_of
-from labbook.studies import find_experiments
-from labbook.tables import collect
+from labbook.config.studies import find_experiments
+from labbook.results.tables import collect
 
 NAME = "report"
 HELP = "write a page with plots, error analysis and pictures; opens in any browser"

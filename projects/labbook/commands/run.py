@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from labbook.cluster import EXECUTORS, ClusterOptions, submit
 from labbook.commands import table
 from labbook.commands.arguments import add_only, add_study, chosen_experiments, study_of
-from labbook.gpus import Gpus, find_gpus
-from labbook.guard import check_study
-from labbook.jobs import Job, plan_jobs
-from labbook.runner import Outcome, RunOptions, run_jobs
+from labbook.config.guard import check_study
+from labbook.run.gpus import Gpus, find_gpus
+from labbook.run.jobs import Job, plan_jobs
+from labbook.run.runner import Outcome, RunOptions, run_jobs
+from labbook.run.slurm import EXECUTORS, ClusterOptions, submit
 
 NAME = "run"
 HELP = "run the experiments that are not finished; key=value changes their configs"

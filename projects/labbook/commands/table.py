@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from labbook.commands.arguments import add_only, add_study, study_of
-from labbook.formats import write_tables
-from labbook.studies import Study, find_experiments
-from labbook.tables import collect, print_table
+from labbook.config.studies import Study, find_experiments
+from labbook.results.formats import write_tables
+from labbook.results.tables import collect, print_table
 
 NAME = "table"
 HELP = "compare the results with the baseline; written as Markdown, CSV and LaTeX, too"

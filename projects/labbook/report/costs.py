@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from labbook.cells import duration
-from labbook.comparison import Row
 from labbook.report import svg
 from labbook.report.elements import Section, join, panels, paragraph
 from labbook.report.evidence import Evidence
 from labbook.report.svg import Axis, Point
+from labbook.results.cells import duration
+from labbook.results.comparison import Row
 
 
 class Cost(NamedTuple):

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from labbook.cells import STATUS_TEXT
-from labbook.comparison import Row
 from labbook.report import svg
 from labbook.report.elements import Section, join, panels, paragraph, tag
 from labbook.report.evidence import Evidence, reference
 from labbook.report.svg import Axis, Point
-from labbook.runs import Run
+from labbook.results.cells import STATUS_TEXT
+from labbook.results.comparison import Row
+from labbook.results.runs import Run
 
 TRAINING, VALIDATION = "total_loss", "validation/total_loss"
 _MOST_POINTS = 120

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from labbook.cells import difference_text, summary_text
-from labbook.comparison import Row
-from labbook.differences import Difference, Entry
 from labbook.report import svg
 from labbook.report.elements import Section, join, panels, paragraph, tag
 from labbook.report.evidence import Evidence, differences, reference
 from labbook.report.svg import Axis
+from labbook.results.cells import difference_text, summary_text
+from labbook.results.comparison import Row
+from labbook.results.differences import Difference, Entry
 
 _LONGEST = 14
 """Characters of a level below its place on the axis."""

@@ -8,11 +8,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from labbook.comparison import Row
 from labbook.report import svg
 from labbook.report.elements import Cell, Section, details, join, panels, paragraph, table, tag
 from labbook.report.errors import ERROR_TYPES, IOU, MIN_SCORE, Analysis
 from labbook.report.evidence import Evidence, reference
+from labbook.results.comparison import Row
 
 Analyses = Mapping[str, Analysis]  # by name of the run folder
 

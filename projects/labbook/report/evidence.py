@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from labbook.cells import title_of
-from labbook.comparison import Row
-from labbook.differences import Differences, Entry
+from labbook.config.studies import Study
 from labbook.report.errors import Analysis, error_analyses
-from labbook.studies import Study
-from labbook.tables import Results
+from labbook.results.cells import title_of
+from labbook.results.comparison import Row
+from labbook.results.differences import Differences, Entry
+from labbook.results.tables import Results
 
 
 @dataclass(frozen=True)

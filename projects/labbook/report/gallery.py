@@ -16,11 +16,11 @@ from markupsafe import Markup
 from boxmetrics.matches import Matches
 from boxmetrics.matching import Ints
 from boxmetrics.tables import Mask
-from labbook.comparison import Row
 from labbook.report.elements import Section, join, paragraph, table, tag
 from labbook.report.errors import IOU, MIN_SCORE, area_ranges, load_matches
 from labbook.report.evidence import Evidence
-from labbook.runs import Run
+from labbook.results.comparison import Row
+from labbook.results.runs import Run
 from runfolder.files import read_json
 
 logger = logging.getLogger(__name__)

@@ -7,14 +7,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from labbook.analysis import Analysed, analyse
-from labbook.analysis_tables import batch_columns, legend, run_columns
-from labbook.cells import STATUS_TEXT, columns_of
-from labbook.comparison import Row
 from labbook.report.elements import Cell, Section, details, join, paragraph, table, tag
 from labbook.report.evidence import Evidence
-from labbook.tables import explanation
-from labbook.terminal import Column
+from labbook.results.analysis import Analysed, analyse
+from labbook.results.analysis_tables import batch_columns, legend, run_columns
+from labbook.results.cells import STATUS_TEXT, columns_of
+from labbook.results.comparison import Row
+from labbook.results.tables import explanation
+from labbook.results.terminal import Column
 
 _HIGHEST_RANK = 8
 """Of the columns that a page has room for."""

@@ -20,7 +20,7 @@ from labbook.report import (
 )
 from labbook.report.elements import Section
 from labbook.report.evidence import Evidence, evidence_of
-from labbook.tables import Results
+from labbook.results.tables import Results
 from runfolder.files import write_text
 
 SECTIONS: tuple[Callable[[Evidence], Section], ...] = (

@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from labbook.cells import STATUS_TEXT, change, duration, reasons
-from labbook.comparison import Row
 from labbook.report.elements import Cell, Section, bullets, join, table, tag
 from labbook.report.evidence import Evidence
-from labbook.rules import rules_of
-from labbook.runs import Run
+from labbook.results.cells import STATUS_TEXT, change, duration, reasons
+from labbook.results.comparison import Row
+from labbook.results.rules import rules_of
+from labbook.results.runs import Run
 
 _FILES = {
     "config": "config.yaml",

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from labbook.cells import difference_text, reasons
-from labbook.comparison import Row
-from labbook.differences import Difference, Entry
-from labbook.intervals import LEVEL
 from labbook.report.elements import Cell, Section, bullets, join, paragraph, table, tag
 from labbook.report.evidence import Evidence, differences, reference
 from labbook.report.svg import Axis, number, padded
+from labbook.results.cells import difference_text, reasons
+from labbook.results.comparison import Row
+from labbook.results.differences import Difference, Entry
+from labbook.results.intervals import LEVEL
 
 PERCENT = f"{100 * LEVEL:g}\xa0%"
 BETTER, WORSE, OPEN, UNKNOWN = "better", "worse", "open", "unknown"

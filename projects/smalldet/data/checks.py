@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from detectron2.data import MetadataCatalog
 
-from smalldet.data.coco_splits import CocoSplits
 from smalldet.data.errors import DataError
+from smalldet.data.splits import CocoSplits
 
 
 def check_classes(dataset: CocoSplits, num_classes: int) -> None:

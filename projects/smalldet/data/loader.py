@@ -10,9 +10,9 @@ import torch
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
-from smalldet.data.coco_splits import CocoSplits
 from smalldet.data.errors import DataError
 from smalldet.data.sample_stream import BatchPlan, SampleStream
+from smalldet.data.splits import CocoSplits
 
 Sample = dict[str, Any]
 Mapper = Callable[[Sample], Sample]

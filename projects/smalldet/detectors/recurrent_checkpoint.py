@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from smalldet.backbones.rvt_checkpoint import DETECTOR_NAMES, RvtLoadReport, load_rvt_checkpoint
+from smalldet.backbones.rvt.checkpoint import DETECTOR_NAMES, RvtLoadReport, load_rvt_checkpoint
 from smalldet.necks.pafpn import PartNames
 
 PUBLISHED_LEVELS = 3  # the coarsest ones; levels of the head are counted from the finest

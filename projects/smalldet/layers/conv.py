@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from smalldet.layers import onednn
-from smalldet.layers.derived import Derived
+from smalldet.kernels import onednn
+from smalldet.kernels.derived import Derived
 
 
 class Conv2d(nn.Conv2d):

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smalldet.layers import onednn
+from smalldet.kernels import onednn
+from smalldet.kernels.derived import Derived
 from smalldet.layers.conv import Conv2d
-from smalldet.layers.derived import Derived
 
 ACTIVATIONS = ("silu", "relu", "lrelu")
 LEAKY_SLOPE = 0.1

@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from smalldet.kernels.lstm_update import update_cell
 from smalldet.layers.conv import Conv2d
-from smalldet.layers.lstm_update import update_cell
 
 
 class ConvLSTM(nn.Module):

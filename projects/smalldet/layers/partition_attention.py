@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smalldet.kernels.group_attention import attend_in_groups, fits_kernel
+from smalldet.kernels.linear import Linear
 from smalldet.layers.feed_forward import FeedForward, LayerScale
-from smalldet.layers.group_attention import attend_in_groups, fits_kernel
-from smalldet.layers.linear import Linear
 
 Size = tuple[int, int]
 

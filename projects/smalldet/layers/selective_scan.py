@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from nativecode import keep_freed_memory
-from smalldet.layers.scan_backends import BACKENDS, resolve_backend
-from smalldet.layers.scan_inputs import (
+from smalldet.kernels.scan.backends import BACKENDS, resolve_backend
+from smalldet.kernels.scan.inputs import (
     ScanBackend,
     ScanInputs,
     ScanPair,

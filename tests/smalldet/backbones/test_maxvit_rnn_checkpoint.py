@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from smalldet.backbones.maxvit_rnn import MaxViTRNN
-from smalldet.backbones.rvt_checkpoint import load_rvt_checkpoint
+from smalldet.backbones.rvt.checkpoint import load_rvt_checkpoint
+from smalldet.backbones.rvt.model import MaxViTRNN
 from smalldet.backbones.weight_files import CheckpointError
 
 TINY = {"embed_dim": 4, "dim_head": 2, "partition_split": 1, "in_channels": 4}

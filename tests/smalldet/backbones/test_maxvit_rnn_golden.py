@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from smalldet.backbones.maxvit_rnn import MaxViTRNN
-from smalldet.layers import group_attention, lstm_update
+from smalldet.backbones.rvt.model import MaxViTRNN
+from smalldet.kernels import group_attention, lstm_update
 from smalldet.layers.partition_attention import AttentionOptions
 from smalldet.layers.recurrent_state import reset_state
 from vim_golden import relative_error, weights

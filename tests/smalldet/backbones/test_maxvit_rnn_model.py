@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from smalldet.backbones.maxvit_rnn import VARIANTS, MaxViTRNN
+from smalldet.backbones.rvt.model import VARIANTS, MaxViTRNN
 from smalldet.layers.partition_attention import AttentionOptions
 from smalldet.layers.recurrent_state import join_streams, map_state, reset_state, take_streams
 

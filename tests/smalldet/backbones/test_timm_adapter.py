@@ -10,7 +10,7 @@ import timm
 import torch
 from omegaconf import OmegaConf
 
-from smalldet.backbones.timm_adapter import TimmBackbone
+from smalldet.backbones.timm import TimmBackbone
 from smalldet.necks.simple_pyramid import SimpleFeaturePyramid
 
 TINY_CONVNEXT = {"depths": (1, 1, 1, 1), "dims": (8, 16, 24, 32)}

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from smalldet.backbones.vim import VisionMamba
-from smalldet.backbones.vim_checkpoint import load_vim_checkpoint
-from smalldet.backbones.vim_random_checkpoint import write_random_checkpoint
+from smalldet.backbones.vim.checkpoint import load_vim_checkpoint
+from smalldet.backbones.vim.random_checkpoint import write_random_checkpoint
 from smalldet.backbones.weight_files import CheckpointError, read_checkpoint
 
 

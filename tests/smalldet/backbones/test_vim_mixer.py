@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smalldet.backbones.vim_blocks import BidirectionalMixer
-from smalldet.layers.causal_conv import causal_conv1d
+from smalldet.backbones.vim.blocks import BidirectionalMixer
+from smalldet.kernels.causal_conv import causal_conv1d
 from vim_golden import golden, relative_error, weights
 
 

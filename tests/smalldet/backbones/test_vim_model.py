@@ -11,8 +11,8 @@ from detectron2.modeling import BACKBONE_REGISTRY
 from torch import nn
 
 from smalldet.backbones.vim import VisionMamba
-from smalldet.layers.scan_backends import BACKENDS
-from smalldet.layers.scan_inputs import ScanBackend, ScanPair
+from smalldet.kernels.scan.backends import BACKENDS
+from smalldet.kernels.scan.inputs import ScanBackend, ScanPair
 from vim_golden import GOLDEN
 
 SHAPES = json.loads((GOLDEN / "vim_tiny_shapes.json").read_text())

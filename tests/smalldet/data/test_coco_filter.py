@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from coco_folders import CATEGORIES, box, coco, image
 
-from smalldet.data.coco_filter import filter_coco
 from smalldet.data.errors import DataError
-from smalldet.data.filter_report import FINDINGS, FilterReport, report_table
+from smalldet.data.filter.annotations import filter_coco
+from smalldet.data.filter.report import FINDINGS, FilterReport, report_table
 
 ONE = [image(7)]
 SIZES = {"7.png": (40, 30)}

@@ -12,8 +12,8 @@ from detectron2.structures import BoxMode
 from omegaconf import OmegaConf
 
 from smalldet.data.checks import check_classes, check_image_count
-from smalldet.data.coco_splits import SPLITS, CocoSplits, default_root
 from smalldet.data.errors import DataError
+from smalldet.data.splits import SPLITS, CocoSplits, default_root
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import pytest
 from coco_folders import box, coco, image, write_image, write_split
 from PIL import Image
 
-from smalldet.data import filtered_files
 from smalldet.data.errors import DataError
 from smalldet.data.files import image_size, list_images
-from smalldet.data.filtered_files import FILTERED_NAME, SOURCE_NAME, ensure_filtered
+from smalldet.data.filter import cache as filtered_files
+from smalldet.data.filter.cache import FILTERED_NAME, SOURCE_NAME, ensure_filtered
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import torch
 from coco_folders import write_data_set
 from detectron2.data import transforms as T
 
-from smalldet.data.coco_splits import CocoSplits
 from smalldet.data.errors import DataError
 from smalldet.data.loader import build_eval_loader, build_train_loader, shard
 from smalldet.data.mapper import SeededMapper
 from smalldet.data.sample_stream import BatchPlan, SampleStream
+from smalldet.data.splits import CocoSplits
 
 IMAGES = 11
 ORDER_OF_8_SEED_1 = [6, 2, 3, 7, 1, 4, 5, 0, 2, 0, 3, 4, 1, 6, 7, 5]

@@ -11,7 +11,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
-from smalldet.backbones.maxvit_rnn import MaxViTRNN
+from smalldet.backbones.rvt.model import MaxViTRNN
 from smalldet.detectors.recurrent import RecurrentDetector
 from smalldet.necks.base import Neck
 

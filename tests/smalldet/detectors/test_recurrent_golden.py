@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from smalldet.backbones.maxvit_rnn import MaxViTRNN
-from smalldet.backbones.rvt_checkpoint import DETECTOR_NAMES
+from smalldet.backbones.rvt.checkpoint import DETECTOR_NAMES
+from smalldet.backbones.rvt.model import MaxViTRNN
 from smalldet.detectors.recurrent import RecurrentDetector
 from smalldet.detectors.recurrent_checkpoint import load_published_detector
 from smalldet.heads.yolox import YOLOX

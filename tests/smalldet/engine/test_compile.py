@@ -12,7 +12,7 @@ from torch import nn
 from torch._inductor import config
 from torch.utils.checkpoint import checkpoint
 
-from smalldet.backbones.maxvit_rnn import MaxViTRNN
+from smalldet.backbones.rvt.model import MaxViTRNN
 from smalldet.backbones.vim import VisionMamba
 from smalldet.detectors.generalized_rcnn import generalized_rcnn
 from smalldet.engine.compile import (

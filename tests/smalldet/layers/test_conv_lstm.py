@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from smalldet.layers import lstm_update
+from smalldet.kernels import lstm_update
 from smalldet.layers.conv_lstm import ConvLSTM
 from smalldet.layers.recurrent_state import (
     detach_state,

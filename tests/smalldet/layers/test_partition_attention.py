@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from smalldet.layers import group_attention
+from smalldet.kernels import group_attention
 from smalldet.layers.feed_forward import FeedForward
 from smalldet.layers.partition_attention import (
     AttentionOptions,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from smalldet.backbones.maxvit_rnn import VARIANTS, MaxViTRNN
+from smalldet.backbones.rvt.model import VARIANTS, MaxViTRNN
 from smalldet.necks.pafpn import PAFPN
 from toy_detection import GOLDEN, PatchBackbone, gradients, relative_error, state_of
 

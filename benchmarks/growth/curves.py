@@ -1,0 +1,245 @@
+"""What is measured: calls at growing sizes, sampled in turn, so that no drift looks like growth."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from faster_coco_eval import COCO, COCOeval_faster
+
+from benchmarks.growth.fit import Line
+from benchmarks.parts.evaluation import Entries, entries, numbered, prepared
+from benchmarks.parts.events import HEIGHT, RATE, WIDTH, prepare_street, recorded
+from benchmarks.parts.measure import Call, repeats_of, sample
+from benchmarks.published.pair import CHANNELS, rvt_pair
+from eventcam.io import BBOX_DTYPE, write_bbox, write_h5_recording
+from smalldet.kernels.scan.backends import why_unusable
+from smalldet.layers.selective_scan import selective_scan
+
+Series = Mapping[str, Mapping[Any, Call]]  # name of the line -> size on its axis -> what is timed
+
+BACKENDS = ("reference", "chunked", "compiled")  # the last one needs a compiler
+SCAN_CHANNELS, SCAN_STATE, SCAN_LENGTH = 384, 16, 1600  # of ViM-Tiny at 640 px
+REFERENCE_UP_TO = 4096  # steps; further it would take most of the time
+UNIT_HEIGHT, UNIT_WIDTH = 192, 320  # px; multiples need no padding
+PATCH_HEIGHT, PATCH_WIDTH = 384, 640
+FIRST, CHUNK = 50_000, 100_000  # us: the first event, and a stretch with two windows
+LABELS = 3  # in each stretch: 30 Hz
+IMAGES, OBJECTS, CLASSES, SIDE = 1000, 8, 8, 640
+
+
+class Curve(NamedTuple):
+    """One plot: how something grows with something."""
+
+    title: str
+    axis: str  # what the sizes are, with their unit
+    thing: str  # what is doubled, in a sentence
+    sizes: Sequence[int]
+    rounds: int  # samples of each point
+    build: Callable[[Sequence[int], Path], Series]  # of sizes, and an empty folder
+
+
+def measured(curve: Curve) -> dict[str, Line]:
+    """The lines of ``curve``, by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        return in_turn(curve.build(curve.sizes, Path(folder)), curve.rounds)
+
+
+def in_turn(series: Series, rounds: int) -> dict[str, Line]:
+    """Times of all calls of all lines, one sample of each after the other, ``rounds`` times."""
+    calls = [call for points in series.values() for call in points.values()]
+    repeats = [repeats_of(call) for call in calls]
+    turns = [[sample(*pair) for pair in zip(calls, repeats, strict=True)] for _ in range(rounds)]
+    samples = iter(zip(*turns, strict=True))
+    return {
+        name: Line(list(points), [list(next(samples)) for _ in points])
+        for name, points in series.items()
+    }
+
+
+def scan_lengths(lengths: Sequence[int], _: Path) -> Series:
+    """Backends by length in steps, batch 1."""
+    series = scans({n: scan_inputs(1, n) for n in lengths})
+    reference = {n: call for n, call in series["reference"].items() if n <= REFERENCE_UP_TO}
+    return {**series, "reference": reference}
+
+
+def scan_batches(batches: Sequence[int], _: Path) -> Series:
+    """Backends by batch, at ViM's length."""
+    return scans({n: scan_inputs(n, SCAN_LENGTH) for n in batches})
+
+
+def scans(points: Mapping[int, dict[str, Any]]) -> Series:
+    """Each usable backend, slowest first, on the same arguments by size."""
+    names = [name for name in BACKENDS if why_unusable(name, "cpu") is None]
+    return {name: {n: scan(name, given) for n, given in points.items()} for name in names}
+
+
+def scan(backend: str, arguments: dict[str, Any]) -> Call:
+    """A forward pass."""
+
+    def call() -> None:
+        with torch.no_grad():
+            selective_scan(**arguments, delta_softplus=True, backend=backend)
+
+    return call
+
+
+def scan_inputs(batch: int, length: int) -> dict[str, Any]:
+    """Tensors of ``selective_scan``, with everything that is optional."""
+    generator = torch.Generator().manual_seed(0)
+    streams = {"u": SCAN_CHANNELS, "delta": SCAN_CHANNELS, "z": SCAN_CHANNELS}
+    streams |= {"B": SCAN_STATE, "C": SCAN_STATE}
+    tensors = {
+        name: torch.randn(batch, channels, length, generator=generator)
+        for name, channels in streams.items()
+    }
+    tensors["A"] = -torch.rand(SCAN_CHANNELS, SCAN_STATE, generator=generator)
+    tensors["D"], tensors["delta_bias"] = torch.randn(2, SCAN_CHANNELS, generator=generator)
+    return tensors
+
+
+def rvt_resolutions(multiples: Sequence[int], _: Path) -> Series:
+    """A time step of RVT-T by millions of pixels; sizes are multiples of 192x320 px."""
+    detector, _published = rvt_pair("tiny")
+    shapes = [(UNIT_HEIGHT * n, UNIT_WIDTH * n) for n in multiples]
+    return {"RVT-T": {h * w / 1e6: rvt_step(detector, h, w) for h, w in shapes}}
+
+
+def rvt_patches(patches: Sequence[int], _: Path) -> Series:
+    """A time step of RVT-T at 384x640 px by thousands of tokens; sizes are patch sides in px."""
+    return {
+        "RVT-T": {
+            PATCH_HEIGHT * PATCH_WIDTH / patch**2 / 1e3: rvt_step(
+                rvt_pair("tiny", patch_size=patch)[0], PATCH_HEIGHT, PATCH_WIDTH
+            )
+            for patch in patches
+        }
+    }
+
+
+def rvt_step(detector: torch.nn.Module, height: int, width: int) -> Call:
+    """The first step of a recording; batch 1, counts to detections.
+
+    With random weights later steps find thousands of objects, whose overlaps cost more than all
+    the rest, and with the square of their number.
+    """
+    generator = torch.Generator().manual_seed(1)
+    cells = torch.rand(1, 1, CHANNELS, height, width, generator=generator)
+    sample = {"events": (cells < 0.05).to(torch.uint8)[0], "is_first": True, "stream": 0}
+
+    @torch.no_grad()
+    def call() -> None:
+        detector([sample])
+
+    return call
+
+
+def preparations(millions: Sequence[int], folder: Path) -> Series:
+    """Recording to representations, from file to file in one process, by millions of events."""
+    return {"preparation": {n: preparation(n, folder / f"{n}M") for n in millions}}
+
+
+def preparation(millions: int, folder: Path) -> Call:
+    """Of a recording of ``millions`` million events at a steady rate; all of them are in windows.
+
+    The windows begin at 50 ms, and with these labels they end at the last event.
+    """
+    duration = round(millions * 1e6 / RATE * 1e6)  # us
+    chunks = (recorded(start, start + CHUNK) for start in range(FIRST, FIRST + duration, CHUNK))
+    source, target = folder / "raw", folder / "prepared"
+    write_h5_recording(source / "street_td.h5", chunks, WIDTH, HEIGHT)
+    boxes = np.zeros((duration - CHUNK) // CHUNK * LABELS + 1, BBOX_DTYPE)
+    boxes["t"] = np.rint(FIRST + CHUNK + np.arange(len(boxes)) * CHUNK / LABELS)
+    boxes["x"] = boxes["y"] = boxes["w"] = boxes["h"] = 100
+    write_bbox(source / "street_bbox.npy", boxes)
+
+    def call() -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        prepare_street(source, target)
+
+    return call
+
+
+def evaluations(detections: Sequence[int], _: Path) -> Series:
+    """COCO evaluation of 1,000 images with 8 objects of 8 classes, by detections an image."""
+    return {"evaluation": {n: prepared(COCO, COCOeval_faster, *generated(n)) for n in detections}}
+
+
+def generated(detections: int) -> tuple[dict[str, Any], Entries]:
+    """Ground truth, the same for every number of ``detections``, and that many near it."""
+    rng = np.random.default_rng(0)
+    sizes = np.exp(rng.uniform(np.log(8), np.log(160), (IMAGES, OBJECTS, 2)))
+    boxes = np.concatenate([rng.uniform(0, SIDE - sizes), sizes], axis=-1)
+    labels = rng.integers(1, CLASSES + 1, (IMAGES, OBJECTS))
+    truth: Entries = []
+    found: Entries = []
+    for image in range(IMAGES):
+        truth += entries(image + 1, boxes[image], labels[image])
+        aimed = rng.integers(0, OBJECTS, detections)
+        noise = rng.normal(0, 0.15, (detections, 4)) * np.tile(sizes[image, aimed], 2)
+        moved = boxes[image, aimed] + noise
+        moved[:, 2:] = moved[:, 2:].clip(1)
+        near = entries(image + 1, moved, labels[image, aimed])
+        found += [{**e, "score": s} for e, s in zip(near, rng.random(detections), strict=True)]
+    images = [{"id": i, "width": SIDE, "height": SIDE} for i in range(1, IMAGES + 1)]
+    categories = [{"id": k, "name": str(k)} for k in range(1, CLASSES + 1)]
+    shared = {"images": images, "categories": categories}
+    return {**shared, "annotations": numbered(truth)}, numbered(found)
+
+
+CURVES: Mapping[str, Curve] = {
+    "scan_length": Curve(
+        "Selective scan, 384 channels, state 16, batch 1",
+        "length, steps",
+        "length",
+        [2**n for n in range(8, 15)],
+        9,
+        scan_lengths,
+    ),
+    "scan_batch": Curve(
+        "Selective scan, 384 channels, state 16, length 1,600",
+        "batch",
+        "batch",
+        [1, 2, 4, 8, 16],
+        7,
+        scan_batches,
+    ),
+    "rvt_resolution": Curve(
+        "RVT-T, a time step, patch 4",
+        "resolution, millions of pixels",
+        "number of pixels",
+        [1, 2, 3, 4, 5],
+        15,
+        rvt_resolutions,
+    ),
+    "rvt_patch": Curve(
+        "RVT-T, a time step at 384x640 px, patch 8, 4, 2",
+        "tokens of the first stage, thousands",
+        "number of tokens",
+        [8, 4, 2],
+        15,
+        rvt_patches,
+    ),
+    "preparation": Curve(
+        "Preparation of a recording, 10 M events a second",
+        "events, millions",
+        "number of events",
+        [2, 5, 10, 20, 40],
+        7,
+        preparations,
+    ),
+    "evaluation": Curve(
+        "COCO evaluation, 1,000 images, 8 classes",
+        "detections an image",
+        "number of detections",
+        [10, 20, 50, 100, 200],
+        9,
+        evaluations,
+    ),
+}

@@ -1,0 +1,1 @@
+"""What ``benchmarks/bench.py`` measures: one module a part, each with a function ``rows()``."""

@@ -1,0 +1,49 @@
+"""RVT-T, S and B: from the counts of one time step to detections, at 384x640, on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from benchmarks.parts.measure import Call, Candidate, Row, compare
+from benchmarks.published.pair import CONFIDENCE, DETECTIONS, OVERLAP, counts, rvt_pair
+
+SPEED = 1.5  # times the published
+STEP_MS = 50.0  # of real time
+REAL_TIME = {"tiny": 1.0, "small": 0.0, "base": 0.0}  # times real time; 0: only reported
+
+
+def rows() -> Iterator[Row]:
+    """Against the published model with the same weights, then against real time."""
+    for variant, required in REAL_TIME.items():
+        reference, candidate = step_calls(variant)
+        row = f"RVT {variant}, a time step"
+        for found in compare(reference, {row: Candidate(candidate, SPEED)}, rounds=15):
+            yield found
+            ratio = STEP_MS / found.candidate_ms
+            name = f"RVT {variant}, 20 steps a second"
+            yield found._replace(name=name, reference_ms=STEP_MS, ratio=ratio, required=required)
+
+
+def step_calls(variant: str) -> tuple[Call, Call]:
+    """Both go on through the same recording, one step a call."""
+    detector, published = rvt_pair(variant)
+    frame = counts(1)[0]
+    states = {"published": [None] * 4, "steps": 0}
+
+    @torch.no_grad()
+    def reference() -> torch.Tensor:
+        features, states["published"] = published.backbone(frame, states["published"])
+        found = published.detect(published.fuse(features[1:]), CONFIDENCE, OVERLAP)[0]
+        return found[:, 4] * found[:, 5]
+
+    @torch.no_grad()
+    def candidate() -> torch.Tensor:
+        sample = {"events": frame, "stream": 0, "is_first": states["steps"] == 0}
+        states["steps"] += 1
+        return detector([sample])[0]["instances"].scores
+
+    theirs, ours = (call()[: DETECTIONS // 2] for call in (reference, candidate))
+    torch.testing.assert_close(theirs, ours, rtol=1e-3, atol=1e-6)
+    return reference, candidate

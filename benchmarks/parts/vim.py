@@ -1,0 +1,47 @@
+"""The ViM-Tiny backbone at 640 pixels, one image, inference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import timm
+import torch
+
+from benchmarks.parts.measure import Call, Candidate, Row, compare
+from smalldet.backbones.vim import VisionMamba
+from smalldet.kernels.scan.backends import why_unusable
+
+WITH_COMPILER, WITHOUT_COMPILER = 25.0, 5.0
+OF_VIT = 0.8  # of the time of ViT-Tiny
+
+
+def rows() -> Iterator[Row]:
+    """Against the same model with the sequential scan, and against timm's ViT-Tiny."""
+    candidates = {"ViM-Tiny, chunked": Candidate(vim("chunked"), WITHOUT_COMPILER)}
+    compiled = why_unusable("compiled", "cpu") is None
+    if compiled:
+        candidates["ViM-Tiny, compiled"] = Candidate(vim("compiled"), WITH_COMPILER)
+    yield from compare(vim("reference"), candidates, rounds=3)
+    if compiled:
+        rival = {"ViM-Tiny, against ViT-Tiny": Candidate(vim("compiled"), 1 / OF_VIT)}
+        yield from compare(vit(), rival, rounds=15)
+
+
+def vim(backend: str) -> Call:
+    model, image = VisionMamba(frozen=True, scan_backend=backend), picture()
+    return lambda: model(image)
+
+
+def vit() -> Call:
+    model = timm.create_model("vit_tiny_patch16_224", img_size=640, num_classes=0).eval()
+    image = picture()
+
+    def call() -> None:
+        with torch.no_grad():
+            model(image)
+
+    return call
+
+
+def picture() -> torch.Tensor:
+    return torch.randn(1, 3, 640, 640, generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,235 @@
+"""A folder of raw recordings to a folder of prepared ones: parallel, resumable, with a manifest.
+
+A recording is built in ``OUT/.in_progress`` and moved to its place when it is whole, with its
+record (``preparation.json``). A later run leaves it alone if the record shows the same settings,
+the same source files (by size and time, or by checksum; those that are still there) and the files
+written then.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from iopath.common.file_io import file_lock
+from portalocker.exceptions import LockException
+from tqdm import tqdm
+
+from eventcam.class_maps import check_class_map, get_class_map
+from eventcam.errors import EventDataError
+from eventcam.io import rvt_layout as layout
+from eventcam.io.records import describe_file, describe_outputs, read_json, same_file, write_json
+from eventcam.prepare.raw_folder import RawRecording, find_recordings
+from eventcam.prepare.recording import Preparation, prepare_recording
+from eventcam.prepare.workers import run_jobs
+
+LOG = logging.getLogger(__name__)
+IN_PROGRESS = ".in_progress"
+_LOCK_NAME = ".prepare"  # file_lock adds .lock
+
+
+@dataclass
+class Summary:
+    """What one run did; recordings by ``<split>/<name>``.
+
+    Attributes:
+        manifest: the file that holds everything in detail.
+        prepared: written by this run.
+        reused: found finished.
+        failed: with the reason.
+        totals: counts over all recordings in the folder.
+    """
+
+    manifest: Path
+    prepared: list[str] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    totals: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{len(self.prepared)} recordings prepared, {len(self.reused)} were finished before, "
+            f"{len(self.failed)} failed; see {self.manifest}"
+        ]
+        for title, counts in self.totals.items():
+            numbers = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+            lines.append(f"{title.replace('_', ' ')}: {numbers or 'nothing'}")
+        lines += [f"FAILED {name}: {reason}" for name, reason in sorted(self.failed.items())]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Job:
+    recording: RawRecording
+    out: Path
+    settings: Preparation
+
+    def __str__(self) -> str:
+        return self.recording.key
+
+
+def prepare_all(
+    raw: Path, out: Path, settings: Preparation, workers: int = 2, progress: bool = True
+) -> Summary:
+    """Prepare every recording below ``raw`` into ``out``.
+
+    A recording that cannot be prepared is named in the summary and in the manifest, with the
+    reason; the others are not affected. Of several processes with the same ``out`` one works, the
+    others wait (up to an hour).
+
+    Args:
+        raw: folders train, val, test; see :mod:`eventcam.prepare.raw_folder`.
+        out: see :mod:`eventcam.io.rvt_layout`.
+        settings: must be those that ``out`` was begun with.
+        workers: processes; 0 works in this one.
+        progress: show a bar on a terminal.
+
+    Raises:
+        EventDataError: there are no recordings, ``out`` was begun with other settings, or another
+            process keeps working in it.
+    """
+    recordings = find_recordings(Path(raw))
+    with _locked(Path(out)):
+        return _prepare(recordings, Path(out), settings, workers, progress)
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Nobody else prepares into ``out`` meanwhile; it is created."""
+    try:
+        with file_lock(str(out / _LOCK_NAME)):
+            yield
+    except LockException as error:
+        raise EventDataError(
+            f"Another process has been preparing recordings into {out} for an hour. Wait until it "
+            f"has ended and repeat the command, or prepare into another folder."
+        ) from error
+
+
+def _prepare(
+    recordings: list[RawRecording], out: Path, settings: Preparation, workers: int, progress: bool
+) -> Summary:
+    _claim(out, settings)
+    summary = Summary(out / layout.MANIFEST)
+    jobs = [_Job(recording, out, settings) for recording in recordings]
+    bar = tqdm(total=len(jobs), unit="recording", disable=None if progress else True)
+    try:
+        for job, outcome in run_jobs(_prepare_or_reuse, jobs, workers):
+            _note(summary, job.recording.key, outcome)
+            bar.set_postfix(failed=len(summary.failed))
+            bar.update()
+    finally:
+        bar.close()
+        shutil.rmtree(out / IN_PROGRESS, ignore_errors=True)
+        summary.totals = _write_manifest(out, settings, summary.failed)
+    return summary
+
+
+def _note(summary: Summary, key: str, outcome: bool | Exception) -> None:
+    if isinstance(outcome, Exception):
+        known = isinstance(outcome, EventDataError)
+        summary.failed[key] = str(outcome) if known else f"{type(outcome).__name__}: {outcome}"
+        LOG.warning("%s: %s", key, summary.failed[key])
+    else:
+        (summary.reused if outcome else summary.prepared).append(key)
+
+
+def _claim(out: Path, settings: Preparation) -> None:
+    """Write the settings into ``out``, or make sure that they are the ones found there."""
+    path = out / layout.MANIFEST
+    found = read_json(path).get("settings") if path.exists() else None
+    if found is None:
+        out.mkdir(parents=True, exist_ok=True)
+        _write_manifest(out, settings, {})
+        return
+    check_class_map(found.get("class_map", ""), settings.class_map, out)
+    wanted = settings.as_dict()
+    if found != wanted:
+        names = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
+        changes = ", ".join(f"{k} {found.get(k)!r} (now {wanted.get(k)!r})" for k in names)
+        raise EventDataError(
+            f"{out} was prepared with other settings: {changes}. Prepare into another folder, or "
+            f"repeat the old settings."
+        )
+
+
+def _prepare_or_reuse(job: _Job) -> bool:
+    """Prepare one recording; True if it was finished before. Runs in a worker process."""
+    recording, settings = job.recording, job.settings
+    target = job.out / recording.split / recording.name
+    sources = {"events": recording.events, "labels": recording.labels}
+    if _is_finished(target, {k: v for k, v in sources.items() if v}, settings):
+        return True
+    if recording.events is None or recording.labels is None:
+        missing = "_td.h5 (or _td.dat)" if recording.events is None else "_bbox.npy"
+        raise EventDataError(f"the file {recording.name}{missing} is missing")
+    folder = job.out / IN_PROGRESS / recording.split / recording.name
+    shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
+    folder.mkdir(parents=True)
+    result = prepare_recording(
+        recording.events, recording.labels, folder, settings, train=recording.split == "train"
+    )
+    record = {
+        "recording": recording.key,
+        "settings": settings.as_dict(),
+        "sources": {name: describe_file(path) for name, path in sources.items() if path},
+        **result,
+        "outputs": describe_outputs(folder),
+    }
+    write_json(folder / layout.RECORD, record)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder.replace(target)
+    return False
+
+
+def _is_finished(target: Path, sources: dict[str, Path], settings: Preparation) -> bool:
+    """Whether ``target`` is what would be written; an outdated one of ours is removed."""
+    if not target.exists():
+        return False
+    if not (target / layout.RECORD).exists():
+        raise EventDataError(
+            f"{target} exists but has no {layout.RECORD}, so it was not made by this program and "
+            f"is left alone. Prepare into another folder, or remove it."
+        )
+    record = read_json(target / layout.RECORD)
+    same = record.get("settings") == settings.as_dict()
+    same = same and record.get("outputs") == describe_outputs(target)
+    noted = record.get("sources", {})
+    if same and all(same_file(path, noted.get(name, {})) for name, path in sources.items()):
+        return True
+    shutil.rmtree(target)
+    return False
+
+
+def _write_manifest(
+    out: Path, settings: Preparation, failed: dict[str, str]
+) -> dict[str, dict[str, int]]:
+    """Manifest of all that lies in ``out``; returns the totals."""
+    records = {}
+    for split in layout.SPLITS:
+        for path in sorted((out / split).glob(f"*/{layout.RECORD}")):
+            records[f"{split}/{path.parent.name}"] = read_json(path)
+    groups = ("counts", "boxes_per_class", "dropped_or_changed")
+    totals = {group: dict(_total(records, group)) for group in groups}
+    manifest: dict[str, Any] = {
+        "settings": settings.as_dict(),
+        "classes": list(get_class_map(settings.class_map).classes),
+        "totals": totals,
+        "failed": dict(sorted(failed.items())),
+        "recordings": records,
+    }
+    write_json(out / layout.MANIFEST, manifest)
+    return totals
+
+
+def _total(records: dict[str, dict[str, Any]], group: str) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for record in records.values():
+        total.update(record.get(group, {}))
+    return total

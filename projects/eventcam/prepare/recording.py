@@ -1,0 +1,183 @@
+"""One raw recording to one folder of representations, labels and times."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eventcam.class_maps import get_class_map
+from eventcam.errors import EventDataError
+from eventcam.io import rvt_layout as layout
+from eventcam.io.bbox import read_bbox
+from eventcam.io.chunk_writer import ChunkWriter
+from eventcam.io.events import EventReader
+from eventcam.io.opening import open_events
+from eventcam.labels import LabelFilter
+from eventcam.prepare.label_frames import Schedule, known_empty_steps, label_grid, schedule
+from eventcam.representations import Downsample, StackedHistogram
+from eventcam.windows import WINDOW_US, Windows, clean_chunks
+
+FORMAT = 1  # raised when the same settings would give other files
+# Labels go on after the last event of a file that was cut short; what lies further behind the
+# events than this is left out, because nothing could be seen there.
+GRACE_US = 500_000
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Settings that decide what is written; part of the manifest.
+
+    Attributes:
+        class_map: name of the class map for the labels.
+        downsample: "nearest" or "sum" for half resolution, or "none".
+        published: reproduce the published preparation where it has defects: windows closed at both
+            ends (events on a border count twice), and its choice of frames, which loses labels
+            after gaps and refuses label rates other than 30 and 60 Hz. Both choices agree on
+            regular labels.
+        label_filter: which boxes are kept.
+        bins: time bins per polarity.
+        cutoff: largest count of a cell.
+    """
+
+    class_map: str = "etram_cls8"
+    downsample: Downsample = "nearest"
+    published: bool = False
+    label_filter: LabelFilter = field(default_factory=LabelFilter)
+    bins: int = 10
+    cutoff: int = 10
+
+    def __post_init__(self) -> None:
+        get_class_map(self.class_map)
+        StackedHistogram(1, 1, downsample=self.downsample)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the manifest, plain values only."""
+        return {"format": FORMAT, **asdict(self), "window_us": WINDOW_US}
+
+
+@dataclass(frozen=True)
+class _Boxes:
+    kept: np.ndarray  # mapped and filtered, sorted by time
+    raw_times_us: np.ndarray  # of all boxes
+    counts: Counter[str]  # what was dropped
+
+
+def prepare_recording(
+    events: Path, labels: Path, folder: Path, settings: Preparation, train: bool
+) -> dict[str, Any]:
+    """Write one recording into ``folder`` (new or empty).
+
+    Args:
+        events: ``.h5`` or ``.dat``.
+        labels: ``*_bbox.npy``.
+        folder: receives the files of :mod:`eventcam.io.rvt_layout`, without the record.
+        settings: see there.
+        train: whether it belongs to the training split (a label filter depends on it).
+
+    Returns:
+        Sensor size, counts and everything dropped, with reasons; plain values.
+
+    Raises:
+        EventDataError: the files are unusable or nothing is left; the text says what and why.
+    """
+    raw, dropped = read_bbox(labels)
+    with open_events(events) as reader:
+        boxes = _select_boxes(raw, dropped, reader, settings, train)
+        times = schedule(boxes.kept["t"], settings.published)
+        written = _write_representations(folder, reader, times, settings, boxes.counts)
+        total = reader.num_events()
+        sensor = {"width": reader.width, "height": reader.height}
+    if written < len(times.ends_us):
+        times = _shortened(times, written)
+        looked = raw["t"][raw["t"] <= times.ends_us[-1]]
+        boxes = replace(boxes, raw_times_us=looked)
+    in_frames = boxes.kept[np.isin(boxes.kept["t"], times.frames_us)]
+    empty = known_empty_steps(times, boxes.raw_times_us)
+    _write_times_and_labels(folder, times, in_frames, boxes.raw_times_us, empty)
+    boxes.counts["boxes_not_at_a_frame"] = len(boxes.kept) - len(in_frames)
+    unusable = dropped["boxes_not_finite"] + dropped["boxes_impossible_time"]
+    names = get_class_map(settings.class_map).classes
+    per_class = np.bincount(in_frames["class_id"], minlength=len(names))
+    return {
+        "sensor": sensor,
+        "counts": {
+            "events_in_file": total,
+            "events_read": boxes.counts.pop("events_read", 0),
+            "representations": len(times.ends_us),
+            "frames": len(times.frames_us),
+            "frames_known_empty": len(empty),
+            "boxes_in_file": len(raw) + unusable,
+            "boxes": len(in_frames),
+        },
+        "boxes_per_class": dict(zip(names, per_class.tolist(), strict=True)),
+        "dropped_or_changed": dict(sorted((+boxes.counts).items())),
+    }
+
+
+def _select_boxes(
+    raw: np.ndarray,
+    dropped: Counter[str],
+    reader: EventReader,
+    settings: Preparation,
+    train: bool,
+) -> _Boxes:
+    mapped, unknown = get_class_map(settings.class_map).apply(raw)
+    kept, filtered = settings.label_filter.apply(mapped, reader.width, reader.height, train)
+    counts = dropped + unknown + filtered
+    if len(kept) == 0:
+        reasons = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise EventDataError(f"no box is left of {len(raw)} ({reasons or 'the file has none'})")
+    return _Boxes(kept, raw["t"], counts)
+
+
+def _write_representations(
+    folder: Path,
+    reader: EventReader,
+    times: Schedule,
+    settings: Preparation,
+    counts: Counter[str],
+) -> int:
+    """Histograms of all windows; returns how many were written before the events ended."""
+    histogram = StackedHistogram(
+        reader.height, reader.width, settings.bins, settings.cutoff, settings.downsample
+    )
+    stream = clean_chunks(reader.chunks(), reader.width, reader.height, counts)
+    windows = Windows(stream, closed=settings.published)
+    file, data = layout.create_representations(
+        folder, settings.downsample, len(times.ends_us), histogram.shape
+    )
+    with file:
+        with ChunkWriter(data) as writer:
+            for end, events in zip(times.ends_us, windows.cut(times.ends_us.tolist()), strict=True):
+                if windows.exhausted and (windows.last_us < 0 or end > windows.last_us + GRACE_US):
+                    break
+                writer.append(histogram.count(events))
+        data.resize(writer.count, axis=0)
+    counts["events_beyond_window_capacity"] = windows.left_out
+    counts.update(reader.counts)
+    return writer.count
+
+
+def _shortened(times: Schedule, steps: int) -> Schedule:
+    """The first ``steps`` representations, up to the last frame among them."""
+    frames = int(np.searchsorted(times.frame_steps, steps))
+    if frames == 0:
+        raise EventDataError(
+            f"its events end before its labels begin (first frame at {times.frames_us[0]} us); "
+            f"the events file is empty, cut short, or belongs to other labels"
+        )
+    return Schedule(times.frames_us[:frames], times.ends_us[:steps], times.frame_steps[:frames])
+
+
+def _write_times_and_labels(
+    folder: Path, times: Schedule, labels: np.ndarray, raw_times_us: np.ndarray, empty: np.ndarray
+) -> None:
+    layout.save_labels(folder, labels, times.frames_us)
+    layout.save_array(folder, layout.LABEL_GRID, label_grid(raw_times_us))
+    layout.save_array(folder, layout.WINDOW_ENDS, times.ends_us)
+    layout.save_array(folder, layout.FRAME_STEPS, times.frame_steps)
+    layout.save_array(folder, layout.KNOWN_EMPTY, empty)

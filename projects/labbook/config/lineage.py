@@ -1,0 +1,115 @@
+"""An experiment with its parent, the parent's parent and so on, up to the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from labbook.config.load import ConfigError, load_config
+from labbook.config.signatures import nearest
+from labbook.config.studies import DEBUG_SUFFIX, STUDIES, Study, find_experiments
+from labbook.config.trees import below
+
+
+def find_experiment(name: str, root: Path, debug: bool = False) -> tuple[Study, str]:
+    """The study and the config name of the experiment with this config name or run name.
+
+    Args:
+        name: as ``ofat_lr0.01_bs8_adamw_ep100``.
+        root: the project's root folder.
+        debug: look among the toy-size twins, else among the others.
+
+    Raises:
+        ValueError: no study has it; the nearest name is said.
+    """
+    known: dict[str, tuple[Study, str]] = {}
+    for study in STUDIES.values():
+        has_configs = any((root / study.config_folder).glob("[!_]*.py"))
+        if study.name.endswith(DEBUG_SUFFIX) is debug and has_configs:
+            for config_name in find_experiments(study, root):
+                known.setdefault(config_name, (study, config_name))
+                known.setdefault(study.run_name(config_name), (study, config_name))
+    if name not in known:
+        raise ValueError(
+            f"There is no experiment '{name}'{' at toy size' if debug else ''}."
+            f"{nearest(name, known)} `lab.py list STUDY` shows those of a study."
+        )
+    return known[name]
+
+
+@dataclass
+class Family:
+    """The configs of a study, each loaded once, all with the same overrides."""
+
+    study: Study
+    root: Path
+    overrides: Sequence[str] = ()
+    _loaded: dict[tuple[str, tuple[str, ...]], DictConfig] = field(default_factory=dict)
+
+    @cached_property
+    def paths(self) -> Mapping[str, Path]:
+        """Config files by run name, relative to the root."""
+        found = find_experiments(self.study, self.root)
+        return {self.study.run_name(name): path for name, path in found.items()}
+
+    def load(self, config_name: str) -> DictConfig:
+        """The config, checked strictly, with the overrides."""
+        return self._load(self.study.run_name(config_name), tuple(self.overrides))
+
+    def parent(self, cfg: DictConfig) -> DictConfig | None:
+        """The parent's config, or None of a baseline.
+
+        It gets the same overrides, except those below a factor that it cannot take, as the
+        momentum of a child's own optimizer.
+
+        Raises:
+            ConfigError: the study has no experiment of the parent's name, or it does not load.
+        """
+        experiment = cfg.experiment
+        if experiment.parent is None:
+            return None
+        if experiment.parent not in self.paths:
+            raise ConfigError(
+                f"{experiment.name}: experiment.parent is '{experiment.parent}', but the study "
+                f"{self.study.name} has no such experiment."
+                + nearest(experiment.parent, self.paths)
+            )
+        try:
+            return self._load(experiment.parent, tuple(self.overrides))
+        except ConfigError:
+            others = [o for o in self.overrides if not below(override_key(o), experiment.factors)]
+            return self._load(experiment.parent, tuple(others))
+
+    def ancestors(self, cfg: DictConfig) -> list[DictConfig]:
+        """Parent, its parent, ... and at last the baseline; empty for a baseline.
+
+        Raises:
+            ConfigError: as :meth:`parent`, or the parents go round in a circle.
+        """
+        line, names = [], [cfg.experiment.name]
+        parent = self.parent(cfg)
+        while parent is not None:
+            names.append(parent.experiment.name)
+            if names.count(names[-1]) > 1:
+                raise ConfigError(
+                    f"The parents go round in a circle: {' -> '.join(names)}. One of them is a "
+                    "baseline and has no parent."
+                )
+            line.append(parent)
+            parent = self.parent(parent)
+        return line
+
+    def _load(self, run_name: str, overrides: tuple[str, ...]) -> DictConfig:
+        if (run_name, overrides) not in self._loaded:
+            path = self.root / self.paths[run_name]
+            self._loaded[run_name, overrides] = load_config(path, overrides)
+        return self._loaded[run_name, overrides]
+
+
+def override_key(override: str) -> str:
+    """The dotted key that a ``key=value`` sets."""
+    return override.partition("=")[0].lstrip("+")

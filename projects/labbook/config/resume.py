@@ -1,0 +1,90 @@
+"""May a run go on, or count as done, under the config of today?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from labbook.config.load import ConfigError, diff_configs, load_config
+from labbook.config.overrides import flatten
+from labbook.config.signatures import MISSING
+
+RUN_ONLY_KEYS = {
+    "checkpoint",
+    "checkpoint_period",
+    "device",
+    "experiment_id",
+    "feature_cache",
+    "group_name",
+    "keep_every",
+    "keep_last",
+    "log_period",
+    "micro_batch_size",
+    "num_workers",
+    "output_dir",
+    "profile",
+    "project_name",
+    "scan_backend",
+    "wandb",
+}
+"""Last parts of keys that change how a run is carried out and written down, not what it measures.
+What an experiment says about itself is not compared either."""
+
+_SHOWN = 5
+
+
+def config_changes(cfg: DictConfig, folder: str | Path) -> dict[str, tuple[Any, Any]]:
+    """(saved value, value now) by dotted key, where ``cfg`` measures something else than the run.
+
+    Empty if the folder holds no config yet. A setting that is newer than the saved config counts
+    as having had its default.
+
+    Raises:
+        ConfigError: the saved config is not valid for the code of today.
+    """
+    saved = Path(folder) / "config.yaml"
+    if not saved.is_file():
+        return {}
+    return {
+        key: pair for key, pair in diff_configs(load_config(saved), cfg).items() if is_measured(key)
+    }
+
+
+def is_measured(key: str) -> bool:
+    """Whether the value at a dotted key can change what a run measures."""
+    return key.rpartition(".")[2] not in RUN_ONLY_KEYS and not key.startswith("experiment.")
+
+
+def check_same_config(cfg: DictConfig, folder: str | Path) -> None:
+    """Refuse to mix two experiments in one run folder.
+
+    Raises:
+        ConfigError: the folder holds a run of another config; the keys that differ are named.
+    """
+    changes = config_changes(cfg, folder)
+    if not changes:
+        return
+    causes = _causes(cfg, changes)
+    shown = [f"{key} (there {changes[key][0]!r}, now {changes[key][1]!r})" for key in causes]
+    if len(causes) > _SHOWN:
+        shown[_SHOWN:] = [f"{len(causes) - _SHOWN} more keys"]
+    if len(changes) > len(causes):
+        shown.append(f"{len(changes) - len(causes)} keys that follow from others")
+    raise ConfigError(
+        f"{folder} holds a run whose config differs in {', '.join(shown)}. Remove or rename that "
+        "folder, or give train.output_dir=... to keep both runs."
+    )
+
+
+def _causes(cfg: DictConfig, changes: Mapping[str, tuple[Any, Any]]) -> list[str]:
+    """The changed keys that have a value of their own; if there is none, those that are written."""
+    written = dict(flatten(OmegaConf.to_container(cfg, resolve=False)))
+    own = [
+        key
+        for key, (_, new) in changes.items()
+        if new == MISSING or (key in written and "${" not in str(written[key]))
+    ]
+    return own or [key for key in changes if key in written] or list(changes)

@@ -1,0 +1,132 @@
+"""By which rules and on which data runs were scored; what differs there must not be compared."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from labbook.results.comparison import SPLITS, Row, ancestry, baseline_of
+from labbook.results.intervals import UNREADABLE
+from labbook.results.runs import Run
+
+logger = logging.getLogger(__name__)
+
+_SAME = 1e-6  # points of AP
+_SHOWN = 12
+"""Characters of a checksum; enough to tell two apart."""
+_TRUTH = ("image_ids", "gt_image", "gt_class", "gt_crowd")
+"""Arrays of ``matches.npz`` that make up the ground truth; without the boxes, which half
+resolution may round."""
+
+
+def check_comparable(rows: Sequence[Row]) -> None:
+    """Refuse to compare numbers that were not made alike.
+
+    All finished runs that share a baseline must agree in :func:`rules_of`. An experiment whose
+    factor lies in ``dataset``, and those that build on it, may be trained on other data, but not
+    scored on other. What a run folder does not say is not compared.
+
+    Raises:
+        ValueError: they disagree; the text says in what, and which run has which.
+    """
+    families: dict[str, list[Row]] = {}
+    for row in rows:
+        root = baseline_of(row, rows) or row
+        families.setdefault(root.name, []).append(row)
+    for family in families.values():
+        rules = {
+            run.folder.name: rules_of(run, _moves_data(row, rows))
+            for row in family
+            for run in row.finished
+        }
+        _refuse_disagreement(rules)
+
+
+def rules_of(run: Run, moves_data: bool = False) -> dict[str, str]:
+    """What must be equal for scores to be comparable, in words, as far as the run folder tells."""
+    train = run.config.get("train") or {}
+    rules = {"metric that chose the checkpoint": train.get("best_metric")}
+    if not moves_data:
+        rules["data set"] = _short(run.results.get("data_fingerprint"))
+    found = {split: run.evaluation(split) for split in SPLITS}
+    for split, evaluation in found.items():
+        for name, value in _rules_in(evaluation or {}).items():
+            rules[f"{name} on {split}"] = value
+        truth = (evaluation or {}).get("annotation_sha256") or _truth(run, split)
+        rules[f"ground truth of {split}"] = _short(truth)
+    return {name: str(value) for name, value in rules.items() if value is not None}
+
+
+def evaluated_since(run: Run) -> str:
+    """A sentence if ``evaluation/`` holds other scores than ``results.json``, else nothing."""
+    for split in SPLITS:
+        here = run.score(split, "bbox/AP")
+        there = ((run.evaluation(split) or {}).get("results") or {}).get("AP")
+        if here is not None and there is not None and abs(here - there) > _SAME:
+            return (
+                f"{split} was EVALUATED ANEW since: AP {there:.2f} in evaluation/, {here:.2f} in "
+                "results.json"
+            )
+    return ""
+
+
+def _rules_in(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    classes = evaluation.get("classes")
+    protocol = [evaluation.get("protocol"), evaluation.get("protocol_version")]
+    words = [str(part) for part in protocol if part is not None]
+    return {
+        "protocol": " version ".join(words) or None,
+        "evaluator": evaluation.get("evaluator"),
+        "classes": ", ".join(classes) if classes else None,
+        "number of images": (evaluation.get("results") or {}).get("num_images"),
+    }
+
+
+def _truth(run: Run, split: str) -> str | None:
+    """A checksum of the ground truth that a run was scored on, if it can be read."""
+    path = run.matches_file(split)
+    if path is None:
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            parts = [np.ascontiguousarray(arrays[name]).tobytes() for name in _TRUTH]
+    except UNREADABLE as error:
+        logger.warning("%s cannot be read: %s", path, error)
+        return None
+    return hashlib.sha256(b"|".join(parts)).hexdigest()
+
+
+def _moves_data(row: Row, rows: Sequence[Row]) -> bool:
+    factors = [key for step in ancestry(row, rows) for key in step.experiment.get("factors") or []]
+    return any(key.split(".")[0] == "dataset" for key in factors)
+
+
+def _refuse_disagreement(rules: Mapping[str, Mapping[str, str]]) -> None:
+    """Raise ValueError unless all runs, by folder name, have the same value for every rule."""
+    sentences = []
+    for name in dict.fromkeys(name for known in rules.values() for name in known):
+        runs_by_value: dict[str, list[str]] = {}
+        for run, known in rules.items():
+            if name in known:
+                runs_by_value.setdefault(known[name], []).append(run)
+        if len(runs_by_value) > 1:
+            sentences.append(f"{name}: {_listing(runs_by_value.items())}")
+    if sentences:
+        raise ValueError(
+            "These runs were not made alike, so their numbers cannot be compared.\n  "
+            + "\n  ".join(sentences)
+            + "\nShow those that belong together with --only NAME ... (experiments or run folders),"
+            " or run the others again."
+        )
+
+
+def _listing(runs_by_value: Iterable[tuple[str, Sequence[str]]]) -> str:
+    return "; ".join(f"{value} ({', '.join(runs)})" for value, runs in runs_by_value)
+
+
+def _short(checksum: Any) -> str | None:
+    return str(checksum)[:_SHOWN] if checksum else None

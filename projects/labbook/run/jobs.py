@@ -1,0 +1,88 @@
+"""From the experiments of a study to the runs that they need: one for each seed."""
+
+from __future__ import annotations
+
+import copy
+import glob
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from labbook.config.load import ConfigError, load_config
+from labbook.config.overrides import apply_overrides, assignment
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one experiment, ready to start."""
+
+    name: str
+    """Of the config; with ``_seed2`` and so on for further seeds."""
+    config_file: Path
+    """Relative to the project's root folder."""
+    folder: Path
+    cfg: DictConfig
+    overrides: tuple[str, ...] = ()
+
+
+def plan_jobs(
+    experiments: Mapping[str, Path], root: Path, overrides: Sequence[str] = (), seeds: int = 1
+) -> list[Job]:
+    """Load every config and find its run folders, before anything is started.
+
+    Args:
+        experiments: config files below ``root``, by config name.
+        root: the project's root folder.
+        overrides: ``key=value``, for all of them.
+        seeds: runs of each experiment. The first has the config's own seed and folder; number k
+            has the seed + k - 1 and the folder with ``_seed<k>`` behind its name. All experiments
+            come with their first seed before any comes with its second.
+
+    Raises:
+        ConfigError: a config or an override is wrong, or two experiments share a run folder.
+    """
+    first = [_job(name, file, root, tuple(overrides)) for name, file in experiments.items()]
+    by_folder: dict[Path, str] = {}
+    for job in first:
+        other = by_folder.setdefault(job.folder, job.name)
+        if other != job.name:
+            raise ConfigError(
+                f"{other} and {job.name} have the same train.output_dir, {job.folder}. Give it for "
+                "one experiment at a time."
+            )
+    return first + [_with_seed(job, k, root) for k in range(2, seeds + 1) for job in first]
+
+
+def _job(name: str, config_file: Path, root: Path, overrides: tuple[str, ...]) -> Job:
+    cfg = load_config(root / config_file, overrides)
+    return Job(name, config_file, root / cfg.train.output_dir, cfg, overrides)
+
+
+def _with_seed(job: Job, number: int, root: Path) -> Job:
+    """The same experiment with its seed number ``number``, counted from 1."""
+    folder = f"{job.cfg.train.output_dir}_seed{number}"
+    changes = (
+        f"train.seed={job.cfg.train.seed + number - 1}",
+        assignment("train.output_dir", folder),
+    )
+    cfg = copy.deepcopy(job.cfg)
+    apply_overrides(cfg, changes)
+    return Job(
+        f"{job.name}_seed{number}",
+        job.config_file,
+        root / folder,
+        cfg,
+        (*job.overrides, *changes),
+    )
+
+
+def seed_folders(first: Path) -> list[Path]:
+    """The run folder of an experiment's first seed, there or not, and those of further seeds."""
+    found = {}
+    for folder in first.parent.glob(f"{glob.escape(first.name)}_seed*"):
+        number = folder.name.removeprefix(f"{first.name}_seed")
+        if number.isdigit() and folder.is_dir():
+            found[int(number)] = folder
+    return [first, *(found[number] for number in sorted(found))]

@@ -1,0 +1,168 @@
+"""What a run measures, as a key: which finished runs stand for the experiments of today.
+
+There is no data base: the ledger is what the run folders say. A run's entry, ``ledger.json``, has
+the checksum of its config (without what only says how it is carried out), its seed and the
+checksum of its data; the three make its key. The code's version is kept beside the key: a finished
+run of older code counts, is marked, and is repeated on request only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from labbook.config.load import ConfigError, to_plain
+from labbook.config.overrides import flatten
+from labbook.config.resume import is_measured
+from labbook.config.signatures import locate
+from runfolder.files import read_json, write_json
+from runfolder.records import RunRecord, read_results
+
+logger = logging.getLogger(__name__)
+
+LEDGER = "ledger.json"
+SEED = "train.seed"
+_SHORT = 7
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one run measures."""
+
+    config: str
+    """SHA-256 of the resolved config without its seed and its run-only keys."""
+    seed: int | None
+    data: str | None = None
+    """Checksum of the data set; known when the run has ended."""
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of the three."""
+        return _sha256([self.config, self.seed, self.data])
+
+
+def entry_of(cfg: DictConfig, data: str | None = None) -> Entry:
+    """The entry of a run of ``cfg`` on the data with the checksum ``data``.
+
+    Raises:
+        ConfigError: an interpolation cannot be resolved.
+    """
+    leaves = dict(flatten(to_plain(cfg)))
+    measured = {key: leaves[key] for key in sorted(leaves) if is_measured(key) and key != SEED}
+    return Entry(_sha256(measured), leaves.get(SEED), data)
+
+
+def write_entry(cfg: DictConfig, folder: Path) -> None:
+    """Write ``ledger.json`` beside the config that ``folder`` was trained with."""
+    entry = entry_of(cfg, (read_results(folder) or {}).get("data_fingerprint"))
+    write_json(folder / LEDGER, {"key": entry.key, **dataclasses.asdict(entry)})
+
+
+def read_entry(folder: Path) -> Entry | None:
+    """The entry in a run folder; None if it has none (a run of before there were any).
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    content = read_json(folder / LEDGER)
+    if content is None:
+        return None
+    try:
+        return Entry(content["config"], content["seed"], content["data"])
+    except KeyError as error:
+        raise ValueError(f"{folder / LEDGER} lacks {error}. Remove it.") from error
+
+
+def check_same_data(cfg: DictConfig, folder: Path, root: Path) -> None:
+    """Refuse to let a finished run on other data stand for ``cfg``.
+
+    Nothing is said where the checksum of either is not known, as with data that are elsewhere.
+
+    Raises:
+        ConfigError: the data of today are not those of the run.
+    """
+    entry = read_entry(folder)
+    then = entry.data if entry else (read_results(folder) or {}).get("data_fingerprint")
+    now = data_fingerprint(to_plain(cfg.dataset), root) if then else None
+    if then and now and then != now:
+        raise ConfigError(
+            f"{folder} holds a finished run on other data: their checksum was {then[:_SHORT]} and "
+            f"is now {now[:_SHORT]} in {cfg.dataset.root}. Restore the data, rename that folder, "
+            "or give train.output_dir=... to keep both runs."
+        )
+
+
+def data_fingerprint(dataset: Mapping[str, Any], root: Path) -> str | None:
+    """Checksum of the data that a config's ``dataset`` section names.
+
+    The section's own class computes it, as in training. Data that are not there are not generated
+    for the question.
+
+    Args:
+        dataset: resolved, with ``_target_`` and ``root``.
+        root: what a relative ``dataset.root`` is relative to.
+
+    Returns:
+        None if the data are not there or cannot be read.
+    """
+    folder = root / str(dataset.get("root", ""))
+    if not dataset.get("root") or not folder.is_dir():
+        return None
+    return _fingerprint(json.dumps({**dataset, "root": str(folder)}))
+
+
+@cache  # the experiments of a study share their data
+def _fingerprint(dataset: str) -> str | None:
+    arguments = json.loads(dataset)
+    arguments.pop("generate", None)  # what is there is asked; nothing is made
+    kind = locate(arguments.pop("_target_"))
+    if not hasattr(kind, "fingerprint"):
+        return None
+    logging.disable(logging.INFO)  # it reports on the data, which training has done
+    try:
+        return kind(**arguments).fingerprint()
+    except Exception as error:  # training says what is wrong with the data; here it is unknown
+        logger.warning(f"The data in {arguments['root']} cannot be compared: {error}")
+        return None
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def older_code(record: RunRecord | None, code: Mapping[str, Any]) -> str | None:
+    """The commit, shortened, that a run was started with if it is not the one of ``code``.
+
+    Args:
+        record: of the run.
+        code: what :func:`runfolder.provenance.code_version` returns now.
+    """
+    then = record.code.get("commit") if record else None
+    now = code.get("commit")
+    return then[:_SHORT] if then and now and then != now else None
+
+
+def move_aside(folder: Path, mark: str) -> Path:
+    """Rename a run folder to ``older/<name>_<mark>`` beside it, where no table looks for it.
+
+    Returns:
+        Where it is now; a number is added if that name is taken.
+    """
+    older = folder.parent / "older"
+    older.mkdir(exist_ok=True)
+    target, number = older / f"{folder.name}_{mark}", 1
+    while target.exists():
+        number += 1
+        target = older / f"{folder.name}_{mark}_{number}"
+    return folder.rename(target)
+
+
+def _sha256(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

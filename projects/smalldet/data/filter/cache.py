@@ -1,0 +1,139 @@
+"""The filtered annotation file beside its source: reused only while nothing has changed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smalldet.data.errors import DataError
+from smalldet.data.files import (
+    image_size,
+    list_images,
+    listing_checksum,
+    sha256,
+    write_atomically,
+)
+from smalldet.data.filter.annotations import filter_coco
+from smalldet.data.filter.report import FilterReport
+
+SOURCE_NAME = "_annotations.coco.json"
+FILTERED_NAME = "_annotations.coco_filtered.json"
+FORMAT_VERSION = 1
+LAYOUT = (
+    "Expected layout: ROOT/train, ROOT/valid and ROOT/test, each with its images and "
+    f"{SOURCE_NAME}, as labelling services export COCO data (see datasets/README.md). For painted "
+    "data to try things with: `python datasets/make_head_dataset.py --root ROOT`."
+)
+
+logger = logging.getLogger(__name__)
+_reported: set[tuple[str, str]] = set()  # every config node that names the data set asks again
+
+
+@dataclass(frozen=True)
+class FilteredFile:
+    """A filtered annotation file that is up to date.
+
+    Attributes:
+        path: of the file.
+        content: the parsed COCO dictionary.
+        report: what was left out or changed.
+        checksum: sha256 of the file.
+    """
+
+    path: Path
+    content: dict[str, Any]
+    report: FilterReport
+    checksum: str
+
+
+def ensure_filtered(folder: Path, classes: Sequence[str]) -> FilteredFile:
+    """The filtered file of a split, built if there is none for just this source and classes.
+
+    It is rebuilt if the source's checksum, the classes, the image files (names and lengths) or
+    the format version differ from those that it was made from. Several processes may do this at
+    once: equal inputs give equal bytes, and files appear whole.
+
+    Args:
+        folder: of the split: images and the exported annotation file.
+        classes: wanted class names.
+
+    Raises:
+        DataError: something is missing or unusable, or the folder cannot be written to.
+    """
+    source = _read_source(folder)
+    names = list_images(folder)
+    if not names:
+        raise DataError(f"{folder} holds {SOURCE_NAME} but no image files. {LAYOUT}")
+    made_from = {
+        "format_version": FORMAT_VERSION,
+        "source": SOURCE_NAME,
+        "source_sha256": sha256(source),
+        "classes": list(classes),
+        "image_files_sha256": listing_checksum(folder, names),
+    }
+    path = folder / FILTERED_NAME
+    current = _read_if_current(path, made_from)
+    return current or _build(path, source, names, made_from)
+
+
+def _read_source(folder: Path) -> bytes:
+    try:
+        return (folder / SOURCE_NAME).read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{folder / SOURCE_NAME} cannot be read ({error.strerror}). {LAYOUT}"
+        ) from error
+
+
+def _read_if_current(path: Path, made_from: dict[str, Any]) -> FilteredFile | None:
+    try:
+        data = path.read_bytes()
+        content = json.loads(data)
+        info = content["info"]
+        differing = [key for key, value in made_from.items() if info.get(key) != value]
+        report = FilterReport.from_dict(info["filter_report"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        logger.warning("%s is unreadable or not one of ours; it is built again.", path)
+        return None
+    if differing:
+        logger.info("%s is out of date (%s); it is built again.", path, ", ".join(differing))
+        return None
+    _log_once(path, made_from, report)
+    return FilteredFile(path, content, report, sha256(data))
+
+
+def _log_once(path: Path, made_from: dict[str, Any], report: FilterReport) -> None:
+    key = str(path.resolve()), json.dumps(made_from)
+    if key not in _reported:
+        _reported.add(key)
+        logger.info("%s", report.summary(f"{path} (up to date)"))
+
+
+def _build(
+    path: Path, source: bytes, names: Sequence[str], made_from: dict[str, Any]
+) -> FilteredFile:
+    try:
+        coco = json.loads(source.decode("utf-8-sig"))
+    except ValueError as error:  # broken UTF-8 is a ValueError too
+        raise DataError(
+            f"{path.with_name(SOURCE_NAME)} is not valid JSON ({error}). The download or export "
+            f"was probably cut short: fetch the file again."
+        ) from error
+    sizes = {name: image_size(path.parent / name) for name in names}
+    try:
+        filtered, report = filter_coco(coco, made_from["classes"], sizes)
+    except DataError as error:
+        raise DataError(f"{path.with_name(SOURCE_NAME)}: {error}") from error
+    content = {"info": {**made_from, "filter_report": report.as_dict()}, "licenses": [], **filtered}
+    data = json.dumps(content, allow_nan=False).encode()
+    write_atomically(path, data)
+    level = logging.WARNING if report.counts else logging.INFO
+    logger.log(level, "%s", report.summary(f"{path} (written)"))
+    _reported.add((str(path.resolve()), json.dumps(made_from)))
+    return FilteredFile(path, json.loads(data), report, sha256(data))

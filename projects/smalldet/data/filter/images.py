@@ -1,0 +1,118 @@
+"""The image side of filtering an annotation file: which entries have a sound file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smalldet.data.errors import DataError
+from smalldet.data.files import same_name
+from smalldet.data.filter.report import FilterReport
+
+Size = tuple[int, int]
+
+
+def filter_images(
+    entries: Sequence[Any], image_sizes: Mapping[str, Size | None], report: FilterReport
+) -> tuple[list[dict[str, Any]], dict[Any, int | None]]:
+    """The images to keep, in their source order.
+
+    Args:
+        entries: the source's list of images.
+        image_sizes: see :func:`smalldet.data.filter.annotations.filter_coco`.
+        report: findings are added to it.
+
+    Returns:
+        The new image entries (ids 1, 2, ...), and source image id to new id (None: left out).
+
+    Raises:
+        DataError: no image can be used.
+    """
+    on_disk = {same_name(name): name for name in image_sizes}
+    new_ids: dict[Any, int | None] = {}
+    by_file: dict[str, int | None] = {}
+    images: list[dict[str, Any]] = []
+    ambiguous = _ambiguous_ids(entries)
+    for entry in entries:
+        if not _is_image_entry(entry):
+            report.note("images_malformed", str(entry)[:60])
+            continue
+        source_id, name = entry["id"], same_name(entry["file_name"])
+        if source_id in ambiguous:
+            report.note("images_with_shared_id", name)
+            new_ids[source_id] = None
+            by_file.setdefault(name, None)
+        elif name in by_file:
+            report.note("images_repeated", name)
+            new_ids[source_id] = by_file[name]
+        else:
+            image = _checked_image(entry, on_disk.get(name), image_sizes, report)
+            if image is not None:
+                image["id"] = len(images) + 1
+                images.append(image)
+            by_file[name] = new_ids[source_id] = image["id"] if image else None
+    for name in sorted(on_disk.keys() - by_file.keys()):
+        report.note("files_without_entry", on_disk[name])
+    _require_images(entries, images, report)
+    return images, new_ids
+
+
+def _is_image_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, Mapping)
+        and has_id(entry)
+        and isinstance(entry.get("file_name"), str)
+        and bool(entry["file_name"])
+    )
+
+
+def _ambiguous_ids(entries: Sequence[Any]) -> set[Any]:
+    """Image ids that stand for more than one file."""
+    files: dict[Any, set[str]] = {}
+    for entry in filter(_is_image_entry, entries):
+        files.setdefault(entry["id"], set()).add(same_name(entry["file_name"]))
+    return {source_id for source_id, names in files.items() if len(names) > 1}
+
+
+def _checked_image(
+    entry: Mapping[str, Any],
+    file_name: str | None,
+    image_sizes: Mapping[str, Size | None],
+    report: FilterReport,
+) -> dict[str, Any] | None:
+    """The new entry (its id is set later), or None with the reason noted."""
+    if file_name is None:
+        report.note("images_without_file", entry["file_name"])
+        return None
+    size = image_sizes[file_name]
+    if size is None:
+        report.note("images_unreadable", file_name)
+        return None
+    claimed = entry.get("width"), entry.get("height")
+    if not all(isinstance(side, int | float) and side > 0 for side in claimed):
+        report.note("sizes_filled", file_name)
+    elif claimed != size:
+        report.note("images_of_other_size", f"{file_name}: entry {claimed}, file {size}")
+        return None
+    width, height = size
+    source_id = entry["id"]
+    return {
+        "id": 0,
+        "file_name": file_name,
+        "width": width,
+        "height": height,
+        "source_id": source_id,
+    }
+
+
+def _require_images(entries: Sequence[Any], images: Sequence[Any], report: FilterReport) -> None:
+    if not images:
+        raise DataError(
+            f"None of the {len(entries)} image entries can be used. "
+            + report.summary("What was found")
+        )
+
+
+def has_id(entry: Mapping[str, Any]) -> bool:
+    """Whether the entry's id can be looked up."""
+    return isinstance(entry.get("id"), int | str)

@@ -1,0 +1,243 @@
+"""How cost grows: the fit, the plots, the page, and every curve at toy size."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+MACHINE = {"cpu": "a processor", "threads": 2, "torch": "2.11"}
+TOYS = {
+    "scan_length": [8, 16],
+    "scan_batch": [1, 2],
+    "rvt_resolution": [1, 2],
+    "rvt_patch": [8, 4],
+    "preparation": [2, 3],
+    "evaluation": [1, 2],
+}
+
+
+@pytest.fixture(scope="module")
+def growth(tool_module):
+    """Imports a module of the command by name."""
+    return lambda name: tool_module(f"benchmarks.growth.{name}")
+
+
+@pytest.fixture
+def results(growth):
+    """Made-up times of every curve, at its own sizes, that grow as their names say."""
+    Line = growth("fit").Line
+    found = {}
+    for name, curve in growth("curves").CURVES.items():
+        labels = ["chunked", "compiled"] if name.startswith("scan") else ["line"]
+        labels = ["RVT-T"] if name == "rvt_patch" else labels
+        sizes = sorted({384 * 640 / n**2 for n in curve.sizes} if "patch" in name else curve.sizes)
+        found[name] = {
+            label: Line(sizes, [[n * 0.9, n * 1.0, n * 1.1] for n in sizes]) for label in labels
+        }
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    exponent=st.floats(0.2, 2.5),
+    factor=st.floats(1e-3, 1e3),
+    noise=st.floats(0, 0.05),
+    seed=st.integers(0, 2**16),
+)
+def test_a_known_exponent_is_found(growth, exponent, factor, noise, seed):
+    module, rng = growth("fit"), np.random.default_rng(seed)
+    sizes = [2.0**n for n in range(8)]
+    times = factor * np.asarray(sizes)[:, None] ** exponent
+    samples = times * np.exp(noise * rng.standard_normal((8, 9)))
+    fit = module.fitted(module.Line(sizes, samples.tolist()))
+    assert fit.exponent == pytest.approx(exponent, abs=1e-6 + 2 * noise)
+    assert 0 <= fit.spread <= 1e-6 + 3 * noise
+    assert fit.at(128) == pytest.approx(times[-1, 0], rel=1e-6 + 4 * noise)
+
+
+def test_a_fixed_cost_does_not_flatten_the_exponent(growth):
+    module = growth("fit")
+    sizes = [1, 2, 4, 8, 16, 32, 64, 128, 256]
+    fit = module.fitted(module.Line(sizes, [[1 + n] * 3 for n in sizes]))
+    everywhere, _ = module.power_law(sizes, [1 + n for n in sizes])
+    assert fit.start == 16 and fit.spread < 0.02
+    assert everywhere < 0.9 < fit.exponent < 1
+
+
+def test_a_drift_does_not_look_like_growth(growth):
+    module, sizes = growth("fit"), [1, 2, 4]
+    slowing = [[n * (1 + turn) for turn in range(5)] for n in sizes]
+    fit = module.fitted(module.Line(sizes, slowing))
+    assert fit.exponent == pytest.approx(1) and fit.spread == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "first"),
+    [([1, 4], 1), ([1, 2, 4], 2), ([1, 2, 3, 100], 3), ([0.1, 0.2, 0.4, 0.8, 1.6], 0.4)],
+)
+def test_the_upper_half_is_fitted_and_two_sizes_at_least(growth, sizes, first):
+    module = growth("fit")
+    assert module.fitted(module.Line(sizes, [[n] for n in sizes])).start == first
+
+
+def test_a_bend_widens_the_spread(growth):
+    module, sizes = growth("fit"), [1, 2, 4, 8, 16, 32]
+    straight, bent = (
+        module.fitted(module.Line(sizes, [[time(n)] * 3 for n in sizes]))
+        for time in (lambda n: n, lambda n: n * max(1, n / 16))
+    )
+    assert straight.spread == pytest.approx(0, abs=1e-9)
+    assert bent.exponent == pytest.approx(1.5) and bent.spread == pytest.approx(12**-0.5)
+
+
+@pytest.mark.parametrize(
+    ("exponent", "spread", "expected"),
+    [
+        (1.02, 0.0, "2.03 times the time: in proportion."),
+        (0.949, 0.0, "1.93 times the time: in proportion."),
+        (1.2, 0.3, "2.30 times the time: in proportion within the spread."),
+        (1.2, 0.1, "2.30 times the time: more than in proportion."),
+        (0.5, 0.1, "1.41 times the time: less than in proportion."),
+    ],
+)
+def test_words_follow_the_number(growth, exponent, spread, expected):
+    module = growth("fit")
+    words = module.in_words(module.Fit(exponent, spread, 1.0, 1.0), "length")
+    assert words == f"Twice the length costs {expected}"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "samples", "message"),
+    [
+        ([], [], "two sizes at least"),
+        ([1], [[1.0]], "two sizes at least"),
+        ([1, 2], [[1.0], [0.0]], "clock is too coarse"),
+        ([1, 2], [[1.0], [-1.0]], "clock is too coarse"),
+        ([1, 2], [[1.0], [float("nan")]], "not above 0 and finite"),
+        ([0, 2], [[1.0], [1.0]], "Sizes must be above 0"),
+        ([2, 1], [[1.0], [1.0]], "must ascend"),
+        ([2, 2], [[1.0], [1.0]], "must ascend"),
+        ([1, 2], [[1.0], [1.0, 2.0]], "same number of samples"),
+        ([1, 2], [[], []], "same number of samples"),
+        ([1, 2], [[1.0]], "same number of samples"),
+    ],
+)
+def test_what_cannot_be_fitted_is_a_sentence(growth, sizes, samples, message):
+    module = growth("fit")
+    with pytest.raises(ValueError, match=message):
+        module.fitted(module.Line(sizes, samples))
+
+
+def test_calls_are_sampled_in_turn(growth, monkeypatch):
+    curves = growth("curves")
+    monkeypatch.setattr(sys.modules["benchmarks.parts.measure"], "SAMPLE_SECONDS", 0.0)
+    seen: list[str] = []
+    series = {
+        "a": {1: lambda: seen.append("a1"), 2: lambda: seen.append("a2")},
+        "b": {5: lambda: seen.append("b5")},
+    }
+    lines = curves.in_turn(series, rounds=4)
+    assert seen[-12:] == ["a1", "a2", "b5"] * 4
+    assert lines["a"].sizes == [1, 2] and lines["b"].sizes == [5]
+    assert [len(s) for line in lines.values() for s in line.samples_ms] == [4, 4, 4]
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_each_curve_at_toy_size(name: str, growth, monkeypatch):
+    curves, fit = growth("curves"), growth("fit")
+    monkeypatch.setattr(curves, "SCAN_LENGTH", 32)
+    assert TOYS.keys() == curves.CURVES.keys()
+    lines = curves.measured(curves.CURVES[name]._replace(sizes=TOYS[name], rounds=2))
+    assert lines
+    for line in lines.values():
+        assert len(line.sizes) == 2
+        assert np.isfinite(fit.fitted(line).exponent)
+
+
+def test_every_event_is_prepared(growth, tmp_path: Path):
+    growth("curves").preparation(2, tmp_path)()
+    times = np.load(next(tmp_path.glob("prepared/event_representations_v2/*/timestamps_us.npy")))
+    assert times.tolist() == [100_000, 150_000, 200_000, 250_000]  # 0.2 s from 50 ms on
+
+
+def test_detections_grow_and_objects_do_not(growth):
+    (few_truth, few), (truth, many) = (growth("curves").generated(n) for n in (1, 3))
+    assert few_truth == truth and 3 * len(few) == len(many)
+
+
+def test_the_reference_stays_quick(growth, tmp_path: Path):
+    curves = growth("curves")
+    limit = curves.REFERENCE_UP_TO
+    series = curves.scan_lengths([limit, limit * 2], tmp_path)
+    assert list(series["reference"]) == [limit] and list(series["chunked"]) == [limit, limit * 2]
+
+
+def test_page_and_pictures_are_written(growth, results, tmp_path: Path):
+    page = Path(shutil.copy(ROOT / "docs" / "growth.md", tmp_path))
+    growth("page").write_page(tmp_path, MACHINE, results)
+    text = page.read_text(encoding="utf-8")
+    assert "Measured on a processor, 2 threads, torch 2.11." in text
+    assert "Patch 2 takes 4.0 times the time of patch 4" in text
+    for name in TOYS:
+        assert f"| `{name}` |" in text
+        with Image.open(tmp_path / "images" / f"growth_{name}.png") as picture:
+            assert picture.format == "PNG" and min(picture.size) > 400
+            assert np.asarray(picture.convert("L")).std() > 10  # not blank
+    growth("page").write_page(tmp_path, MACHINE, results)
+    assert page.read_text(encoding="utf-8") == text
+
+
+def test_the_page_holds_every_curve():
+    text = (ROOT / "docs" / "growth.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"\]\((images/growth_(\w+)\.png)\)", text)
+    assert {name for _, name in pictures} == set(TOYS)
+    assert all((ROOT / "docs" / path).exists() for path, _ in pictures)
+    assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set(TOYS)
+
+
+def test_a_page_without_its_numbers_is_refused(growth, results, tmp_path: Path):
+    write = growth("page").write_page
+    with pytest.raises(OSError, match=r"growth\.md"):
+        write(tmp_path, MACHINE, results)
+    (tmp_path / "growth.md").write_text("no markers", encoding="utf-8")
+    with pytest.raises(ValueError, match="has 0 places marked"):
+        write(tmp_path, MACHINE, results)
+    del results["evaluation"]
+    with pytest.raises(ValueError, match="not measured yet: evaluation"):
+        write(tmp_path, MACHINE, results)
+    assert not (tmp_path / "images").exists()
+
+
+def test_samples_are_kept_for_the_same_machine_only(growth, results, tmp_path: Path):
+    records, path = growth("records"), tmp_path / "growth.json"
+    assert records.load(path, MACHINE) == {}
+    records.save(path, MACHINE, results)
+    assert records.load(path, MACHINE) == results
+    assert records.load(path, {**MACHINE, "threads": 1}) == {}
+    path.write_text("cut sho", encoding="utf-8")
+    with pytest.raises(ValueError, match="is not JSON"):
+        records.load(path, MACHINE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["scan_lenght"], "no curve is called scan_lenght; there are scan_length, scan_batch"),
+        (["--write", "nowhere"], "nowhere has no growth.md to fill in"),
+    ],
+)
+def test_a_wrong_command_measures_nothing(arguments, message):
+    command = [sys.executable, "-m", "benchmarks.bench_growth", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and not done.stdout
+    assert message in done.stderr and "Traceback" not in done.stderr

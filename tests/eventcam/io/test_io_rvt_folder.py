@@ -1,0 +1,186 @@
+"""Reading prepared folders: ours, those of RVT's own script, and damaged ones."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import pickle
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from event_toys import (
+    HEIGHT,
+    WIDTH,
+    damaged,
+    label_times,
+    make_events,
+    make_labels,
+    write_recording,
+)
+
+from eventcam.errors import EventDataError
+from eventcam.io import rvt_layout as layout
+from eventcam.io.rvt_folder import RvtFolder, RvtRecording
+from eventcam.prepare.folder import prepare_all
+from eventcam.prepare.recording import Preparation
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory):
+    """A prepared root with two training recordings."""
+    folder = tmp_path_factory.mktemp("ours")
+    labels = make_labels(label_times(30, 2_000_000))
+    times = label_times(30, 2_000_000)
+    labels = labels[(times < 900_000) | (times > 1_500_000)]
+    write_recording(folder / "raw/train", "b", make_events(3000, 2_000_000), labels)
+    write_recording(folder / "raw/train", "a")
+    prepare_all(folder / "raw", folder / "out", Preparation(), workers=0)
+    return folder / "out"
+
+
+@pytest.fixture
+def published(ours, tmp_path):
+    """The same as RVT's own script would leave it, with the usual strays."""
+    root = tmp_path / "published"
+    shutil.copytree(ours, root)
+    (root / layout.MANIFEST).unlink()
+    for name in (layout.RECORD, layout.KNOWN_EMPTY, layout.LABEL_GRID):
+        for folder in (root / "train").iterdir():
+            (folder / name).unlink()
+    (root / "train" / "notes.txt").write_text("stray")
+    (root / "train" / ".cache").mkdir()
+    return root
+
+
+def test_recordings_are_sorted_and_complete(ours):
+    first, second = RvtFolder(ours, "etram_cls8").recordings("train")
+    assert (first.name, second.name, second.split) == ("a", "b", "train")
+    assert second.shape == (20, HEIGHT // 2, WIDTH // 2) and second.downsample == "nearest"
+    assert second.num_steps == len(second.timestamps_us)
+    at_frames = second.timestamps_us[second.frame_steps]
+    assert np.array_equal(at_frames, second.frame_times_us)
+    assert second.num_frames == len(second.frame_times_us)
+    assert len(second.known_empty_steps) >= 4 and len(first.known_empty_steps) == 0
+    assert RvtFolder(ours, "etram_cls8").recordings("test") == []
+
+
+def test_representations_are_read_by_slice(ours):
+    recording = RvtFolder(ours, "etram_cls8").recordings("train")[1]
+    path = recording.folder / layout.representation_file("nearest")
+    with h5py.File(path) as file:
+        stored = file["data"][:]
+    assert np.array_equal(recording.events(3, 9), stored[3:9])
+    assert recording.events(4, 4).shape == (0, 20, HEIGHT // 2, WIDTH // 2)
+    for start, stop in ((-1, 2), (5, 4), (0, recording.num_steps + 1)):
+        with pytest.raises(EventDataError, match="were asked for"):
+            recording.events(start, stop)
+
+
+def test_boxes_are_halved_by_the_published_rule(ours):
+    recording = RvtFolder(ours, "etram_cls8").recordings("train")[0]
+    boxes, classes = recording.boxes(0)
+    assert boxes.dtype == np.float32 and boxes.tolist() == [[5, 4, 15, 12]]
+    assert classes.dtype == np.int64 and classes.tolist() == [0]
+    assert recording.labels(0)["t"].tolist() == [recording.frame_times_us[0]]
+    assert recording.boxes_dropped == 0
+
+
+def checksum(recording):
+    return int(recording.events(0, 5).sum())
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_recording_can_be_used_in_worker_processes(ours, method):
+    recording = RvtFolder(ours, "etram_cls8").recordings("train")[0]
+    expected = checksum(recording)
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        assert pool.map(checksum, [recording]) == [expected]
+    recording.close()
+    assert checksum(pickle.loads(pickle.dumps(recording))) == checksum(recording) == expected
+
+
+def test_folders_of_the_published_script_are_used_as_they_are(published, ours):
+    found = RvtFolder(published, "etram_cls8").recordings("train")
+    wanted = RvtFolder(ours, "etram_cls8").recordings("train")
+    assert [r.name for r in found] == ["a", "b"]
+    for a, b in zip(found, wanted, strict=True):
+        assert a.known_empty_steps is None and np.array_equal(a.frame_steps, b.frame_steps)
+        assert np.array_equal(a.boxes(2)[0], b.boxes(2)[0])
+
+
+def test_another_class_map_is_refused(ours, published):
+    with pytest.raises(EventDataError, match="prepared with the class map 'etram_cls8'"):
+        RvtFolder(ours, "etram_raw8")
+    name = published / "train/a" / layout.LABELS
+    with np.load(name) as content:
+        arrays = dict(content)
+    arrays["labels"]["class_id"][3] = 7
+    np.savez(name, **arrays)
+    folder = RvtFolder(published, "etram_3groups")
+    assert [r.name for r in folder.recordings("train")] == ["b"]
+    assert "class id 7, but the class map has only 3" in folder.skipped["train/a"]
+
+
+DAMAGES = {
+    "missing representations": lambda f: (f / layout.representation_file("nearest")).unlink(),
+    "cut representations": lambda f: (f / layout.representation_file("nearest")).write_bytes(b"x"),
+    "cut labels": lambda f: (f / layout.LABELS).write_bytes(b"PK"),
+    "cut times": lambda f: (f / layout.WINDOW_ENDS).write_bytes(b""),
+    "other times": lambda f: np.save(f / layout.WINDOW_ENDS, np.arange(3)),
+    "frames outside": lambda f: np.save(f / layout.FRAME_STEPS, np.arange(10) + 90),
+    "other data": lambda f: h5py.File(f / layout.representation_file("nearest"), "w").close(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_recordings_are_named_and_left_out(published, damage):
+    DAMAGES[damage](published / "train/a")
+    folder = RvtFolder(published, "etram_cls8")
+    assert [r.name for r in folder.recordings("train")] == ["b"]
+    assert str(published / "train/a") in folder.skipped["train/a"]
+
+
+@pytest.mark.filterwarnings("ignore")  # numpy's about odd numbers
+def test_damaged_bytes_end_in_a_sentence(published):
+    rng = np.random.default_rng(3)
+    files = sorted(p for p in (published / "train/a").rglob("*") if p.is_file())
+    for path in files * 8:
+        content = path.read_bytes()
+        path.write_bytes(damaged(content, rng))
+        for recording in RvtFolder(published, "etram_cls8").recordings("train"):
+            with contextlib.suppress(EventDataError), recording:
+                recording.events(0, recording.num_steps)
+        path.write_bytes(content)
+
+
+def test_several_kinds_of_representations_must_be_chosen_from(published):
+    folder = published / "train/a"
+    nearest, summed = (folder / layout.representation_file(kind) for kind in ("nearest", "sum"))
+    shutil.copy(nearest, summed)
+    with pytest.raises(EventDataError, match="Name one of them"):
+        RvtRecording(folder, 8)
+    assert RvtRecording(folder, 8, "sum").downsample == "sum"
+    with pytest.raises(EventDataError, match="asked for was none"):
+        RvtRecording(folder, 8, "none")
+
+
+def test_a_folder_without_recordings_is_refused(tmp_path):
+    command = f"prepare_etram.py RAW {tmp_path} --downsample sum --class-map etram_cls8"
+    with pytest.raises(EventDataError, match=command):
+        RvtFolder(tmp_path, "etram_cls8", "sum")
+
+
+def test_another_way_to_half_resolution_is_refused(ours):
+    assert len(RvtFolder(ours, "etram_cls8", "nearest").recordings("train")) == 2
+    with pytest.raises(EventDataError, match="downsample 'nearest', but 'sum' is asked for"):
+        RvtFolder(ours, "etram_cls8", "sum")
+
+
+def test_class_ids_of_a_folder_without_a_manifest_are_a_warning(published, ours, caplog):
+    RvtFolder(ours, "etram_cls8")
+    assert not caplog.text
+    RvtFolder(published, "etram_cls8")
+    assert "class map etram_cls8 (0 Car, 1 Truck," in caplog.text
+    assert "dataset.class_map=etram_raw8" in caplog.text

@@ -1,0 +1,210 @@
+"""A folder of recordings prepared: parallel, resumable, and never ended by one bad file."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import portalocker
+import pytest
+from event_toys import label_times, make_events, make_labels, write_recording
+
+from eventcam.errors import EventDataError
+from eventcam.io.rvt_layout import KNOWN_EMPTY, MANIFEST, RECORD
+from eventcam.prepare import folder as module
+from eventcam.prepare.folder import IN_PROGRESS, prepare_all
+from eventcam.prepare.recording import Preparation
+from eventcam.prepare.workers import run_jobs
+
+ROOT = Path(__file__).resolve().parents[3]
+SETTINGS = Preparation()
+
+
+def make_raw(root):
+    """Three good recordings and six bad ones."""
+    write_recording(root / "train", "good")
+    write_recording(root / "train", "night", make_events(500, seed=2))
+    write_recording(root / "val", "good")
+    write_recording(root / "train", "empty_labels", labels=make_labels([]))
+    write_recording(root / "train", "garbage")
+    (root / "train/garbage_td.h5").write_bytes(b"noise" * 1000)
+    write_recording(root / "test", "no_events_file")
+    (root / "test/no_events_file_td.h5").unlink()
+    write_recording(root / "test", "no_labels_file")
+    (root / "test/no_labels_file_bbox.npy").unlink()
+    write_recording(root / "val", "cut_labels")
+    (root / "val/cut_labels_bbox.npy").write_bytes(b"\x93NUMPY")
+    (root / "val/notes.txt").write_text("stray")
+    return root
+
+
+GOOD = ["train/good", "train/night", "val/good"]
+BAD = {
+    "test/no_events_file": "no_events_file_td.h5",
+    "test/no_labels_file": "no_labels_file_bbox.npy is missing",
+    "train/empty_labels": "no box is left of 0",
+    "train/garbage": "cannot be read as HDF5",
+    "val/cut_labels": "cannot be read as an array of boxes",
+}
+
+
+def tree(root):
+    """Content of every file below ``root``."""
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Raw recordings, and what one uninterrupted serial run made of them."""
+    folder = tmp_path_factory.mktemp("prepared")
+    make_raw(folder / "raw")
+    summary = prepare_all(folder / "raw", folder / "out", SETTINGS, workers=0)
+    return folder, summary
+
+
+def test_bad_files_are_named_and_the_others_prepared(prepared):
+    folder, summary = prepared
+    assert sorted(summary.prepared) == GOOD and not summary.reused
+    assert summary.failed.keys() == BAD.keys()
+    assert all(part in summary.failed[name] for name, part in BAD.items())
+    assert all(name in str(summary) for name in BAD)
+    manifest = json.loads((folder / "out" / MANIFEST).read_text())
+    assert sorted(manifest["recordings"]) == GOOD and manifest["failed"] == summary.failed
+    assert manifest["settings"]["class_map"] == "etram_cls8" and manifest["classes"][0] == "Car"
+    assert manifest["totals"]["counts"]["events_in_file"] == 6500
+    record = manifest["recordings"]["train/good"]
+    assert record["sources"]["events"]["file"] == "good_td.h5"
+    assert len(record["sources"]["labels"]["sha256"]) == 64
+    present = {p.parent.relative_to(folder / "out").as_posix() for p in folder.rglob(RECORD)}
+    assert present == {*GOOD} and not (folder / "out" / IN_PROGRESS).exists()
+
+
+def test_several_workers_give_the_same_bytes(prepared, tmp_path):
+    folder, _ = prepared
+    prepare_all(folder / "raw", tmp_path / "out", SETTINGS, workers=2)
+    assert tree(tmp_path / "out") == tree(folder / "out")
+
+
+@pytest.mark.parametrize("after", [0, 5, 25])
+def test_a_killed_run_resumes_to_the_same_bytes(prepared, tmp_path, monkeypatch, after):
+    folder, _ = prepared
+    calls = iter(range(after + 1))
+    write = module.prepare_recording
+    histogram = sys.modules["eventcam.prepare.recording"].StackedHistogram
+
+    def dying(self, events, call=histogram.count):
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return call(self, events)
+
+    monkeypatch.setattr(module.shutil, "rmtree", lambda *_, **__: None)  # a kill tidies nothing
+    monkeypatch.setattr(histogram, "count", dying)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_all(folder / "raw", tmp_path / "out", SETTINGS, workers=0)
+    monkeypatch.undo()
+    assert (tmp_path / "out" / IN_PROGRESS).exists() and module.prepare_recording is write
+    summary = prepare_all(folder / "raw", tmp_path / "out", SETTINGS, workers=0)
+    assert len(summary.reused) == (after >= 19)
+    assert sorted(summary.prepared + summary.reused) == GOOD
+    assert tree(tmp_path / "out") == tree(folder / "out")
+
+
+def test_finished_recordings_are_left_alone_until_something_changes(tmp_path):
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    for name in ("a", "b", "c", "d"):
+        write_recording(raw / "train", name)
+    before = prepare_all(raw, out, SETTINGS, workers=0)
+    assert len(before.prepared) == 4
+    os.utime(raw / "train/a_td.h5", (1, 1))  # same content: known by its checksum
+    write_recording(raw / "train", "b", make_events(99))
+    (out / "train/c" / KNOWN_EMPTY).unlink()
+    (raw / "train/d_td.h5").unlink()  # sources may be removed to save room
+    summary = prepare_all(raw, out, SETTINGS, workers=0)
+    assert summary.reused == ["train/a", "train/d"] and summary.prepared == ["train/b", "train/c"]
+    (raw / "train/b_td.h5").write_bytes(b"noise")
+    summary = prepare_all(raw, out, SETTINGS, workers=0)
+    assert list(summary.failed) == ["train/b"] and not (out / "train/b").exists()
+
+
+def test_other_settings_are_refused_before_anything_is_touched(prepared):
+    folder, _ = prepared
+    before = tree(folder / "out")
+    for settings, message in (
+        (Preparation(class_map="etram_raw8"), "was prepared with the class map 'etram_cls8'"),
+        (Preparation(downsample="sum"), "other settings: downsample 'nearest' .now 'sum'"),
+    ):
+        with pytest.raises(EventDataError, match=message):
+            prepare_all(folder / "raw", folder / "out", settings, workers=0)
+    assert tree(folder / "out") == before
+
+
+def test_folders_of_another_program_are_left_alone(tmp_path):
+    write_recording(tmp_path / "raw/train", "a")
+    foreign = tmp_path / "out/train/a/labels_v2"
+    foreign.mkdir(parents=True)
+    summary = prepare_all(tmp_path / "raw", tmp_path / "out", SETTINGS, workers=0)
+    assert "was not made by this program" in summary.failed["train/a"] and foreign.exists()
+
+
+def test_two_at_once_do_not_disturb_each_other(prepared, tmp_path):
+    folder, _ = prepared
+    arguments = (folder / "raw", tmp_path / "out", SETTINGS, 0, False)
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(prepare_all, *arguments) for _ in range(2)]
+        first, second = sorted((run.result() for run in runs), key=lambda s: s.reused)
+    assert sorted(first.prepared) == GOOD and not first.reused
+    assert sorted(second.reused) == GOOD and not second.prepared
+    assert tree(tmp_path / "out") == tree(folder / "out")
+
+
+def test_a_folder_that_stays_locked_is_a_sentence(tmp_path, monkeypatch):
+    write_recording(tmp_path / "raw/train", "a")
+    soon = lambda path: portalocker.Lock(f"{path}.lock", timeout=0.2)  # noqa: E731
+    monkeypatch.setattr(module, "file_lock", soon)
+    (tmp_path / "out").mkdir()
+    arguments = (tmp_path / "raw", tmp_path / "out", SETTINGS, 0)
+    with soon(tmp_path / "out/.prepare"), pytest.raises(EventDataError, match="Another process"):
+        prepare_all(*arguments)
+    assert prepare_all(*arguments).prepared == ["train/a"]
+
+
+def test_no_recordings_at_all(tmp_path):
+    with pytest.raises(EventDataError, match="No recordings were found"):
+        prepare_all(tmp_path, tmp_path / "out", SETTINGS)
+
+
+def double_or_die(number):
+    if number == 3:
+        os._exit(1)  # as if killed for its memory
+    if number == 5:
+        raise ValueError("five")
+    return 2 * number
+
+
+def test_a_worker_that_dies_takes_only_its_own_job_with_it():
+    found = dict(run_jobs(double_or_die, range(7), workers=2))
+    assert isinstance(found.pop(3), Exception) and str(found.pop(5)) == "five"
+    assert found == {0: 0, 1: 2, 2: 4, 4: 8, 6: 12}
+
+
+@pytest.mark.parametrize(("good", "code"), [(True, 0), (False, 1)])
+def test_the_command_fails_only_if_nothing_could_be_prepared(tmp_path, good, code):
+    write_recording(tmp_path / "raw/train", "bad", labels=make_labels([]))
+    if good:
+        write_recording(tmp_path / "raw/train", "good", labels=make_labels(label_times(30)))
+    command = [sys.executable, str(ROOT / "tools/prepare_etram.py")]
+    arguments = [str(tmp_path / "raw"), str(tmp_path / "out"), "--workers", "0"]
+    paths = os.pathsep.join([str(ROOT / "projects"), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    options = {"capture_output": True, "text": True, "env": environment}
+    done = subprocess.run([*command, *arguments], check=False, **options)
+    assert done.returncode == code and "FAILED train/bad: no box is left" in done.stdout
+    arguments = [str(tmp_path / "no raw"), str(tmp_path / "no out")]
+    done = subprocess.run([*command, *arguments], check=False, **options)
+    assert done.returncode == 2 and "No recordings were found" in done.stderr
+    assert not (tmp_path / "no out").exists()

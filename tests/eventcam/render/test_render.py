@@ -1,0 +1,235 @@
+"""Pictures of events: colours, boxes, sheets, videos that read back, raw and prepared sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from eventcam.errors import EventDataError
+from eventcam.io import BBOX_DTYPE, Events, rvt_layout, write_bbox, write_h5_recording
+from eventcam.render.footage import shot_images, write_footage
+from eventcam.render.frames import (
+    DARK,
+    LIGHT,
+    BoxSet,
+    contact_sheet,
+    count_events,
+    count_histogram,
+    counts_to_image,
+    render_frame,
+    write_png,
+)
+from eventcam.render.sources import open_footage, sample_footage
+from pictures import video as render_video
+from pictures.video import write_video
+
+WIDTH, HEIGHT = 64, 48
+
+
+def make_events(x, y, p, t) -> Events:
+    kinds = (np.uint16, np.uint16, np.uint8, np.int64)
+    return Events(*(np.array(v, k) for v, k in zip((x, y, p, t), kinds, strict=True)))
+
+
+def some_boxes(scores: bool = False) -> BoxSet:
+    boxes = np.array([[10.0, 12.0, 30.0, 40.0]])
+    return BoxSet(boxes, np.array([1]), np.array([0.75]) if scores else None)
+
+
+# Images ------------------------------------------------------------------------------------------
+
+
+def test_events_are_counted_by_polarity_and_strangers_left_out():
+    events = make_events([3, 3, 3, 70], [5, 5, 5, 5], [1, 1, 0, 1], [0, 1, 2, 3])
+    on, off = count_events(events, WIDTH, HEIGHT)
+    assert (on[5, 3], off[5, 3], on.sum(), off.sum()) == (2, 1, 2, 1)
+
+
+def test_a_histogram_has_its_off_events_first():
+    histogram = np.zeros((20, HEIGHT, WIDTH), np.uint8)
+    histogram[[0, 9], 7, 8], histogram[10, 1, 2] = 200, 3
+    on, off = count_histogram(histogram)
+    assert (off[7, 8], on[1, 2], on.sum(), off.sum()) == (400, 3, 3, 400)
+    with pytest.raises(EventDataError, match="has the shape"):
+        count_histogram(histogram[0])
+
+
+@pytest.mark.parametrize("theme", [DARK, LIGHT])
+def test_colours_tell_on_from_off_and_grow_with_the_count(theme):
+    on, off = np.array([[0, 1, 9, 0, 0]]), np.array([[0, 0, 0, 1, 9]])
+    nothing, on_1, on_9, off_1, off_9 = counts_to_image(on, off, theme)[0].astype(int)
+    assert tuple(nothing) == theme.background
+    for one, nine in ((on_1, on_9), (off_1, off_9)):
+        assert np.abs(nine - nothing).sum() > np.abs(one - nothing).sum() > 60
+    assert on_9[2] > on_9[0] and off_9[0] > off_9[2]  # blue, orange
+
+
+def test_an_empty_frame_is_its_background():
+    image = render_frame(count_events(Events.empty(), WIDTH, HEIGHT), zoom=2)
+    assert image.shape == (2 * HEIGHT, 2 * WIDTH, 3) and image.dtype == np.uint8
+    assert np.all(image == DARK.background)
+
+
+def test_boxes_are_drawn_where_they_are():
+    counts = count_events(Events.empty(), WIDTH, HEIGHT)
+    plain = render_frame(counts)
+    framed = render_frame(counts, truth=some_boxes(), class_names=("a", "car"))
+    changed = np.any(plain != framed, axis=2)
+    assert changed[12:40, 10].all() and changed[40, 10:30].all()
+    assert not changed[16:39, 13:28].any() and not changed[:, 60:].any()
+    both = render_frame(counts, truth=some_boxes(), predictions=some_boxes(scores=True))
+    assert np.any(both != framed)
+
+
+def test_boxes_outside_the_picture_and_unknown_classes_do_no_harm():
+    boxes = BoxSet(np.array([[-50.0, -50, 500, 500], [70, 70, 71, 71]]), np.array([99, 0]))
+    image = render_frame(count_events(Events.empty(), WIDTH, HEIGHT), truth=boxes, caption="0.1 s")
+    assert image.shape == (HEIGHT, WIDTH, 3)
+
+
+def test_labels_become_boxes():
+    labels = np.zeros(1, BBOX_DTYPE)
+    labels["x"], labels["y"], labels["w"], labels["h"], labels["class_id"] = 3, 4, 10, 20, 5
+    found = BoxSet.from_labels(labels)
+    assert found.boxes.tolist() == [[3, 4, 13, 24]] and found.classes.tolist() == [5]
+
+
+def test_a_contact_sheet_holds_every_image():
+    images = [np.full((10, 20, 3), 40 * i, np.uint8) for i in range(5)]
+    sheet = contact_sheet(images, columns=2, gap=3)
+    assert sheet.shape == (3 * 13 + 3, 2 * 23 + 3, 3)
+    assert np.all(sheet[3 + 13 + 5, 3 + 23 + 5] == 40 * 3)
+    with pytest.raises(EventDataError, match="one size"):
+        contact_sheet([images[0], np.zeros((3, 3, 3), np.uint8)])
+
+
+def test_a_png_reads_back_as_rgb(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (12, 17, 3), dtype=np.uint8)
+    write_png(tmp_path / "new" / "ümlaut.png", image)
+    raw = np.frombuffer((tmp_path / "new" / "ümlaut.png").read_bytes(), np.uint8)
+    assert np.array_equal(cv2.imdecode(raw, cv2.IMREAD_COLOR)[:, :, ::-1], image)
+
+
+# Videos ------------------------------------------------------------------------------------------
+
+
+def test_a_video_reads_back(tmp_path):
+    images = [np.full((49, 65, 3), (250 - 40 * i, 20, 40 * i), np.uint8) for i in range(6)]
+    path = tmp_path / "clip.mp4"
+    assert write_video(path, iter(images), 20) == 6
+    assert [file.name for file in tmp_path.iterdir()] == ["clip.mp4"]
+    reader = cv2.VideoCapture(str(path))
+    assert reader.get(cv2.CAP_PROP_FPS) == pytest.approx(20)
+    for image in images:
+        ok, frame = reader.read()
+        assert ok and frame.shape == (48, 64, 3)
+        assert np.abs(frame[20, 20, ::-1].astype(int) - image[20, 20]).max() < 40
+
+
+def test_a_missing_codec_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(render_video, "CODEC", "zzzz")
+    with pytest.raises(ValueError, match="cannot write VP9"):
+        write_video(tmp_path / "clip.mp4", [np.zeros((48, 64, 3), np.uint8)], 20)
+    assert not list(tmp_path.iterdir())
+
+
+def test_videos_without_images_or_of_several_sizes_are_sentences(tmp_path):
+    with pytest.raises(ValueError, match="at least one"):
+        write_video(tmp_path / "clip.mp4", [], 20)
+    images = [np.zeros((48, 64, 3), np.uint8), np.zeros((50, 64, 3), np.uint8)]
+    with pytest.raises(ValueError, match="one size"):
+        write_video(tmp_path / "clip.mp4", images, 20)
+
+
+# Sources -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def raw(tmp_path) -> Path:
+    """0.4 s: one event per ms that wanders right; a box at 100 ms and 300 ms."""
+    times = np.arange(1, 400) * 1000
+    events = make_events(times // 10_000, np.full(399, 20), times // 1000 % 2, times)
+    labels = np.zeros(2, BBOX_DTYPE)
+    labels["t"], labels["x"], labels["y"], labels["w"], labels["h"] = (100_000, 300_000), 5, 6, 9, 9
+    write_h5_recording(tmp_path / "street_td.h5", [events[:150], events[150:]], WIDTH, HEIGHT)
+    write_bbox(tmp_path / "street_bbox.npy", labels)
+    return tmp_path / "street_td.h5"
+
+
+def test_raw_footage_shows_every_event_once_and_the_labels_of_its_time(raw):
+    footage = open_footage(raw)
+    shots = list(footage.shots)
+    assert [shot.time_us for shot in shots] == list(range(50_000, 450_000, 50_000))
+    assert sum(int(shot.counts[0].sum() + shot.counts[1].sum()) for shot in shots) == 399
+    boxes = [len(shot.truth.boxes) for shot in shots]
+    assert boxes == [0, 1, 0, 0, 0, 1, 0, 0]
+
+
+def test_a_part_of_a_recording(raw):
+    footage = open_footage(raw, start=0.1, seconds=0.1)
+    assert [shot.time_us for shot in footage.shots] == [150_000, 200_000]
+    with pytest.raises(EventDataError, match="Choose an earlier start"):
+        open_footage(raw, start=5.0)
+
+
+def test_without_a_label_file_nothing_is_known(raw):
+    raw.with_name("street_bbox.npy").unlink()
+    footage = open_footage(raw)
+    assert all(shot.truth is None for shot in footage.shots) and len(footage.known_us) == 0
+
+
+def test_predictions_appear_at_their_time(raw):
+    plain = list(shot_images(open_footage(raw), predictions={}))
+    drawn = list(shot_images(open_footage(raw), predictions={200_000: some_boxes(scores=True)}))
+    assert [bool(np.any(a != b)) for a, b in zip(plain, drawn, strict=True)].count(True) == 1
+
+
+def prepared_folder(root: Path, downsample: str) -> Path:
+    """Three steps; the second has a box of 20 px on the sensor, the third is known to be empty."""
+    folder = root / "val" / "street"
+    file, data = rvt_layout.create_representations(folder, downsample, 3, (20, HEIGHT, WIDTH))
+    data[1, 10, 5, 5] = 3
+    file.close()
+    labels = np.zeros(1, BBOX_DTYPE)
+    labels["t"], labels["x"], labels["y"], labels["w"], labels["h"] = 100_000, 8, 8, 20, 20
+    rvt_layout.save_labels(folder, labels, np.array([100_000]))
+    rvt_layout.save_array(folder, rvt_layout.WINDOW_ENDS, np.array([50_000, 100_000, 150_000]))
+    rvt_layout.save_array(folder, rvt_layout.FRAME_STEPS, np.array([1]))
+    rvt_layout.save_array(folder, rvt_layout.KNOWN_EMPTY, np.array([2]))
+    return folder
+
+
+@pytest.mark.parametrize(("downsample", "size"), [("none", 20), ("nearest", 10)])
+def test_prepared_footage(tmp_path, downsample, size):
+    folder = prepared_folder(tmp_path, downsample)
+    for path in (folder, tmp_path):
+        footage = open_footage(path)
+        assert footage.source == "street" and footage.known_us.tolist() == [100_000, 150_000]
+        shots = list(footage.shots)
+        assert [shot.time_us for shot in shots] == [50_000, 100_000, 150_000]
+        assert shots[1].counts[0][5, 5] == 3 and shots[1].counts[1].sum() == 0
+        assert shots[0].truth is None and len(shots[2].truth.boxes) == 0
+        assert np.ptp(shots[1].truth.boxes[0, [0, 2]]) == size
+
+
+def test_a_folder_without_recordings_is_a_sentence(tmp_path):
+    with pytest.raises(EventDataError, match="no prepared recording"):
+        open_footage(tmp_path)
+
+
+def test_sheet_and_video_from_a_training_sample(tmp_path):
+    sample = {
+        "events": np.random.default_rng(0).integers(0, 2, (4, 20, HEIGHT, WIDTH), np.uint8),
+        "boxes": [None, np.zeros((0, 4)), np.array([[4.0, 5, 20, 30]]), None],
+        "classes": [None, np.zeros(0, int), np.array([2]), None],
+        "timestamps_us": np.arange(1, 5) * 50_000,
+    }
+    for name, images in (("sheet.png", 2), ("clip.mp4", 4)):
+        footage = sample_footage(sample, ("a", "b", "c"))
+        assert write_footage(footage, tmp_path / name) == images
+        assert (tmp_path / name).stat().st_size > 500
+    with pytest.raises(EventDataError, match=r"\.png .* or \.mp4"):
+        write_footage(sample_footage(sample, ()), tmp_path / "clip.gif")

@@ -1,0 +1,166 @@
+"""Strict loading: whatever is wrong in a config is a sentence before anything is built."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from labbook_toys import CONFIG
+
+from labbook.config.load import ConfigError, load_config, to_plain
+from labbook.config.signatures import check_calls, fits
+
+WriteConfig = Callable[..., Path]
+END = CONFIG.count("\n") + 1
+"""The line of a config that its first added line is on."""
+
+
+def test_a_good_config_loads_with_live_interpolations(write_config: WriteConfig) -> None:
+    cfg = load_config(write_config())
+    assert cfg.train.max_iter == 15900
+    assert cfg.lr_multiplier.milestones == [11130]
+    assert cfg.dataset._target_ == "labbook_toys.Data"
+    assert "_helper" not in cfg
+    cfg.train.batch = 16
+    assert (cfg.train.max_iter, cfg.dataloader.train.batch) == (8000, 16)
+    with pytest.raises(Exception, match="max_itre"):
+        cfg.train.max_itre = 5
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("datasets = dict()", "'datasets' is not one of the sections .* Did you mean 'dataset'"),
+        ("del model", "It lacks model"),
+        ("dataset.clases = []", r"dataset.clases is not an argument .* Did you mean 'classes'"),
+        ("del train['output_dir']", r"train.output_dir is missing: labbook_toys.Settings needs it"),
+        ("train.images = 'abc'", r"train.images is 'abc' \(str\), but .* expects int there"),
+        ("train.images = 1.5", r"train.images is 1.5 \(float\)"),
+        ("train.images = True", r"train.images is True \(bool\)"),
+        ("train.device = 'gpu'", r"train.device is 'gpu'"),
+        ("train.output_dir = None", r"train.output_dir is None"),
+        ("dataset.classes = 'head'", r"dataset.classes is 'head'"),
+        ("dataset.generate = dict(train='many')", r"dataset.generate"),
+        ("dataloader['train'].dataset = dict(root='x')", r"dataloader.train.dataset is"),
+        ("model.inner = L(Box)(sizes=[])", r"model.inner.classes is missing"),
+        ("model.sizes = [dict(_target_='labbook_toys.Bax')]", r"sizes.0._target_ .*Mean 'Box'"),
+        ("model._target_ = 'no_such_module.Box'", "no module 'no_such_module'"),
+        ("model._target_ = 'labbook_toys.CONFIG'", "cannot be called"),
+        ("model._target_ = lambda: 1", "cannot be imported by name"),
+        ("model.inner = lambda x: x", "model.inner is .* a live object of type function"),
+        ("model.inner = torch.nn.ReLU", "model.inner is .* a live object of type type"),
+        ("model.inner = Data('x')", "a live object"),
+        ("model.inner = '${train.epoch}'", "model.inner: .*train.epoch"),
+        ("train.epochs = 0", "train.max_iter: .*iterations needs an integer of at least 1"),
+        ("optimizer._target_ = torch.optim.SGD", "optimizer.betas is not an argument of torch"),
+        ("dataloader['worker'] = 0", "Nothing reads dataloader.worker. .* 'dataloader.workers'"),
+        ("dataloader['vaild'] = dataloader['train']", "vaild. Did you mean 'dataloader.valid'"),
+        ("evaluation['train'] = evaluation['valid']", "Nothing reads evaluation.train"),
+        ("dataloader['train'].workers = 0", "Nothing reads dataloader.workers"),
+    ],
+)
+def test_wrong_configs(write_config: WriteConfig, line: str, sentence: str) -> None:
+    path = write_config("baseline", line)
+    with pytest.raises(ConfigError, match=f"(?i){sentence}") as caught:
+        load_config(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        (["train = = 3"], r"Line \d+: invalid syntax"),
+        (["1 / 0"], rf"broken.py, line {END}: ZeroDivisionError"),
+        (["from .missing import x"], rf"broken.py, line {END}: ImportError"),
+        (["from .other import x"], r"other.py, line 2: ValueError: inside"),
+    ],
+)
+def test_a_failing_file_is_named_with_its_line(
+    write_config: WriteConfig, lines: list[str], sentence: str
+) -> None:
+    path = write_config("broken", *lines)
+    (path.parent / "other.py").write_text("\nraise ValueError('inside')\n")
+    with pytest.raises(ConfigError, match=sentence):
+        load_config(path)
+
+
+def test_settings_that_a_config_leaves_out_are_written_out(write_config: WriteConfig) -> None:
+    cfg = load_config(write_config("baseline", "del model['inner']"))
+    assert (cfg.train.device, cfg.train.resume_from) == ("auto", None)
+    assert (cfg.dataset.tags, cfg.experiment.targets) == ([], {})
+    assert "inner" not in cfg.model  # a class that does things is no settings object
+
+
+def test_a_failing_file_leaves_the_interpreter_clean(write_config: WriteConfig) -> None:
+    genuine = builtins.__import__
+    good, child = write_config("baseline"), write_config("child")
+    child.write_text(
+        "from detectron2.config import LazyConfig\n"
+        "globals().update(LazyConfig.load_rel('baseline.py'))\noptimizer.lr = 0.01\n"
+    )
+    broken = write_config("broken")
+    broken.write_text(child.read_text() + "globals().update(LazyConfig.load_rel('worse.py'))\n")
+    write_config("worse", "1 / 0")
+    before = to_plain(load_config(good))
+    with pytest.raises(ConfigError, match=rf"worse.py, line {END}: ZeroDivisionError"):
+        load_config(broken)
+    assert builtins.__import__ is genuine
+    assert to_plain(load_config(good)) == before
+    assert load_config(child).optimizer.lr == 0.01
+    assert builtins.__import__ is genuine
+
+
+def test_missing_and_foreign_files(write_config: WriteConfig, tmp_path: Path) -> None:
+    path = write_config("baseline_lr0.001")
+    with pytest.raises(ConfigError, match=r"Did you mean 'baseline_lr0.001.py'"):
+        load_config(path.with_name("baselin_lr0.001.py"))
+    with pytest.raises(ConfigError, match=r"expected a .py or .yaml"):
+        load_config(tmp_path / "config.txt")
+
+
+def test_yaml_cannot_build_objects(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("train: !!python/object/apply:os.getcwd []\n")
+    with pytest.raises(ConfigError, match="not plain YAML"):
+        load_config(path)
+
+
+RPN = {
+    "_target_": "detectron2.modeling.proposal_generator.RPN",
+    "in_features": ["p2"],
+    "head": "???",
+    "anchor_generator": "???",
+    "anchor_matcher": "???",
+    "box2box_transform": "???",
+    "batch_size_per_image": 256,
+    "positive_fraction": 0.5,
+    "pre_nms_topk": [2000, 1000],
+    "post_nms_topk": [1000, 1000],
+}
+
+
+def test_classes_with_detectron2s_configurable_constructor() -> None:
+    check_calls({"model": RPN})
+    with pytest.raises(ConfigError, match=r"model.nms_tresh .* Did you mean 'nms_thresh'"):
+        check_calls({"model": {**RPN, "nms_tresh": 0.7}})
+    rcnn = {"_target_": "detectron2.modeling.GeneralizedRCNN", "backbone": "???"}
+    rcnn.update(roi_heads="???", proposal_generator=RPN, pixel_mean=[1.0, 2.0, 3.0])
+    with pytest.raises(ConfigError, match=r"model.pixel_std is missing"):
+        check_calls({"model": rcnn})
+    check_calls({"model": {**rcnn, "pixel_std": [1, 1, 1]}})
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "expected"),
+    [
+        (1, float, True), (1.0, int, False), (True, int, False), (True, bool, True),
+        (None, int | None, True), ("a", int | None, False), ("x", Path, True), (3, Path, False),
+        ([1, 2], tuple[int, ...], True), ([1, "a"], list[int], False), ("ab", list[str], False),
+        ({"a": 1}, dict[str, int], True), ({"a": "b"}, dict[str, int], False),
+        ("???", int, True), ({"_target_": "x"}, int, True), (3, Callable, True),
+    ],
+)  # fmt: skip
+def test_what_fits_an_annotation(value: object, hint: object, expected: bool) -> None:
+    assert fits(value, hint) is expected

@@ -1,0 +1,64 @@
+"""Derived numbers of configs."""
+
+from __future__ import annotations
+
+import pytest
+from omegaconf import OmegaConf
+
+from labbook.config import resolvers
+
+
+def resolve(expression: str):
+    return OmegaConf.create({"value": expression, "entries": [1, 2, 3], "total": 15900}).value
+
+
+@pytest.mark.parametrize(
+    ("epochs", "batch", "steps"),
+    [(100, 8, 15900), (100, 16, 8000), (100, 32, 4000), (150, 8, 23850), (200, 8, 31800),
+     (100, 2, 63600)],
+)  # fmt: skip
+def test_iterations_of_the_study(epochs: int, batch: int, steps: int) -> None:
+    assert resolve(f"${{iterations:{epochs},1271,{batch}}}") == steps
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("${iterations_per_epoch:1271,8}", 159),
+        ("${iterations_per_epoch:8,8}", 1),
+        ("${iterations_per_epoch:1,8}", 1),
+        ("${fraction_of:0.7,${total}}", 11130),
+        ("${fraction_of:0.9,15}", 14),
+        ("${ratio:500,${total}}", 500 / 15900),
+        ("${ratio:500,100}", 1.0),
+        ("${length:${entries}}", 3),
+        ("${length:[a,b]}", 2),
+    ],
+)
+def test_values_and_types(expression: str, value: float) -> None:
+    found = resolve(expression)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("expression", "sentence"),
+    [
+        ("${iterations:100,1271,0}", "integer of at least 1 as batch, found 0"),
+        ("${iterations:ten,1271,8}", "integer of at least 1 as epochs, found 'ten'"),
+        ("${iterations:1.5,1271,8}", "found 1.5"),
+        ("${iterations_per_epoch:true,8}", "as images, found True"),
+        ("${fraction_of:70,100}", "between 0 and 1"),
+        ("${fraction_of:0.5,many}", "finite number as count"),
+        ("${ratio:1,0}", "above 0"),
+        ("${length:head}", "length needs a list"),
+    ],
+)
+def test_wrong_input_is_a_sentence(expression: str, sentence: str) -> None:
+    with pytest.raises(Exception, match=sentence):
+        resolve(expression)
+
+
+def test_registering_again_changes_nothing() -> None:
+    resolvers.register()
+    assert resolve("${iterations_per_epoch:9,8}") == 2

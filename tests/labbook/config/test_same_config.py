@@ -1,0 +1,66 @@
+"""A run goes on, or counts as done, only under the config that it was started with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from labbook.config.load import ConfigError, load_config, save_config
+from labbook.config.resume import check_same_config, config_changes, is_measured
+
+WriteConfig = Callable[..., Path]
+
+
+@pytest.fixture
+def path(write_config: WriteConfig, tmp_path: Path) -> Path:
+    """A config whose run folder is ``tmp_path``."""
+    path = write_config()
+    save_config(load_config(path), tmp_path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["train.epochs=100", "train.device=cpu", "train.output_dir=x", "experiment.level=other"],
+)
+def test_what_does_not_change_the_measurement_is_allowed(
+    path: Path, tmp_path: Path, override: str
+) -> None:
+    check_same_config(load_config(path, [override]), tmp_path)
+
+
+def test_what_changes_numbers_by_rounding_counts() -> None:
+    assert is_measured("train.compile") and is_measured("train.amp")
+
+
+def test_an_empty_folder_takes_any_config(path: Path, tmp_path: Path) -> None:
+    check_same_config(load_config(path), tmp_path / "empty")
+
+
+def test_causes_are_named_and_followers_counted(path: Path, tmp_path: Path) -> None:
+    cfg = load_config(path, ["train.batch=16", "optimizer.lr=0.5"])
+    with pytest.raises(ConfigError) as caught:
+        check_same_config(cfg, tmp_path)
+    assert "train.batch (there 8, now 16), optimizer.lr (there 0.001, now 0.5), 4 keys that" in str(
+        caught.value
+    )
+    assert config_changes(cfg, tmp_path)["train.max_iter"] == (15900, 8000)
+
+
+def test_a_change_from_outside_names_the_written_key(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_SUCH_VARIABLE", "there")
+    with pytest.raises(ConfigError, match=r"differs in dataset.root \(there 'here/coco'.*, 2 keys"):
+        check_same_config(load_config(path), tmp_path)
+
+
+def test_a_setting_newer_than_the_run_had_its_default(path: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "config.yaml"
+    lines = saved.read_text().splitlines(keepends=True)
+    saved.write_text("".join(line for line in lines if "resume_from" not in line))
+    assert config_changes(load_config(path), tmp_path) == {}
+    changed = load_config(path, ["train.resume_from=x"])
+    assert config_changes(changed, tmp_path) == {"train.resume_from": (None, "x")}

@@ -1,0 +1,451 @@
+"""The table is made from run folders alone: on terminals, as Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from comparison_toys import (
+    BASELINE,
+    BATCH,
+    ETRAM,
+    EVALUATION,
+    LR,
+    OFAT,
+    SGD,
+    make_run,
+    matches_of,
+    write_evaluation,
+)
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from labbook import cli
+from labbook.config.studies import STUDIES, Study
+from labbook.results.cells import columns_of, difference_text, duration, notes
+from labbook.results.differences import Difference
+from labbook.results.formats import latex_escape, to_csv, to_latex, to_markdown, write_tables
+from labbook.results.intervals import Bounds
+from labbook.results.tables import Results, collect, print_table
+from runfolder.records import write_results
+
+RESULTS = {
+    "valid": {"bbox/AP50": 61.25, "bbox/AP": 30.0, "bbox/APs": None},
+    "test": {"bbox/AP50": 59.0, "bbox/AP": 0.0, "bbox/APs": None},
+    "best_epoch": 80,
+    "best_iteration": 19999,
+    "training_seconds": 5000.0,
+    "seconds_per_iteration": 0.31416,
+    "peak_memory_mb": 7123.4,
+    "final_loss": 3.2,
+    "parameters": {"trainable": 49_500_000, "frozen": 7_220_000},
+}
+SCORES = {
+    "valid": {"bbox/AP": 30.0, "bbox/AP-small-classes": 12.34},
+    "test": {"bbox/AP": 40.0, "bbox/AP-small-classes": None},
+    "final_loss": 3.2,
+    "best_iteration": 19999,
+    "best_epoch": 80,
+}
+TARGETS = {"bbox/AP": 35.0, "bbox/AP-small-classes": 12.0, "final_loss": 3.5, "bbox/AP75": 1.0}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A finished baseline, a run that goes on, a bundle that failed, and what is no run."""
+    make_run(tmp_path, LR, end="running")
+    make_run(tmp_path, BASELINE, results=RESULTS)
+    bundle = {"factors": ["optimizer", "train.epochs"], "level": "sgd"}
+    make_run(tmp_path, SGD, end="failed", experiment=bundle)
+    make_run(tmp_path, "foreign", experiment={"study": "another"})
+    (tmp_path / "work_dirs" / "not_a_run").mkdir()
+    (tmp_path / "work_dirs" / "README.md").write_text("text")
+    return tmp_path
+
+
+def tables_in(results: Results) -> list[list[dict[str, str]]]:
+    """The cells of each Markdown table by column title."""
+    found = []
+    for block in to_markdown(results).split("\n\n"):
+        lines = [line for line in block.splitlines() if line.startswith("|")]
+        cells = [[c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+        if cells:
+            found.append([dict(zip(cells[0], row, strict=True)) for row in cells[2:]])
+    return found
+
+
+def csv_rows(results: Results) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(to_csv(results))))
+
+
+def on_terminal(results: Results, width: int) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    print_table(results, console)
+    return console.export_text()
+
+
+def statuses(results: Results) -> list[tuple[str, str]]:
+    return [(row["experiment"], row["status"]) for row in csv_rows(results)]
+
+
+# Rows --------------------------------------------------------------------------------------------
+
+
+def test_rows_in_the_plans_order_with_the_missing_ones(root: Path) -> None:
+    assert statuses(collect(OFAT, root, [LR, BASELINE, BATCH])) == [
+        (BASELINE, "finished"),
+        (LR, "running"),
+        (BATCH, "new"),
+        (SGD, "failed"),
+    ]
+
+
+def test_markdown(root: Path) -> None:
+    rows = tables_in(collect(OFAT, root, ["ofat_lr0.001_bs32_adamw_ep100"]))[0]
+    assert rows[0] == {
+        "Experiment": BASELINE,
+        "mAP@0.5": "61.2 / 59.0",
+        "mAP@0.5:0.95": "30.0 / 0.0",
+        "APs": "-",
+        "APm": "-",
+        "APl": "-",
+        "Training time": "1 h 23 min",
+        "Best epoch": "80",
+        "Final loss": "3.2",
+        "s/iteration": "0.314",
+        "Peak memory": "7123 MB",
+        "Parameters": "49.50 M trainable + 7.22 M frozen",
+        "Status, notes": "finished; baseline",
+    }
+    assert list(rows[1].values())[1:] == ["-"] * 11 + ["running; optimizer.lr = 0.01"]
+    assert rows[2]["Status, notes"] == "not started"
+    bundle = "FAILED; bundle: optimizer, train.epochs = sgd; Not finite."
+    assert rows[3]["Status, notes"] == bundle
+
+
+def test_csv_has_raw_values(root: Path) -> None:
+    rows = csv_rows(collect(OFAT, root))
+    assert rows[0]["mAP@0.5 valid"] == "61.25"
+    assert rows[0]["mAP@0.5:0.95 test"] == "0.0"
+    assert (rows[0]["APs valid"], rows[0]["peak_memory_mb"]) == ("", "7123.4")
+    assert rows[0]["trainable_parameters"] == "49500000"
+    assert rows[1]["training_seconds"] == ""
+    assert rows[2]["reason"] == "Not finite.\nAt step 7."
+
+
+def test_a_damaged_folder_is_shown(root: Path) -> None:
+    (root / "work_dirs" / LR / "run.json").write_text("{")
+    row = next(row for row in csv_rows(collect(OFAT, root)) if row["experiment"] == LR)
+    assert row["status"] == "unreadable"
+    assert "not JSON" in row["reason"]
+    assert LR not in to_csv(collect(ETRAM, root))  # its config still says whose it is
+
+
+def test_a_run_that_died_before_its_record(root: Path) -> None:
+    (root / "work_dirs" / BATCH).mkdir()
+    (root / "work_dirs" / BATCH / "console.txt").write_text("ImportError")
+    row = next(r for r in csv_rows(collect(OFAT, root, [BATCH])) if r["experiment"] == BATCH)
+    assert (row["status"], row["reason"]) == ("new", "ended before it could start")
+
+
+def test_a_finished_run_without_results_is_told(root: Path) -> None:
+    (root / "work_dirs" / BASELINE / "results.json").unlink()
+    assert "WITHOUT results.json" in to_markdown(collect(OFAT, root))
+
+
+def test_seeds_are_one_row_and_in_csv_also_one_each(tmp_path: Path) -> None:
+    for seed, value in enumerate((60.0, 62.0)):
+        scores = {"valid": {"bbox/AP50": value}, "test": {"bbox/AP50": value - 1}}
+        make_run(tmp_path, seed=seed, results=scores | {"best_epoch": 80 + 2 * seed})
+    make_run(tmp_path, seed=2, end="interrupted")
+    results = collect(OFAT, tmp_path)
+    (row,) = tables_in(results)[0]
+    assert (row["Seeds"], row["mAP@0.5"]) == ("2", "61.0 ± 1.4 / 60.0 ± 1.4")
+    assert row["Best epoch"] == "81 ± 1"
+    note = "2 of 3 seeds finished, seed 2 INTERRUPTED; baseline; Not finite."
+    assert row["Status, notes"] == note
+    lines = csv_rows(results)
+    assert [(line["seed"], line["mAP@0.5 valid"]) for line in lines] == [
+        ("0 1 2", "61.0"), ("0", "60.0"), ("1", "62.0"), ("2", "")
+    ]  # fmt: skip
+    assert lines[0]["finished"] == "2/3"
+    assert float(lines[0]["mAP@0.5 valid spread"]) == pytest.approx(2**0.5)
+
+
+def test_without_any_score_there_is_no_best_epoch(tmp_path: Path) -> None:
+    make_run(tmp_path, results=RESULTS | {"best_epoch": 0, "best_iteration": -1})
+    (row,) = tables_in(collect(OFAT, tmp_path))[0]
+    assert row["Best epoch"] == "-"
+
+
+def test_averaged_weights_are_told(tmp_path: Path) -> None:
+    make_run(tmp_path, results={"ema": {"valid": {"bbox/AP": 31.0}, "test": {"bbox/AP": 32.0}}})
+    (row,) = tables_in(collect(OFAT, tmp_path))[0]
+    assert row["Status, notes"] == "finished; baseline; EMA: AP 31.0 / 32.0"
+
+
+# Differences -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ladder(tmp_path: Path) -> Path:
+    """eTraM: a baseline, a clear gain, and a step from there that changes nothing."""
+    classes = {"classes": ["pedestrian"], "small_classes": ["pedestrian"]}
+    steps = (
+        ("etram_baseline_3scale_100k", 0.4, None),
+        ("etram_4scale_100k", 0.8, "etram_baseline_3scale_100k"),
+        ("etram_4scale_sizeaware_100k", 0.8, "etram_4scale_100k"),
+    )
+    for name, share, parent in steps:
+        declared = {"parent": parent, "factors": ["x"] if parent else [], "level": "x|y*"}
+        make_run(
+            tmp_path, name, share, study=ETRAM, experiment=declared, evaluation=classes
+        )  # fmt: skip
+    return tmp_path
+
+
+def test_differences_to_baseline_and_parent(ladder: Path) -> None:
+    results = collect(ETRAM, ladder)
+    first, second, third = tables_in(results)[1]
+    assert [row["minus"] for row in (first, second, third)] == [
+        "etram_baseline_3scale_100k", "etram_baseline_3scale_100k", "etram_4scale_100k"
+    ]  # fmt: skip
+    cell = re.fullmatch(r"\+(\S+) \[\+(\S+), \+(\S+)\]\\\*", first["mAP@0.5 valid"])
+    assert cell is not None
+    estimate, low, high = map(float, cell.groups())
+    assert 0 < low < estimate < high
+    assert third["mAP@0.5 valid"] == "+0.0 [+0.0, +0.0]"
+    assert first["APs valid"] == "-"
+    line = csv_rows(results)[2]
+    assert line["mAP@0.5 valid minus parent"] == "0.0"
+    assert float(line["mAP@0.5 valid minus baseline low"]) == pytest.approx(low, abs=0.06)
+    assert line["baseline"] == "etram_baseline_3scale_100k"
+    assert (ladder / "work_dirs" / "etram_intervals.json").is_file()
+
+
+def test_cells_of_differences() -> None:
+    assert difference_text(None) == difference_text(Difference()) == "-"
+    assert difference_text(Difference(-1.25)) == "-1.2"
+    marked = Difference(2.0, 0.5, Bounds(0.1, 3.9))
+    assert difference_text(marked) == "+2.0 ± 0.5 [+0.1, +3.9]*"
+    assert difference_text(marked._replace(bounds=Bounds(-0.1, 3))) == "+2.0 ± 0.5 [-0.1, +3.0]"
+
+
+def test_runs_that_were_not_made_alike_are_refused(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "configs" / "ofat").mkdir(parents=True)
+    (root / "configs" / "ofat" / "baseline_lr0.001_bs8_adamw_ep100.py").touch()
+    make_run(root, BATCH, evaluation={"evaluator": "another"})
+    assert cli.main(["table", "ofat"], root) == 2
+    error = capsys.readouterr().err
+    assert "another" in error and BATCH in error and "Traceback" not in error
+    assert not (root / "work_dirs" / "ofat_table.md").exists()
+    for name in (BATCH, BASELINE, "baseline_lr0.001_bs8_adamw_ep100"):
+        assert cli.main(["table", "ofat", "--only", name], root) == 0
+    assert cli.main(["table", "ofat", "--only", f"{BATCH}x"], root) == 2
+    assert f"Did you mean '{BATCH}'" in capsys.readouterr().err
+
+
+def test_only_takes_run_folders(root: Path) -> None:
+    make_run(root, BASELINE, folder="quick", config={"optimizer": {"lr": 1.0}})
+    assert [row["folder"] for row in csv_rows(collect(OFAT, root, only=["quick"]))] == ["quick"]
+    by_name = csv_rows(collect(OFAT, root, only=[BASELINE]))
+    assert [row["folder"] for row in by_name] == [BASELINE]
+
+
+def test_an_evaluation_made_anew_is_told(root: Path) -> None:
+    folder = root / "work_dirs" / BASELINE / "evaluation" / "valid"
+    write_evaluation(folder, matches_of(0.5), EVALUATION | {"results": {"AP": 31.0}})
+    (first, *_) = collect(OFAT, root).entries
+    assert "EVALUATED ANEW" in notes(first.row)
+
+
+# Formats -----------------------------------------------------------------------------------------
+
+
+def test_files(root: Path) -> None:
+    results = collect(OFAT, root)
+    paths = write_tables(results, root)
+    assert [path.relative_to(root).as_posix() for path in paths] == [
+        "work_dirs/ofat_table.md",
+        "work_dirs/ofat_table.csv",
+        "work_dirs/ofat_table.tex",
+    ]
+    text = paths[0].read_text()
+    assert "61.2 / 59.0" in text and "judged on valid" in text
+    debug = write_tables(collect(STUDIES["ofat-debug"], root), root)
+    assert debug[0] == root / "work_dirs" / "debug" / "ofat_table.md"
+
+
+def test_latex(ladder: Path) -> None:
+    results = collect(ETRAM, ladder)
+    lines = to_latex(results).splitlines()
+    assert {"\\toprule", "\\midrule", "\\bottomrule", "\\end{tabular}"} <= set(lines)
+    body = lines[lines.index("\\toprule") + 1 : lines.index("\\bottomrule")]
+    rows = [line for line in body if line != "\\midrule"]
+    columns = next(line for line in lines if line.startswith("\\begin"))
+    assert len(rows) == 4
+    assert {len(re.split(r"(?<!\\)&", row)) for row in rows} == {
+        len(columns) - len("\\begin{tabular}{}")
+    }
+    assert all(row.endswith(" \\\\") for row in rows)
+    assert "etram\\_4scale\\_100k" in rows[2] and "$\\Delta$" in rows[0]
+    assert not re.search(r"(?<!\\)[_#%]", "".join(rows))
+
+
+def test_latex_escapes_all_that_is_special() -> None:
+    escaped = latex_escape(r"50 % of a_b & {c} #1 $x$ ~ ^ \ < 3 ± 1")
+    assert escaped == (
+        r"50 \% of a\_b \& \{c\} \#1 \$x\$ \textasciitilde{} \textasciicircum{} "
+        r"\textbackslash{} $<$ 3 $\pm$ 1"
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200, 400])
+def test_any_terminal_shows_the_most_important(ladder: Path, root: Path, width: int) -> None:
+    results = collect(ETRAM, ladder)
+    text = on_terminal(results, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "small classes" in text and "Status, notes" in text
+    columns = columns_of(ETRAM, results.entries, results.metric)
+    hidden = [
+        column.title for column in columns if column.title.split()[0] not in text.split("AP in")[0]
+    ]
+    assert ("A terminal of" in text) == bool(hidden) == (width < 400)
+    said = text.split("as do the files:")[-1] if hidden else ""
+    assert all(title.split()[0] in said for title in hidden)
+    assert ("minus that of" in text) == ("Δ mAP@0.5 valid" in text.split("AP in")[0])
+
+
+def test_narrow_terminals_of_ofat(root: Path) -> None:
+    text = on_terminal(collect(OFAT, root), 80)
+    assert "61.2 / 59.0" in text and "30.0 / 0.0" in text and "FAILED" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "-"), (29.4, "29 s"), (90.0, "2 min"), (3570, "1 h 00 min"), (5000.0, "1 h 23 min")],
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+# Targets and steps -------------------------------------------------------------------------------
+
+
+def etram_run(root: Path, **settings: Any) -> Results:
+    """A study with one run, ``etram_4scale_100k``."""
+    declared = {"level": "4", "parent": None, "targets": settings.pop("targets", {})}
+    train = {"train": {"seed": 0, "epochs": settings.pop("epochs", 0)}}
+    settings = {"results": SCORES, **settings}
+    make_run(root, "etram_4scale_100k", study=ETRAM, experiment=declared, config=train, **settings)
+    return collect(ETRAM, root)
+
+
+def test_small_classes_only_where_the_study_has_them(root: Path) -> None:
+    results = etram_run(root)
+    assert tables_in(results)[0][0]["small classes"] == "12.3 / -"
+    row = csv_rows(results)[0]
+    assert (row["small classes valid"], row["small classes test"]) == ("12.34", "")
+    assert STUDIES["etram-debug"].extra_metrics == ETRAM.extra_metrics
+    others = collect(OFAT, root)
+    assert "small classes" not in tables_in(others)[0][0]
+    assert "small classes valid" not in csv_rows(others)[0]
+
+
+def test_targets_are_judged_on_valid(root: Path) -> None:
+    expected = [
+        "bbox/AP > 35: missed",
+        "bbox/AP-small-classes > 12: met",
+        "final_loss < 3.5: met",
+        "bbox/AP75 > 1: unknown",
+    ]
+    results = etram_run(root, targets=TARGETS)
+    (row,) = tables_in(results)[0]
+    assert row["Status, notes"] == "; ".join(["finished", "4", *expected])
+    assert csv_rows(results)[0]["targets"] == "; ".join(expected)
+
+
+def test_targets_are_judged_by_the_mean_over_seeds(root: Path) -> None:
+    scores = SCORES | {"valid": {"bbox/AP": 41.0, "bbox/AP-small-classes": 1.0}}
+    etram_run(root, targets=TARGETS, seed=0)
+    path = root / "work_dirs" / "etram_4scale_100k"
+    second = path.with_name("etram_4scale_100k_seed2")
+    second.mkdir()
+    for name in ("run.json", "config.yaml"):
+        (second / name).write_text((path / name).read_text())
+    config = OmegaConf.load(second / "config.yaml")
+    config.train.seed = config.dataloader.seed = config.dataloader.mapper.seed = 1
+    OmegaConf.save(config, second / "config.yaml")
+    write_results(second, scores | {"data_fingerprint": "d" * 64})
+    targets = csv_rows(collect(ETRAM, root))[0]["targets"]
+    assert "bbox/AP > 35: met" in targets  # (30 + 41) / 2 = 35.5
+    assert "bbox/AP-small-classes > 12: missed" in targets
+
+
+@pytest.mark.parametrize("end", ["running", "failed"])
+def test_targets_before_the_end(root: Path, end: str) -> None:
+    folder = root / "work_dirs" / "etram_4scale_100k"
+    folder.mkdir()
+    write_results(folder, SCORES)  # left by an earlier attempt
+    targets = csv_rows(etram_run(root, end=end, targets=TARGETS))[0]["targets"].split("; ")
+    assert len(targets) == len(TARGETS)
+    assert all(text.endswith(": unknown") for text in targets)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({}, "step 20000"),
+        ({"results": SCORES | {"best_iteration": -1}}, "-"),
+        ({"epochs": 5}, "80"),
+        ({"end": "failed"}, "-"),
+    ],
+)
+def test_best_step_of_runs_counted_in_steps(
+    root: Path, settings: dict[str, Any], text: str
+) -> None:
+    assert tables_in(etram_run(root, **settings))[0][0]["Best epoch"] == text
+
+
+def test_a_damaged_target_hides_no_other_run(root: Path) -> None:
+    make_run(root, "etram_baseline_3scale_100k", study=ETRAM, end="running")
+    results = etram_run(root, targets={"bbox/AP": "much"})
+    assert sorted(status for _, status in statuses(results)) == ["finished", "running"]
+    assert "bbox/AP" in tables_in(results)[0][1]["Status, notes"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("config.yaml", "- a list"),
+        ("config.yaml", "experiment: 3"),
+        ("config.yaml", "experiment: {study: ofat, targets: [1]}"),
+        ("config.yaml", "a: ["),
+        ("results.json", '{"valid": [1]}'),
+        ("results.json", '{"valid": {"bbox/AP": "x"}}'),
+        ("results.json", "[]"),
+        ("run.json", "{}"),
+    ],
+)
+def test_a_damaged_file_hides_no_other_run(root: Path, file: str, text: str) -> None:
+    (root / "work_dirs" / LR / file).write_text(text)
+    rows = csv_rows(collect(OFAT, root))
+    assert [row["status"] for row in rows if row["experiment"] == LR] == ["unreadable"]
+    assert rows[0]["mAP@0.5 valid"] == "61.25"
+
+
+def names_of(study: Study) -> list[str]:
+    return [study.run_name(name) for name in study.order]
+
+
+def test_a_study_without_any_run(tmp_path: Path) -> None:
+    results = collect(OFAT, tmp_path, names_of(OFAT))
+    assert {status for _, status in statuses(results)} == {"new"}
+    assert "not started" in on_terminal(results, 80)
+    assert to_csv(collect(OFAT, tmp_path)) == "\n"

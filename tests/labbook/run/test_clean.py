@@ -1,0 +1,167 @@
+"""Cleaning lists, asks, and removes run folders and filtered files, and just those."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from labbook import cli
+from labbook.config.load import load_config, save_config
+from labbook.config.studies import get_study
+from labbook.run import clean
+from labbook.run.clean import FILTERED_NAME, SOURCE_NAME, find_removable, remove
+from runfolder.records import finish_record, start_record
+from smalldet.data import splits as coco_splits
+from smalldet.data.filter import cache as filtered_files
+
+WriteConfig = Callable[..., Path]
+STUDY = get_study("ofat")
+
+
+@pytest.fixture
+def lab(tmp_path: Path, write_config: WriteConfig) -> Path:
+    """A project with the finished runs ofat_one and ofat_two, and a filtered file of their data."""
+    for name in ("one", "two"):
+        cfg = load_config(write_config(name), [f"dataset.root={tmp_path / 'data'}"])
+        folder = tmp_path / "work_dirs" / f"ofat_{name}"
+        save_config(cfg, folder)
+        start_record(folder, [])
+        finish_record(folder, "finished", "done")
+        (folder / "evaluation" / "valid").mkdir(parents=True)
+        (folder / "evaluation" / "valid" / "predictions.json").write_text("[]")
+    split = tmp_path / "data" / "train"
+    split.mkdir(parents=True)
+    (split / "image.jpg").touch()
+    (split / SOURCE_NAME).write_text("{}")
+    info = {"source": SOURCE_NAME, "filter_report": {}}
+    (split / FILTERED_NAME).write_text(json.dumps({"info": info}))
+    return tmp_path
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, text: str | None) -> None:
+    def say(question: str) -> str:
+        print(question)
+        if text is None:
+            raise EOFError
+        return text
+
+    monkeypatch.setattr("builtins.input", say)
+
+
+def files(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.name != ".lock"}
+
+
+def test_the_names_are_those_that_the_data_room_gives() -> None:
+    ours = (clean.SOURCE_NAME, clean.FILTERED_NAME, clean.SPLITS)
+    theirs = (filtered_files.SOURCE_NAME, filtered_files.FILTERED_NAME, coco_splits.SPLITS)
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("text", ["", "n", "nonsense", None])
+def test_nothing_goes_without_a_yes(
+    lab: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str | None
+) -> None:
+    before = files(lab)
+    answer(monkeypatch, text)
+    assert cli.main(["clean", "ofat"], lab) == 0
+    out = capsys.readouterr().out
+    assert "work_dirs/ofat_one\n" in out and f"data/train/{FILTERED_NAME}" in out
+    assert "Remove these 3 for good?" in out and "Nothing was removed" in out
+    assert files(lab) == before
+
+
+def test_yes_removes_what_was_listed_and_just_that(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = lab / "work_dirs"
+    (work / "notes").mkdir()
+    (work / "notes" / "ideas.txt").write_text("keep")
+    (work / "ofat_table.md").write_text("keep")
+    shutil.copytree(work / "ofat_one", work / "older" / "ofat_one_0123456")
+    kept = {name for name in files(lab) if "ofat_one" not in name and "ofat_two" not in name}
+    kept |= {name for name in files(lab) if name.startswith("work_dirs/older")}
+    answer(monkeypatch, "yes")
+    assert cli.main(["clean", "ofat"], lab) == 0
+    assert files(lab) == kept - {f"data/train/{FILTERED_NAME}"}
+    assert cli.main(["clean", "ofat"], lab) == 0
+
+
+def test_only_one_experiment_leaves_the_data_of_the_others(lab: Path) -> None:
+    assert cli.main(["clean", "ofat", "--only", "one", "--yes"], lab) == 0
+    assert not (lab / "work_dirs" / "ofat_one").exists()
+    assert (lab / "work_dirs" / "ofat_two").exists()
+    assert (lab / "data" / "train" / FILTERED_NAME).exists()
+
+
+def test_links_and_foreign_folders_are_left_alone(lab: Path) -> None:
+    work = lab / "work_dirs"
+    (work / "ofat_two").rename(lab / "elsewhere")
+    (work / "ofat_two").symlink_to(lab / "elsewhere")
+    (work / "ofat_one" / "link").symlink_to(lab / "data")
+    shutil.copytree(lab / "elsewhere", work / "only_a_config")
+    (work / "only_a_config" / "run.json").unlink()
+    shutil.copytree(lab / "elsewhere", work / "holds_another" / "inner")
+    shutil.copy(lab / "elsewhere" / "config.yaml", work / "holds_another")
+    shutil.copy(lab / "elsewhere" / "run.json", work / "holds_another")
+    found = find_removable(STUDY, lab)
+    assert found.run_folders == [work / "ofat_one"]
+    assert {path.name: reason for path, reason in found.kept.items()} == {
+        "ofat_two": "it is a link to another folder",
+        "only_a_config": "it is no run folder, it has no run.json",
+        "holds_another": "it holds other runs",
+    }
+    assert remove(found) == []
+    assert (lab / "elsewhere" / "run.json").exists() and (lab / "data" / "train").exists()
+
+
+def test_a_running_run_and_its_data_are_never_removed(lab: Path) -> None:
+    start_record(lab / "work_dirs" / "ofat_one", [])
+    found = find_removable(STUDY, lab)
+    assert found.run_folders == [lab / "work_dirs" / "ofat_two"] and not found.filtered_files
+    assert set(found.kept.values()) == {"it is running", "a running run reads it"}
+
+
+def test_a_run_that_starts_after_the_list_was_made_stays(lab: Path) -> None:
+    found = find_removable(STUDY, lab)
+    start_record(lab / "work_dirs" / "ofat_one", [])
+    (problem,) = remove(found)
+    assert problem.endswith("ofat_one was left alone: it is running.")
+    assert (lab / "work_dirs" / "ofat_one" / "evaluation").exists()
+    assert not (lab / "work_dirs" / "ofat_two").exists()
+
+
+@pytest.mark.parametrize("harm", ["no source", "not ours", "no JSON", "a link", "a list"])
+def test_a_file_that_cannot_be_built_again_stays(lab: Path, harm: str) -> None:
+    path = lab / "data" / "train" / FILTERED_NAME
+    if harm == "no source":
+        path.with_name(SOURCE_NAME).unlink()
+    elif harm == "a link":
+        path.rename(lab / "mine.json")
+        path.symlink_to(lab / "mine.json")
+    else:
+        path.write_text({"not ours": '{"info": {}}', "no JSON": "{", "a list": "[]"}[harm])
+    assert find_removable(STUDY, lab).filtered_files == []
+    assert cli.main(["clean", "ofat", "--yes"], lab) == 0
+    assert path.exists()
+
+
+def test_what_an_interrupted_removal_leaves_is_found_again(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = lab / "work_dirs" / "ofat_one"
+    genuine = shutil.rmtree
+
+    def interrupted(path: Path) -> None:
+        genuine(path / "valid")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        remove(find_removable(STUDY, lab))
+    assert not (folder / "evaluation" / "valid").exists()
+    assert folder in find_removable(STUDY, lab).run_folders

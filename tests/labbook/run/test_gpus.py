@@ -1,0 +1,77 @@
+"""GPUs are lent to one run at a time, also if its runner is killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from labbook.run.gpus import Claim, Gpus, find_gpus
+
+
+@pytest.fixture(autouse=True)
+def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where GPUs are marked as lent."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_a_gpu_is_lent_once_and_comes_back() -> None:
+    ours, theirs = Gpus(("0", "1")), Gpus(("1", "0"))  # as two runners see them
+    first, second = ours.claim(1), theirs.claim(1)
+    assert first and second
+    assert (first.gpus, second.gpus) == (("0",), ("1",))
+    assert first.environment == {"CUDA_VISIBLE_DEVICES": "0"}
+    assert ours.claim(1) is None
+    first.release()
+    assert theirs.claim(2) is None, "one is not two, and that one stays free"
+    again = theirs.claim(1)
+    assert again is not None and again.gpus == ("0",)
+    again.release()
+    second.release()
+    both = ours.claim(2)
+    assert both is not None and both.environment == {"CUDA_VISIBLE_DEVICES": "0,1"}
+    both.release()
+
+
+def test_a_run_keeps_its_gpu_when_the_runner_is_gone() -> None:
+    gpus = Gpus(("0",))
+    claim = gpus.claim(1)
+    assert claim is not None
+    run = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=claim.locks
+    )
+    claim.release()  # as the system does it for a killed runner
+    assert gpus.claim(1) is None
+    run.communicate(b"\n")
+    after = gpus.claim(1)
+    assert after is not None
+    after.release()
+
+
+def test_the_cpu_needs_no_environment() -> None:
+    assert Claim().environment == {}
+
+
+def test_gpus_are_known_by_their_unique_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho '0, GPU-aa'\necho '1, GPU-bb'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    found = find_gpus()
+    assert found.names == ("0", "1")
+    claim = find_gpus(["1"]).claim(1)
+    assert claim is not None and (tmp_path / "labbook-GPU-bb.lock").exists()
+    claim.release()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert find_gpus().names == ("1",)
+    with pytest.raises(ValueError, match=r"names GPU 0, but there are 1 \(CUDA_VISIBLE_DEVICES=1"):
+        find_gpus(["0"])
+    program.write_text("#!/bin/sh\nexit 9\n")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert find_gpus().names == ()

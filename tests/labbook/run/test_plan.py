@@ -1,0 +1,277 @@
+"""What a study would take, and where that is known from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+from short_run_toys import SCRIPT
+
+from labbook import cli
+from labbook.commands import plan as plan_command
+from labbook.commands.plan import measure_all
+from labbook.config.load import ConfigError
+from labbook.config.studies import find_experiments, get_study
+from labbook.plan.estimates import (
+    Cost,
+    device_name,
+    known_costs,
+    measurements_file,
+    step_key,
+    store_cost,
+)
+from labbook.plan.measure import short_overrides
+from labbook.plan.plan import make_plan, summary, total_seconds
+from labbook.results.runs import read_run
+from labbook.run import processes
+from labbook.run.jobs import Job, plan_jobs
+from runfolder.files import write_json, write_text
+from runfolder.records import finish_record, start_record
+
+WriteConfig = Callable[..., Path]
+OFAT = get_study("ofat")
+SETTINGS = """
+from dataclasses import dataclass
+from labbook_toys import Settings as _Settings
+
+@dataclass
+class Settings(_Settings):
+    total_batch_size: int = 8
+    micro_batch_size: int = 2
+    amp: str = "off"
+"""
+
+
+def config(**train: Any) -> dict[str, Any]:
+    """A resolved config as far as a plan reads it."""
+    settings = {"max_iter": 100, "epochs": 10, "total_batch_size": 8, "micro_batch_size": 2,
+                "amp": "off", "seed": 0, "output_dir": "x"} | train  # fmt: skip
+    return {
+        "experiment": {"name": "ofat_a", "study": "ofat", "factors": [], "level": "baseline"},
+        "train": settings,
+        "model": {"_target_": "Net", "depth": 2, "init_checkpoint": "a.pth"},
+        "optimizer": {"_target_": "Adam", "lr": 0.1, "betas": [0.9, 0.99]},
+        "dataset": {"_target_": "Data", "root": "here", "generate": None},
+        "dataloader": {"image_size": 64, "train": {"size": 64}, "valid": {"limit": None}},
+        "lr_multiplier": {"num_updates": 100},
+    }
+
+
+def changed(key: str, value: Any) -> dict[str, Any]:
+    cfg = OmegaConf.create(config())
+    OmegaConf.update(cfg, key, value)
+    return OmegaConf.to_container(cfg)  # type: ignore[return-value]
+
+
+def job(content: dict[str, Any], name: str = "a") -> Job:
+    return Job(name, Path(f"{name}.py"), Path("work_dirs") / name, OmegaConf.create(content))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "costs_the_same"),
+    [
+        ("train.max_iter", 7, True),
+        ("train.seed", 7, True),
+        ("optimizer.lr", 7.0, True),
+        ("experiment.name", "other", True),
+        ("model.init_checkpoint", "", True),
+        ("dataset.root", "there", True),
+        ("dataloader.valid.limit", 3, True),
+        ("train.total_batch_size", 16, False),
+        ("train.micro_batch_size", 8, False),
+        ("train.amp", "bf16", False),
+        ("model.depth", 3, False),
+        ("optimizer._target_", "SGD", False),
+        ("dataloader.train.size", 32, False),
+    ],
+)
+def test_what_costs_the_same(key: str, value: Any, costs_the_same: bool) -> None:
+    assert (step_key(changed(key, value)) == step_key(config())) is costs_the_same
+
+
+def test_a_plan_adds_up() -> None:
+    jobs = [
+        job(config()),
+        job(config(max_iter=50, epochs=0, total_batch_size=16)),
+        job(changed("model.depth", 9)),
+    ]
+    costs = {
+        step_key(config()): Cost(0.5, 2000.0, "run ofat_a"),
+        step_key(config(total_batch_size=16)): Cost(2.0, None, "3 measured steps"),
+    }
+    plan = make_plan(jobs, costs, seeds=3)
+    assert [entry.seconds for entry in plan] == [150.0, 300.0, None]
+    assert [entry.cost.source if entry.cost else None for entry in plan] == [
+        "run ofat_a", "3 measured steps", None,
+    ]  # fmt: skip
+    assert total_seconds(plan) == 450.0
+    lines = summary(OFAT, plan, "a GPU")
+    assert lines[0] == (
+        "Total: 9 runs, 750 iterations, 8 min of training of the 6 with an estimate, one after the "
+        "other."
+    )
+    assert lines[1].startswith("No estimate for 3 runs: `lab.py plan ofat --measure`")
+    assert lines[2] == "On a GPU. Training steps only; evaluations come on top."
+    assert summary(OFAT, make_plan(jobs[2:], {}), "x")[0] == "Total: 1 run, 100 iterations."
+
+
+def test_a_micro_batch_is_no_larger_than_the_batch() -> None:
+    (entry,) = make_plan([job(config(total_batch_size=2, micro_batch_size=6))], {})
+    assert (entry.total_batch_size, entry.micro_batch_size) == (2, 2)
+
+
+def make_run(root: Path, name: str, end: str | None, **results: Any) -> Path:
+    folder = root / "work_dirs" / name
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config())))
+    start_record(folder, [])
+    if results:
+        write_json(folder / "results.json", results)
+    if end:
+        finish_record(folder, end, "a reason")
+    change_record(folder, devices={"gpus": ["one"], "cpu": "a CPU"})
+    return folder
+
+
+def change_record(folder: Path, **values: Any) -> None:
+    record = json.loads((folder / "run.json").read_text())
+    write_json(folder / "run.json", record | values)
+
+
+def test_runs_tell_what_they_took(tmp_path: Path) -> None:
+    done = make_run(tmp_path, "done", "finished", seconds_per_iteration=0.25, peak_memory_mb=9.0)
+    key = step_key(config())
+    found = known_costs(OFAT, tmp_path, "one", [read_run(done)])
+    assert found == {key: Cost(0.25, 9.0, "run done")}
+    running = make_run(tmp_path, "running", None)
+    assert known_costs(OFAT, tmp_path, "one", [read_run(running)]) == {}
+    steps: list[dict[str, float]] = [
+        {"images_per_second": 1.0, "memory_mb": 5.0},
+        {"bbox/AP": 3.0},
+        {"images_per_second": 4.0, "memory_mb": 7.0},
+    ]
+    write_text(running / "metrics.json", "\n".join(map(json.dumps, steps)))
+    found = known_costs(OFAT, tmp_path, "one", [read_run(running)])
+    assert found == {key: Cost(2.0, 7.0, "run running")}
+
+
+def test_other_devices_do_not_count(tmp_path: Path) -> None:
+    done = make_run(tmp_path, "done", "finished", seconds_per_iteration=0.25)
+    store_cost(OFAT, tmp_path, "two", "key", Cost(1.0, 2.0, "3 measured steps"))
+    store_cost(OFAT, tmp_path, "three", "key", Cost(3.0, None, "3 measured steps"))
+    measured = {"key": Cost(3.0, None, "3 measured steps")}
+    assert known_costs(OFAT, tmp_path, "three", [read_run(done)]) == measured
+    for values in ({"processes": 2}, {"devices": {}}):
+        assert len(known_costs(OFAT, tmp_path, "one", [read_run(done)])) == 1
+        before = json.loads((done / "run.json").read_text())
+        change_record(done, **values)
+        assert known_costs(OFAT, tmp_path, "one", [read_run(done)]) == {}
+        change_record(done, **before)
+    measurements_file(OFAT, tmp_path).write_text("{")
+    with pytest.raises(ValueError, match=r"ofat_measured.json is not JSON"):
+        known_costs(OFAT, tmp_path, "two", [])
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("smalldet.data.splits.CocoSplits", ["image_size: 64, train: 8", "train.images=8"]),
+        ("eventcam.dataset.EventRecordings", ["width: 1280, height: 720"]),
+    ],
+)
+def test_measuring_generates_data_of_the_real_size(
+    tmp_path: Path, target: str, words: list[str]
+) -> None:
+    content = changed("dataset._target_", target)
+    overrides = short_overrides(content, tmp_path, tmp_path / "run", steps=3)
+    assert all(any(word in text for text in overrides) for word in words)
+    assert {"train.max_iter=3", "dataloader.valid.limit=1", "model.init_checkpoint=''"} <= set(
+        overrides
+    )
+    assert not any(text.startswith("dataloader.test") for text in overrides), "there is none"
+    assert any("dataset.root='" in text and "debug/measure/data" in text for text in overrides)
+    own = short_overrides(changed("dataset.generate", {"train": 3}), tmp_path, tmp_path, 3)
+    assert not any("dataset" in text for text in own), "toy sizes generate their own"
+
+
+def test_data_that_cannot_be_generated(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Data for Data cannot be generated.*dataset.generate"):
+        short_overrides(config(), tmp_path, tmp_path, 3)
+
+
+@pytest.fixture
+def study(
+    write_config: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Path]:
+    """Configs with a batch, and a training script that only pretends."""
+    (tmp_path / "fake.py").write_text(SCRIPT)
+    (tmp_path / "plan_settings.py").write_text(SETTINGS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(processes, "TRAIN_SCRIPT", "fake.py")
+    monkeypatch.setattr(plan_command, "devices", lambda: {"gpus": ["a GPU"], "cpu": "a CPU"})
+    usual = ("from plan_settings import Settings as _S", "train._target_ = _S",
+             "dataset.generate = dict(train=1)")  # fmt: skip
+
+    def write(**lines: str) -> Path:
+        for name, line in lines.items():
+            write_config(name, *usual, line)
+        return tmp_path
+
+    return write
+
+
+def test_measures_what_differs_once(study, capsys: pytest.CaptureFixture[str]) -> None:
+    root = study(a="", b="optimizer.lr = 0.5", c="train.total_batch_size = 4")
+    assert cli.main(["plan", "ofat"], root) == 0
+    assert "No estimate for 3 runs" in capsys.readouterr().out
+    assert cli.main(["plan", "ofat", "--measure", "2", "--seeds", "2"], root) == 0
+    out = capsys.readouterr().out
+    calls = [json.loads(line)[0] for line in (root / "calls.jsonl").read_text().splitlines()]
+    assert calls == ["configs/ofat/a.py", "configs/ofat/c.py"]
+    costs = known_costs(OFAT, root, "a GPU", [])
+    assert sorted(costs.values(), key=repr) == [Cost(2.0, 101.0, "2 measured steps")] * 2
+    assert "Total: 6 runs, 95,400 iterations, 53 h 00 min of training" in out
+    assert "On a GPU." in out
+    assert not (root / "work_dirs" / "debug" / "measure").exists()
+
+
+def test_a_measurement_that_fails_is_told(study, capsys: pytest.CaptureFixture[str]) -> None:
+    root = study(a_fails="", b="train.total_batch_size = 4")
+    assert cli.main(["plan", "ofat", "--measure"], root) == 1
+    streams = capsys.readouterr()
+    assert "a_fails could not be measured: DataError: no such data" in streams.err
+    assert "No estimate for 1 run" in streams.out
+    assert list((root / "work_dirs/debug/measure").iterdir())
+
+
+def test_the_table_shows_bundles(study, capsys: pytest.CaptureFixture[str],
+                                 monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    root = study(a="experiment.update(factors=['train.batch', 'optimizer.lr'], level='both')")
+    monkeypatch.setenv("COLUMNS", "200")
+    assert cli.main(["plan", "ofat"], root) == 0
+    out = capsys.readouterr().out
+    assert "bundle: train.batch," in out and "8 (2)" in out and "15,900" in out
+    assert cli.main(["plan", "ofat", "train.epoch=3"], root) == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "devices", "name"),
+    [
+        ("auto", {"gpus": ["one", "two"], "cpu": "c"}, "one"),
+        ("cpu", {"gpus": ["one"], "cpu": "c"}, "c"),
+        ("auto", {"gpus": [], "cpu": "c"}, "c"),
+        ("cuda", {}, ""),
+    ],
+)
+def test_device_names(setting: str, devices: dict[str, Any], name: str) -> None:
+    assert device_name(setting, devices) == name
+
+
+def test_measure_all_takes_one_of_each_kind(study, tmp_path: Path) -> None:
+    root = study(a="", b="train.epochs = 3")
+    jobs = plan_jobs(find_experiments(OFAT, root), root)
+    assert measure_all(OFAT, jobs, root, "a GPU", 2) == 0
+    assert len((root / "calls.jsonl").read_text().splitlines()) == 1

@@ -1,0 +1,100 @@
+"""Preflight over a training script that only pretends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from short_run_toys import SCRIPT
+
+from labbook import cli
+from labbook.run import preflight, processes
+
+ROOT = Path(__file__).resolve().parents[3]
+WriteConfig = Callable[..., Path]
+
+
+@pytest.fixture
+def study(write_config: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Writes real configs with toy-size twins; returns the project folder."""
+    (tmp_path / "fake.py").write_text(SCRIPT)
+    monkeypatch.setattr(processes, "TRAIN_SCRIPT", "fake.py")
+
+    def write(*names: str, twins: bool = True) -> Path:
+        folder = tmp_path / "configs" / "debug" / "ofat"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            path = write_config(name)
+            if twins:
+                text = path.read_text().replace('study="ofat"', 'study="ofat-debug"')
+                (folder / path.name).write_text(text)
+        return tmp_path
+
+    return write
+
+
+def test_all_would_run(study, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = study("good", "other")
+    assert cli.main(["preflight", "ofat"], root) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[:2]] == [["ok", "good"], ["ok", "other"]]
+    assert lines[2].startswith("All 2 configs of the study ofat would run (")
+    calls = [json.loads(line) for line in (root / "calls.jsonl").read_text().splitlines()]
+    assert [config for config, _ in calls] == [
+        "configs/debug/ofat/good.py", "configs/debug/ofat/other.py",
+    ]  # fmt: skip
+    assert {"train.max_iter=2", "train.device=cpu", "dataloader.valid.limit=2"} <= set(calls[0][1])
+    folder = root / "work_dirs/debug/preflight/good"
+    assert (folder / "console.txt").exists() and not list(folder.glob("*.pth"))
+    assert sorted(path.name for path in (root / "work_dirs").iterdir()) == ["debug"]
+
+
+def test_each_failure_is_told_and_the_others_are_tried(
+    study, write_config: WriteConfig, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(preflight, "LIMIT_SECONDS", 5.0)
+    root = study("a_crash", "b_fails", "c_hangs", "d_good", "e_broken", "f_undeclared")
+    study("g_alone", twins=False)
+    write_config("e_broken", "train.images = 'many'")
+    write_config("f_undeclared", "experiment.factors = ['optimizer.lr']")
+    twin = root / "configs/debug/ofat/d_good.py"
+    (twin.parent / "h_twin.py").write_text(twin.read_text().replace("d_good", "h_twin") + "1 / 0\n")
+    study("h_twin", twins=False)
+    assert cli.main(["preflight", "ofat", "--debug"], root) == 1
+    out = capsys.readouterr().out
+    told = {line.split()[1]: line for line in out.splitlines() if line[:6] in ("FAILED", "ok    ")}
+    for name, sentence in {
+        "a_crash": "ImportError: nothing to see",
+        "b_fails": "DataError: no such data",
+        "c_hangs": "It did not end within 5 s",
+        "e_broken": "train.images is 'many'",
+        "f_undeclared": "declares the factors optimizer.lr but no experiment.parent",
+        "g_alone": "for want of a toy-size twin configs/debug/ofat/g_alone.py",
+        "h_twin": "ZeroDivisionError",
+    }.items():
+        assert told[name].startswith("FAILED") and sentence in told[name], told[name]
+    assert told["d_good"].startswith("ok")
+    assert "7 of 8 would fail" in out
+    assert len((root / "calls.jsonl").read_text().splitlines()) == 4  # the others cannot start
+
+
+def test_some_of_a_study(study, capsys: pytest.CaptureFixture[str]) -> None:
+    root = study("good", "a_crash")
+    assert cli.main(["preflight", "ofat", "--only", "ofat_good"], root) == 0
+    assert "a_crash" not in capsys.readouterr().out
+    assert cli.main(["preflight", "ofat", "--only", "god"], root) == 2
+    assert cli.main(["preflight", "demo"], ROOT) == 2
+    assert "There is no study 'demo-debug'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("study_name", "name"),
+    [("ofat", "ofat_lr0.001_bs8_sgd_ep100"), ("etram", "baseline_3scale_100k_small")],
+)
+def test_a_real_config(study_name: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["preflight", study_name, "--only", name], ROOT) == 0
+    assert f"ok      {name}" in capsys.readouterr().out

@@ -1,0 +1,149 @@
+"""What differs today from a run's record, and the command that repeats it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from note_toys import CHILD, make_run
+
+from labbook.cli import main
+from labbook.results.runs import read_run
+from labbook.run import ledger, reproduce
+from labbook.run.processes import TRAIN_SCRIPT
+from labbook.run.reproduce import checks, compare_results, find_run, repeat_command
+
+
+@pytest.fixture
+def folder(write_config, tmp_path, monkeypatch) -> Path:
+    """A finished run in ``work_dirs``, of today's code, packages and data."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here" / "coco").mkdir(parents=True)
+    (tmp_path / "here" / "coco" / "checksum").write_text("abc")
+    ledger._fingerprint.cache_clear()
+    write_config("baseline")
+    config = write_config("ofat_fast", *CHILD).relative_to(tmp_path)
+    return make_run(config, tmp_path / "work_dirs" / "ofat_fast", 54.0)
+
+
+def found(folder: Path) -> dict[str, tuple[bool | None, str]]:
+    rows = checks(read_run(folder), folder.parents[1])
+    return {check.what: (check.is_same, check.detail) for check in rows}
+
+
+def change(folder: Path, **values) -> None:
+    record = json.loads((folder / "run.json").read_text())
+    for key, value in values.items():
+        record[key] = {**record[key], **value} if isinstance(value, dict) else value
+    (folder / "run.json").write_text(json.dumps(record))
+
+
+def test_today_is_as_it_was(folder):
+    assert not [row for row in found(folder).items() if row[1][0] is False]
+    assert found(folder)["data"] == (True, "abc")
+    assert found(folder)["config"][0] is True
+
+
+def test_each_difference_is_found_and_named(folder, write_config, tmp_path, monkeypatch):
+    now = {"commit": "b" * 40, "uncommitted_changes": True}
+    monkeypatch.setattr(reproduce, "code_version", lambda: now)
+    patch = {"file": "code.patch", "sha256": "c" * 64, "files": ["a.py (+1 -0)"]}
+    change(folder, code={"commit": "a" * 40, "patch": patch})
+    change(folder, environment={"torch": "0.1"}, devices={"gpus": ["Some GPU"], "cpu": "x"})
+    (tmp_path / "here" / "coco" / "checksum").write_text("other")
+    write_config("ofat_fast", *CHILD, "optimizer.weight_decay = 0.2")
+    rows = found(folder)
+    assert {what for what, (is_same, _) in rows.items() if is_same is False} == set(rows)
+    assert f"git checkout {'a' * 40}" in rows["commit"][1]
+    assert "git apply code.patch" in rows["patch"][1]
+    assert "torch 0.1 -> " in rows["packages"][1]
+    assert "abc then, other now" in rows["data"][1]
+    assert "optimizer.weight_decay 0.1 -> 0.2" in rows["config"][1]
+    assert "Some GPU then" in rows["device"][1]
+
+
+def test_what_cannot_be_told_is_not_called_a_difference(folder, tmp_path):
+    change(folder, code={"commit": None}, devices={"gpus": [], "cpu": ""})
+    change(folder, data_fingerprint="abc", command=["train"])
+    (tmp_path / "here" / "coco").rename(tmp_path / "gone")
+    rows = found(folder)
+    assert {what for what, (is_same, _) in rows.items() if is_same is None} >= {
+        "commit",
+        "patch",
+        "data",
+        "config",
+    }
+
+
+def test_a_config_that_no_longer_loads_is_a_sentence(folder, tmp_path):
+    (tmp_path / "configs" / "ofat" / "ofat_fast.py").unlink()
+    is_same, sentence = found(folder)["config"]
+    assert is_same is None and "There is no config file" in sentence
+
+
+def test_the_command_trains_the_saved_config_into_a_new_folder(folder, tmp_path):
+    command, target = repeat_command(read_run(folder), tmp_path)
+    assert command == [
+        sys.executable,
+        TRAIN_SCRIPT,
+        "--config-file",
+        "work_dirs/ofat_fast/config.yaml",
+        "train.output_dir=work_dirs/ofat_fast_repeat",
+    ]
+    target.mkdir()
+    assert repeat_command(read_run(folder), tmp_path)[1].name == "ofat_fast_repeat2"
+    change(folder, processes=2, command=["train", "--num-gpus", "2"])
+    command, _ = repeat_command(read_run(folder), tmp_path)
+    assert "--nproc-per-node=2" in command and command[-3:-1] == ["--num-gpus", "2"]
+    odd = tmp_path / "work_dirs" / "it's a run"
+    folder.rename(odd)
+    assert repeat_command(read_run(odd), tmp_path)[0][-1].startswith("train.output_dir='")
+
+
+def test_results_are_compared_to_the_last_digit(folder, write_config, tmp_path):
+    again = make_run(tmp_path / "configs/ofat/ofat_fast.py", tmp_path / "again", 54.5)
+    same, *_ = compare_results(read_run(folder), read_run(folder))
+    other, *_ = compare_results(read_run(folder), read_run(again))
+    assert same.endswith("54.0 then, 54.0 now (the same)")
+    assert other.endswith("54.0 then, 54.5 now (+0.5)")
+
+
+@pytest.mark.parametrize("name", ["ofat_fast", "work_dirs/ofat_fast", "."])
+def test_a_run_is_found_by_name_and_by_path(folder, tmp_path, name, monkeypatch):
+    if name == ".":
+        monkeypatch.chdir(folder)
+    assert find_run(name, tmp_path).folder.resolve() == folder
+
+
+def test_an_unknown_run_is_a_sentence_with_the_nearest_name(folder, tmp_path):
+    with pytest.raises(ValueError, match="Did you mean 'ofat_fast'"):
+        find_run("ofat_fats", tmp_path)
+
+
+SCRIPT = """
+import shutil, sys
+target = sys.argv[-1].partition("=")[2]
+shutil.copytree("work_dirs/ofat_fast", target)
+"""
+
+
+def test_the_command_line(folder, tmp_path, capsys):
+    assert main(["reproduce", "ofat_fast"], tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert "data      same     abc" in shown and "python tools/" in shown
+    change(folder, environment={"torch": "0.1"})
+    assert main(["reproduce", "ofat_fast"], tmp_path) == 1
+    assert "packages  DIFFERS  torch 0.1" in capsys.readouterr().out
+    assert main(["reproduce", "nothing"], tmp_path) == 2
+
+
+def test_run_starts_it_and_shows_both_results(folder, tmp_path, capsys):
+    script = tmp_path / TRAIN_SCRIPT
+    script.parent.mkdir()
+    script.write_text(SCRIPT)
+    assert main(["reproduce", "ofat_fast", "--run"], tmp_path) == 0
+    assert "54.0 then, 54.0 now (the same)" in capsys.readouterr().out
+    script.write_text("raise SystemExit(3)")
+    assert main(["reproduce", "ofat_fast", "--run"], tmp_path) == 3

@@ -1,0 +1,67 @@
+"""oneDNN asked directly against PyTorch's public functions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from smalldet.kernels import onednn
+from smalldet.layers.conv import Conv2d
+
+pytestmark = pytest.mark.skipif(not onednn._works(), reason="this PyTorch has no such operations")
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    batch=st.integers(1, 3), channels=st.integers(1, 9), out=st.integers(1, 9),
+    size=st.tuples(st.integers(3, 9), st.integers(3, 9)), kernel=st.sampled_from([1, 3]),
+    stride=st.integers(1, 2), last=st.booleans(), activation=st.sampled_from(["", "silu", "relu"]),
+)  # fmt: skip
+def test_any_convolution(batch, channels, out, size, kernel, stride, last, activation):
+    torch.manual_seed(0)
+    layer = Conv2d(channels, out, kernel, stride, kernel // 2).requires_grad_(False)
+    x = torch.randn(batch, channels, *size)
+    x = x.contiguous(memory_format=torch.channels_last) if last else x
+    want = F.conv2d(x, layer.weight, layer.bias, stride, kernel // 2)
+    torch.testing.assert_close(layer(x), want, rtol=1e-4, atol=1e-5)
+    how = (layer.stride, layer.padding, 1)
+    packed = onednn.pack_conv(layer.weight, *how, [9, channels, 40, 3])  # made for another input
+    got = onednn.conv2d(x, packed, layer.bias, *how, activation)
+    want = {"": nn.Identity(), "silu": F.silu, "relu": F.relu}[activation](want)
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+    assert got.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_it_is_not_asked_where_gradients_or_other_types_are_wanted():
+    x, weight = torch.randn(2, 5), torch.randn(3, 5, requires_grad=True)
+    assert not onednn.can_infer(x, weight)
+    with torch.no_grad():
+        assert onednn.can_infer(x, weight, None)
+        assert not onednn.can_infer(x.double(), weight)
+        assert not onednn.can_infer(x[:0], weight)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert not onednn.can_infer(x, weight)
+    assert onednn.can_infer(x, weight.detach())
+    assert not onednn.can_infer(x.clone().requires_grad_(), weight.detach())
+
+
+@pytest.mark.parametrize("fault", ["absent", "wrong"])
+def test_another_pytorch_goes_the_public_way(monkeypatch: pytest.MonkeyPatch, fault: str):
+    def broken(x, *_):
+        if fault == "absent":
+            raise AttributeError("no such operation")
+        return torch.zeros(*x.shape[:-1], 4)
+
+    monkeypatch.setattr(onednn, "linear", broken)
+    onednn._works.cache_clear()
+    try:
+        assert not onednn.can_infer(torch.ones(1, 2))
+        layer, x = Conv2d(2, 3, 1), torch.randn(1, 2, 4, 4)
+        with torch.no_grad():
+            torch.testing.assert_close(layer(x), F.conv2d(x, layer.weight, layer.bias))
+    finally:
+        onednn._works.cache_clear()

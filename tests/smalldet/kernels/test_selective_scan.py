@@ -1,0 +1,226 @@
+"""The selective scan against the official code, its own definition, and numeric gradients."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from smalldet.kernels.scan import chunked as chunked_scan
+from smalldet.kernels.scan.backends import BACKENDS, why_unusable
+from smalldet.layers.selective_scan import selective_scan
+from vim_golden import golden, golden_names, relative_error
+
+NAMES = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias")
+USABLE = [name for name in BACKENDS if why_unusable(name, "cpu") is None]
+few = settings(max_examples=25, deadline=None, derandomize=True)
+
+
+def random_inputs(
+    batch: int = 2,
+    groups: int = 1,
+    group_size: int = 3,
+    states: int = 4,
+    length: int = 20,
+    optional: bool = True,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+) -> dict[str, Tensor]:
+    """Stable scan inputs by name."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=dtype)
+
+    channels = groups * group_size
+    inputs = {
+        "u": normal(batch, channels, length),
+        "delta": normal(batch, channels, length) * 0.5,
+        "A": -normal(channels, states).abs() - 0.1,
+        "B": normal(batch, groups, states, length),
+        "C": normal(batch, groups, states, length),
+    }
+    if optional:
+        inputs |= {"D": normal(channels), "z": normal(batch, channels, length)}
+        inputs |= {"delta_bias": normal(channels)}
+    return inputs
+
+
+def scan_with_gradients(inputs: dict[str, Tensor], dout: Tensor, backend: str) -> dict[str, Tensor]:
+    """Output, last state and the gradient of every input."""
+    leaves = {k: v.detach().requires_grad_() for k, v in inputs.items()}
+    out, last = selective_scan(
+        **leaves, delta_softplus=True, return_last_state=True, backend=backend
+    )
+    gradients = torch.autograd.grad([out, last], list(leaves.values()), [dout, last.detach()])
+    return {"out": out, "last": last} | dict(zip(leaves, gradients, strict=True))
+
+
+@pytest.mark.parametrize("backend", USABLE)
+@pytest.mark.parametrize("name", golden_names("scan_*"))
+def test_official_outputs(name: str, backend: str) -> None:
+    arrays = golden(name)
+    inputs = {k: arrays[k] for k in NAMES if k in arrays}
+    softplus = bool(arrays["delta_softplus"])
+    options = {"delta_softplus": softplus, "return_last_state": True, "backend": backend}
+    out, last = selective_scan(**inputs, **options)
+    assert relative_error(out, arrays["out"]) < 1e-5
+    assert relative_error(last, arrays["last_state"]) < 1e-5
+    exact, _ = selective_scan(**{k: v.double() for k, v in inputs.items()}, **options)
+    assert exact.dtype == torch.float64
+    # softplus is cut to a line above 20, where that drops exp(-20) = 2e-9 of it
+    assert relative_error(exact, arrays["out_f64"]) < 1e-10
+
+
+@pytest.mark.parametrize("backend", USABLE)
+@pytest.mark.parametrize("name", golden_names("scan_grad_*"))
+def test_official_gradients(name: str, backend: str) -> None:
+    arrays = golden(name)
+    inputs = {k: arrays[k].requires_grad_() for k in NAMES if k in arrays}
+    out = selective_scan(**inputs, delta_softplus=True, backend=backend)
+    out.backward(arrays["dout"])
+    for key, leaf in inputs.items():
+        assert relative_error(leaf.grad, arrays[f"grad_{key}"]) < 1e-5, key
+
+
+@few
+@given(
+    batch=st.integers(1, 3),
+    groups=st.integers(1, 3),
+    group_size=st.sampled_from([1, 2, 4, 7, 8, 9, 16, 17, 33]),
+    states=st.sampled_from([1, 3, 8, 9, 16, 19]),
+    length=st.sampled_from([1, 2, 7, 31, 32, 33, 63, 64, 65, 130]),
+    optional=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_backends_agree(**shape: int) -> None:
+    exact = random_inputs(**shape)
+    rounded = {k: v.float() for k, v in exact.items()}
+    dout = torch.randn_like(exact["u"])
+    want = scan_with_gradients(exact, dout, "reference")
+    for backend in USABLE[1:]:
+        got = scan_with_gradients(exact, dout, backend)
+        single = scan_with_gradients(rounded, dout.float(), backend)
+        for key, value in want.items():
+            torch.testing.assert_close(got[key], value, rtol=1e-9, atol=1e-9, msg=key)
+            atol = 1e-4 * float(value.detach().abs().max()) + 1e-9
+            torch.testing.assert_close(single[key].double(), value, rtol=0, atol=atol, msg=key)
+
+
+@pytest.mark.parametrize("backend", USABLE[1:])
+@pytest.mark.parametrize("length", [1, 3, 7])
+def test_gradients_are_those_of_finite_differences(
+    length: int, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunked_scan, "LONGEST_CHUNK", 3)
+    inputs = random_inputs(batch=1, groups=2, group_size=2, states=2, length=length)
+    leaves = [v.requires_grad_() for v in inputs.values()]
+
+    def scan(*values: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        options = {"delta_softplus": True, "return_last_state": True, "backend": backend}
+        return selective_scan(*values, **options)
+
+    assert torch.autograd.gradcheck(scan, leaves)
+
+
+@pytest.mark.parametrize("backend", USABLE)
+def test_no_output_depends_on_later_inputs(backend: str) -> None:
+    inputs = random_inputs(length=40)
+    before = selective_scan(**inputs, backend=backend)
+    for key in ("u", "delta", "B", "C", "z"):
+        inputs[key][..., 23:] += 1.0
+    after = selective_scan(**inputs, backend=backend)
+    assert torch.equal(before[..., :23], after[..., :23])
+    assert not torch.equal(before[..., 23:], after[..., 23:])
+
+
+LAYOUTS = {
+    "channels last": lambda x: x.mT.contiguous().mT,
+    "every second": lambda x: x.repeat_interleave(2, dim=-1)[..., ::2],
+    "images share their memory": lambda x: x[:1].expand_as(x),
+}
+
+
+@pytest.mark.parametrize("backend", USABLE)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layout_of_the_inputs_does_not_matter(layout: str, backend: str) -> None:
+    inputs = random_inputs(group_size=19, states=11, length=37)
+    views = {k: LAYOUTS[layout](v) if v.dim() > 2 else v for k, v in inputs.items()}
+    assert not views["u"].is_contiguous()
+    dout = LAYOUTS[layout](torch.randn_like(inputs["u"]))
+    plain = {k: v.contiguous() for k, v in views.items()}
+    want = scan_with_gradients(plain, dout.contiguous(), backend)
+    got = scan_with_gradients(views, dout, backend)
+    for key, value in want.items():
+        torch.testing.assert_close(got[key], value, rtol=1e-9, atol=1e-9, msg=key)
+
+
+@pytest.mark.parametrize("backend", USABLE)
+def test_autocast_leaves_the_scan_in_float32(backend: str) -> None:
+    inputs = random_inputs(length=33, dtype=torch.float32)
+    dout = torch.randn_like(inputs["u"])
+    want = scan_with_gradients(inputs, dout, backend)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = scan_with_gradients(inputs, dout, backend)
+    for key, value in want.items():
+        assert got[key].dtype == torch.float32
+        assert torch.equal(got[key], value), key
+
+
+@pytest.mark.parametrize("backend", USABLE)
+def test_bfloat16_inputs_are_computed_in_float32(backend: str) -> None:
+    inputs = {k: v.bfloat16() for k, v in random_inputs(length=50).items()}
+    out, last = selective_scan(**inputs, return_last_state=True, backend=backend)
+    wide, _ = selective_scan(
+        **{k: v.float() for k, v in inputs.items()}, return_last_state=True, backend=backend
+    )
+    assert (out.dtype, last.dtype) == (torch.bfloat16, torch.float32)
+    assert torch.equal(out, wide.bfloat16())
+
+
+@pytest.mark.parametrize("key", ["delta", "A", "B", "C", "D", "z", "delta_bias"])
+def test_shapes_that_do_not_fit_are_errors(key: str) -> None:
+    inputs = random_inputs()
+    inputs[key] = inputs[key][:1]
+    with pytest.raises(ValueError, match=r"selective_scan: \w+ has shape .* fits u \(2, 3, 20\)"):
+        selective_scan(**inputs)
+
+
+def test_empty_sequences_and_odd_groups_are_errors() -> None:
+    with pytest.raises(ValueError, match="L >= 1"):
+        selective_scan(**random_inputs(length=0))
+    inputs = random_inputs(groups=2, group_size=2)
+    inputs["u"] = inputs["u"][:, :3]
+    with pytest.raises(ValueError, match="3 channels cannot be split into 2 groups"):
+        selective_scan(**inputs)
+
+
+MEMORY = """
+import resource, sys, torch
+from smalldet.kernels.scan.check import random_scan
+from smalldet.layers.selective_scan import selective_scan
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+scan = random_scan(batch=1, groups=1, group_size=384, states=16, length=1600)
+short = scan._replace(**{k: getattr(scan, k)[..., :128] for k in ("u", "delta", "B", "C", "z")})
+with torch.no_grad():
+    selective_scan(*short[:9], backend=sys.argv[1])
+    before = peak()
+    selective_scan(*scan[:9], backend=sys.argv[1])
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", USABLE[1:])
+def test_vim_tiny_takes_at_most_20_mb_more(backend: str) -> None:
+    command = [sys.executable, "-c", MEMORY, backend]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout) <= 20

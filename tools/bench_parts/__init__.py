@@ -1,1 +1,0 @@
-"""What ``tools/bench.py`` measures: one module a part, each with a function ``rows()``."""

@@ -1,4 +1,0 @@
-"""Published methods, plainly re-stated: what the parts of the bench compare with.
-
-``tests/tools/test_bench_references.py`` checks them against the published numbers.
-"""
