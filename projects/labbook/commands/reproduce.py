@@ -7,8 +7,8 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from labbook.results.runs import read_run
 from labbook.run.reproduce import checks, compare_results, find_run, repeat_command
+from runfolder.run import read_run
 
 NAME = "reproduce"
 HELP = "check what differs today from a run's record, and print or run the command to repeat it"

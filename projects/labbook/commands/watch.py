@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from labbook.commands.arguments import add_only, add_study, chosen_experiments, study_of
-from labbook.results.runs import read_run
 from labbook.run.board import REFRESH_SECONDS, Board, status_of
 from labbook.run.jobs import seed_folders
+from runfolder.run import read_run
 
 NAME = "watch"
 HELP = "watch the runs, also those in the background and on other machines"

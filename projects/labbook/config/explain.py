@@ -18,7 +18,7 @@ from labbook.config.signatures import MISSING, default_of, nearest, parameter_na
 from labbook.config.source_lines import source_line
 from labbook.config.studies import Study
 from labbook.config.trees import below, leaves, prefixes, select, value_text
-from labbook.results.runs import read_run
+from runfolder.run import read_run
 
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 _ENVIRONMENT = re.compile(r"\$\{oc\.env:(\w+)")

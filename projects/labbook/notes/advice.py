@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from labbook.results.runs import Run
+from runfolder.run import Run
 
 _RISE = 1.05
 """A validation loss so many times its lowest value has turned up."""

@@ -17,9 +17,9 @@ from labbook.config.load import ConfigError, diff_configs, load_config, to_plain
 from labbook.config.signatures import MISSING
 from labbook.config.trees import below, leaves, select, value_text
 from labbook.notes.invocation import Invocation, parse_command, shell_text
-from labbook.results.runs import read_run
 from runfolder.files import write_text
 from runfolder.records import RunRecord, read_record
+from runfolder.run import read_run
 
 logger = logging.getLogger(__name__)
 

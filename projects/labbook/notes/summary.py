@@ -15,8 +15,8 @@ from labbook.notes.advice import next_steps
 from labbook.notes.invocation import parse_command
 from labbook.notes.start import ancestor_names
 from labbook.results.cells import METRICS, duration, metrics_of
-from labbook.results.runs import Run, read_run
 from runfolder.files import write_text
+from runfolder.run import Run, read_run
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from labbook.config.studies import Study
 from labbook.config.trees import leaves
-from labbook.results.runs import Run
 from runfolder.files import read_json, write_json
+from runfolder.run import Run
 
 _SECTIONS = ("model", "optimizer", "dataset", "dataloader.train")
 _TRAIN_KEYS = ("total_batch_size", "micro_batch_size", "amp", "compile", "device")

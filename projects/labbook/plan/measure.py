@@ -12,9 +12,9 @@ from labbook.config.signatures import MISSING
 from labbook.config.studies import Study
 from labbook.config.trees import leaves, select
 from labbook.plan.estimates import Cost, cost_so_far, step_key, store_cost
-from labbook.results.runs import read_run
 from labbook.run.jobs import Job
 from labbook.run.short_runs import run_briefly
+from runfolder.run import read_run
 
 STEPS = 3  # the median of so many leaves out the first, which is slow
 LIMIT_SECONDS = 3600.0

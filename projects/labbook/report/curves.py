@@ -15,7 +15,7 @@ from labbook.report.evidence import Evidence, reference
 from labbook.report.svg import Axis, Point
 from labbook.results.cells import STATUS_TEXT
 from labbook.results.comparison import Row
-from labbook.results.runs import Run
+from runfolder.run import Run
 
 TRAINING, VALIDATION = "total_loss", "validation/total_loss"
 _MOST_POINTS = 120

@@ -14,8 +14,8 @@ from boxmetrics.confusion import confusion_matrix, false_alarms_on_empty, recall
 from boxmetrics.error_types import ErrorCost, error_costs
 from boxmetrics.matches import Matches
 from boxmetrics.range_matching import AREA_RANGES
-from labbook.results.runs import Run
 from runfolder.files import read_json, write_json
+from runfolder.run import Run
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from labbook.report.elements import Section, join, paragraph, table, tag
 from labbook.report.errors import IOU, MIN_SCORE, area_ranges, load_matches
 from labbook.report.evidence import Evidence
 from labbook.results.comparison import Row
-from labbook.results.runs import Run
 from runfolder.files import read_json
+from runfolder.run import Run
 
 logger = logging.getLogger(__name__)
 

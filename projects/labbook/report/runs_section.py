@@ -13,7 +13,7 @@ from labbook.report.evidence import Evidence
 from labbook.results.cells import STATUS_TEXT, change, duration, reasons
 from labbook.results.comparison import Row
 from labbook.results.rules import rules_of
-from labbook.results.runs import Run
+from runfolder.run import Run
 
 _FILES = {
     "config": "config.yaml",

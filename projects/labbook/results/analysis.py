@@ -21,7 +21,8 @@ from labbook.results.curves import (
     plateau_step,
     steps_to_converge,
 )
-from labbook.results.runs import Run, read_runs
+from labbook.results.runs import read_runs
+from runfolder.run import Run
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from labbook.config.studies import Study
 from labbook.results.comparison import SPLITS, Row, Summary
 from labbook.results.differences import Difference, Entry
 from labbook.results.rules import evaluated_since
-from labbook.results.runs import Run
 from labbook.results.terminal import Column
+from runfolder.run import Run
 
 METRICS = {
     "mAP@0.5": "bbox/AP50",

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 
 from labbook.config.studies import DEBUG_SUFFIX, STUDIES, find_experiments
 from labbook.results.combine import SPLIT, Combination, combined_name
-from labbook.results.runs import Run
 from runfolder.files import write_text
+from runfolder.run import Run
 
 _WIDTH = 100  # characters of a line
 _MISSING = object()

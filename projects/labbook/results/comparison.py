@@ -14,7 +14,7 @@ from labbook.config.overrides import flatten
 from labbook.config.resume import RUN_ONLY_KEYS
 from labbook.config.signatures import MISSING
 from labbook.config.studies import Study
-from labbook.results.runs import Run
+from runfolder.run import Run
 
 SPLITS = ("valid", "test")
 DEFAULT_METRIC = "bbox/AP"

@@ -15,8 +15,8 @@ import numpy as np
 
 from boxmetrics.bootstrap import METRICS, bootstrap_difference
 from boxmetrics.matches import Matches
-from labbook.results.runs import Run
 from runfolder.files import read_json, write_json
+from runfolder.run import Run
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from labbook.results.comparison import SPLITS, Row, ancestry, baseline_of
 from labbook.results.intervals import UNREADABLE
-from labbook.results.runs import Run
+from runfolder.run import Run
 
 logger = logging.getLogger(__name__)
 

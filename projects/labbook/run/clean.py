@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from labbook.config.studies import STUDIES, Study
-from labbook.results.runs import Run, find_runs
+from labbook.results.runs import find_runs
 from runfolder.locks import held
 from runfolder.records import RunIsRunningError, run_status
+from runfolder.run import Run
 
 logger = logging.getLogger(__name__)
 

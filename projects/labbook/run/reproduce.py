@@ -15,12 +15,12 @@ from labbook.config.resume import config_changes
 from labbook.config.signatures import nearest
 from labbook.config.trees import value_text
 from labbook.notes.invocation import parse_command
-from labbook.results.runs import Run, read_run
 from labbook.run.ledger import data_fingerprint
 from labbook.run.processes import TRAIN_SCRIPT, Processes
 from runfolder.patches import PATCH, uncommitted_patch
 from runfolder.provenance import code_version, devices, environment
 from runfolder.records import RunRecord
+from runfolder.run import Run, read_run
 
 REPEAT = "_repeat"
 _SHORT = 12

@@ -16,7 +16,8 @@ from labbook.report import errors
 from labbook.report.errors import area_ranges, error_analyses, load_matches
 from labbook.report.gallery import Crops, changed, found, pair_of
 from labbook.results.comparison import Row
-from labbook.results.runs import Run, find_runs
+from labbook.results.runs import find_runs
+from runfolder.run import Run
 
 BASE, SGD = "baseline_lr0.001_bs8_adamw_ep100", "ofat_lr0.001_bs8_sgd_ep100"
 IMAGES = 16

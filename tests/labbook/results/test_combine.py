@@ -19,7 +19,7 @@ from labbook.results.combined_config import config_text, write_combined, write_t
 from labbook.results.comparison import Row
 from labbook.results.differences import Difference
 from labbook.results.intervals import Bounds
-from labbook.results.runs import Run
+from runfolder.run import Run
 
 BASELINE_FILE = f"{BASELINE.removeprefix('ofat_')}.py"
 ROOT = Path(__file__).resolve().parents[3]

@@ -38,7 +38,8 @@ from labbook.results.comparison import (
 from labbook.results.differences import Difference, compare, difference
 from labbook.results.intervals import Bounds, IntervalCache, bootstrap_arguments
 from labbook.results.rules import check_comparable, evaluated_since
-from labbook.results.runs import Run, read_runs
+from labbook.results.runs import read_runs
+from runfolder.run import Run
 
 
 def ap50(value: float | None) -> dict[str, Any]:

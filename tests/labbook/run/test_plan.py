@@ -26,11 +26,11 @@ from labbook.plan.estimates import (
 )
 from labbook.plan.measure import short_overrides
 from labbook.plan.plan import make_plan, summary, total_seconds
-from labbook.results.runs import read_run
 from labbook.run import processes
 from labbook.run.jobs import Job, plan_jobs
 from runfolder.files import write_json, write_text
 from runfolder.records import finish_record, start_record
+from runfolder.run import read_run
 
 WriteConfig = Callable[..., Path]
 OFAT = get_study("ofat")

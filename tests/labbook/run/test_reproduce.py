@@ -10,10 +10,10 @@ import pytest
 from note_toys import CHILD, make_run
 
 from labbook.cli import main
-from labbook.results.runs import read_run
 from labbook.run import ledger, reproduce
 from labbook.run.processes import TRAIN_SCRIPT
 from labbook.run.reproduce import checks, compare_results, find_run, repeat_command
+from runfolder.run import read_run
 
 
 @pytest.fixture

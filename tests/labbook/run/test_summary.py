@@ -10,8 +10,8 @@ from note_toys import CHILD, make_run, results, start_run, write_metrics
 
 from labbook.notes.advice import next_steps
 from labbook.notes.summary import SUMMARY, summary_text, write_summary
-from labbook.results.runs import read_run
 from runfolder.records import finish_record, read_record, start_record, write_results
+from runfolder.run import read_run
 
 
 @pytest.fixture
