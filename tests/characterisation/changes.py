@@ -9,10 +9,13 @@ The overrides with which runs were recorded are translated likewise."""
 RENAMED_CLASSES: dict[str, str] = {}
 """Last part of an old ``_target_`` -> last part of the new one; modules may move freely."""
 
-MOVED_COMMANDS: dict[str, str] = {}
+MOVED_COMMANDS = {
+    "tools/bench.py": "benchmarks/bench.py",
+    "tools/bench_growth.py": "benchmarks/bench_growth.py",
+}
 """Old command -> new one, as ``{"tools/bench.py": "benchmarks/bench.py"}``."""
 
-OLD_CONFIGS_LOAD = {"ofat": True, "etram": True}
+OLD_CONFIGS_LOAD = {"ofat": False, "etram": False}
 """Whether the ``config.yaml`` of a recorded run still loads; else it is refused in a sentence."""
 
 SHRUNK = {

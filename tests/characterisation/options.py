@@ -30,7 +30,7 @@ def help_parser(script: Path, *words: str) -> argparse.ArgumentParser:
         suppress(SystemExit),
         mock.patch.object(argparse.ArgumentParser, "print_help", print_help),
         mock.patch.object(sys, "argv", [str(script), *words, "--help"]),
-        mock.patch.object(sys, "path", [str(script.parent), *sys.path]),
+        mock.patch.object(sys, "path", [str(script.parent), str(ROOT), *sys.path]),
     ):
         runpy.run_path(str(script), run_name="__main__")
     return asked[0]

@@ -29,7 +29,7 @@ import torch
 from changes import SHRUNK, translated
 from detectron2.config import instantiate
 
-from labbook.configs import load_config, to_plain
+from labbook.config.load import load_config, to_plain
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
