@@ -70,6 +70,7 @@ setup(
             "hypothesis>=6.100",
             "pyright>=1.1.380",
             "pytest>=8",
+            "pytest-cov>=7",
             "pytest-xdist>=3.6",
             "ruff>=0.6",
         ],

@@ -1,0 +1,316 @@
+"""Plants one fault after the other in a copy of the code, to see whether the tests notice.
+
+    python tests/planted_faults.py [--only NAME ...] [--list] [--jobs N]
+
+A fault is a title, the code that it takes away (``-``), what it puts there (``+``), and the tests
+that should fail (``@``: globs below ``tests/``). The code is looked for in all of ``projects/``,
+whatever its file, indentation and line breaks, and must occur once: who moves code need not touch
+this file, who rewrites it plants the fault anew. A fault that survives is a gap in the tests.
+The exit status is 1 if one could not be tried.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("projects", "tests", "configs", "tools", "datasets/*.py", "*.py", "*.toml")
+SECONDS = 600  # tests that take longer hang, and so have noticed
+
+FAULTS = """
+greedy-matching: A true box may be found by several predictions.
+  - free[rows[taken], single[taken]] = False
+  + free[rows[taken], single[taken]] = True
+  @ boxmetrics/**/*match*
+recall-points: A recall point is reached only beyond it.
+  - first = np.searchsorted(recall, RECALL_POINTS, side="left")
+  + first = np.searchsorted(recall, RECALL_POINTS, side="right")
+  @ boxmetrics/**/*average_precision* boxmetrics/**/*protocol*
+other-sizes: A false alarm of another size counts in a range of sizes.
+  - ignored = np.repeat(outside[:, None], len(thresholds), axis=1)
+  + ignored = np.repeat(outside[:, None] & False, len(thresholds), axis=1)
+  @ boxmetrics/**/*average_precision* boxmetrics/**/*protocol*
+skipped-start: A label at the very end of the skipped start is scored.
+  - early = table.image_timestamp_us <= protocol.skip_us
+  + early = table.image_timestamp_us < protocol.skip_us
+  @ boxmetrics/**/*protocol*
+paired-draws: Two models are compared on different draws.
+  - _draws(theirs, metric, groups, classes, repeats, seed)
+  + _draws(theirs, metric, groups, classes, repeats, seed + 1)
+  @ boxmetrics/**/*bootstrap*
+drawn-groups: Frames of a recording are drawn one by one.
+  - return np.unique(given, return_inverse=True)[1]
+  + return np.arange(images)
+  @ boxmetrics/**/*bootstrap*
+backward-scan: The scan from the end is added without turning it round again.
+  - gated((first + second.flip(-1)) * pair.scale, pair.z)
+  + gated((first + second) * pair.scale, pair.z)
+  @ smalldet/**/*bidirectional_scan*
+lstm-gates: Forget and input gate are confused.
+  - forget, write, read, candidate = gates.chunk(4, dim=1)
+  + write, forget, read, candidate = gates.chunk(4, dim=1)
+  @ smalldet/**/*conv_lstm* smalldet/**/*rnn_golden*
+grid-attention: Tokens of the grid go back to other places.
+  - _GRID_BACK = (0, 3, 1, 4, 2, 5)
+  + _GRID_BACK = (0, 1, 3, 2, 4, 5)
+  @ smalldet/**/*partition_attention*
+temporal-window: The window of temporal attention forgets its newest step.
+  - return x + motion * (mixed * weights).sum(dim=2), tuple(steps[1:])
+  + return x + motion * (mixed * weights).sum(dim=2), tuple(steps[:-1])
+  @ smalldet/necks
+simota-least: An object whose overlaps add up to less than 1 gets no cell.
+  - wanted = ious.topk(most).values.sum(-1).int().clamp(min=1)
+  + wanted = ious.topk(most).values.sum(-1).int()
+  @ smalldet/**/*simota*
+class-targets: A positive cell is to be sure of its class however bad its box is.
+  - scatter(1, classes, found.ious[:, None])
+  + scatter(1, classes, torch.ones_like(found.ious)[:, None])
+  @ smalldet/**/*yolox_losses* smalldet/**/*yolox_golden*
+size-weights: Large objects weigh less than 1.
+  - return weights.clamp(1.0, size_aware_weight)
+  + return weights.clamp(max=size_aware_weight)
+  @ smalldet/losses
+box-pooling: Boxes are pooled in the half precision of the features.
+  - return super().forward([features.float() for features in x], box_lists)
+  + return super().forward(x, box_lists)
+  @ smalldet/**/*box_head*
+clipped-boxes: A box cut at the border of its image keeps its size.
+  - return x0, y0, x1 - x0, y1 - y0
+  + return x0, y0, width, height
+  @ smalldet/**/*coco_filter*
+negatives: Images without a box are left out of evaluation too.
+  - if self.keep_negatives or split != "train":
+  + if self.keep_negatives:
+  @ smalldet/**/*coco_splits*
+uneven-shards: The last images are evaluated by nobody if they cannot be shared out evenly.
+  - range(total * rank // world_size, total * (rank + 1) // world_size)
+  + range(total // world_size * rank, total // world_size * (rank + 1))
+  @ smalldet/data/**/*loader*
+accumulation: Gradients of micro-batches are added up instead of averaged.
+  - share = 1.0 if summing is not None else len(batch) / images
+  + share = 1.0
+  @ smalldet/engine/**/*trainer*
+resumed-data: A resumed run sees the first images again.
+  - self.loader.seek(self.start_iter * self.total_batch_size)
+  + self.loader.seek(0)
+  @ smalldet/engine/**/*trainer*
+one-cycle: The learning rate ends a step short of its lowest value.
+  - max(self.num_updates - 1 - self.peak, 1)
+  + max(self.num_updates - self.peak, 1)
+  @ smalldet/engine/**/*schedule*
+average-warmup: The average of the weights holds on to the initial ones.
+  - decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+  + decay = max(self.decay, (1 + self.updates) / (10 + self.updates))
+  @ smalldet/engine/**/*average*
+new-recording: A recording begins with the state of the one before.
+  - None if sample["is_first"] else self._states.get(stream_of(sample))
+  + self._states.get(stream_of(sample))
+  @ smalldet/detectors/**/*recurrent_stream*
+annotation-zero: The first annotation has the id that COCO's code reads as unmatched.
+  - enumerate(data["annotations"], start=1)
+  + enumerate(data["annotations"])
+  @ smalldet/evaluation/**/*coco*
+clock-restart: After a block with a restart the 32-bit clock is not continued.
+  - return raw + self._turns * _WRAP if self._turns else raw
+  + return raw
+  @ eventcam/**/*reader*
+negative-class: A class id of -1 is taken for a large one.
+  - fits = (values >= 0) & (values < NO_CLASS)
+  + fits = values < NO_CLASS
+  @ eventcam/**/*bbox*
+saturation: Counts wrap around at 256 instead of staying at the cutoff.
+  - np.minimum(np.bincount(cells, minlength=size), limit).astype(np.uint8)
+  + np.bincount(cells, minlength=size).astype(np.uint8)
+  @ eventcam/**/*representation*
+closed-windows: A window that holds both its ends loses the events at its start.
+  - side = "left" if self.closed else "right"
+  + side = "right"
+  @ eventcam/**/*windows*
+label-gaps: A recording is cut at gaps that one chunk can bridge.
+  - cuts = np.flatnonzero(np.diff(labelled_steps) > length)
+  + cuts = np.flatnonzero(np.diff(labelled_steps) >= length)
+  @ eventcam/**/*sampling*
+flipped-boxes: Flipped boxes lie a pixel beside their objects.
+  - [width - 1 - right, top, width - 1 - left, bottom]
+  + [width - right, top, width - left, bottom]
+  @ eventcam/**/*augment*
+known-empty: A time between an object and an empty look counts as empty.
+  - near & nothing[after - 1] & nothing[after]
+  + near & (nothing[after - 1] | nothing[after])
+  @ eventcam/**/*frames*
+undeclared: Every change counts as declared.
+  - "declared" if below(key, factors) else "undeclared"
+  + "declared"
+  @ labbook/**/*guard*
+unknown-key: An override with one misspelt part adds a key.
+  - if rest and not override.is_add():
+  + if len(rest) > 1 and not override.is_add():
+  @ labbook/**/*override*
+nearest-name: Only names that are all but equal are suggested.
+  - close = get_close_matches(name, sorted(known), n=1)
+  + close = get_close_matches(name, sorted(known), n=1, cutoff=0.95)
+  @ labbook/**/*override* labbook/**/*config*
+identity: Runs on different data have the same key.
+  - return _sha256([self.config, self.seed, self.data])
+  + return _sha256([self.config, self.seed])
+  @ labbook/**/*ledger*
+retries: A run that was killed is started once less often than asked for.
+  - number <= self.options.retries
+  + number < self.options.retries
+  @ labbook/**/*runner*
+seeds: The second run has a seed too far.
+  - train.seed={job.cfg.train.seed + number - 1}
+  + train.seed={job.cfg.train.seed + number}
+  @ labbook/**/*runner* labbook/**/*plan*
+difference-sign: The table shows baseline minus experiment.
+  - Difference(ours - theirs, spread, found.bounds, found.reason)
+  + Difference(theirs - ours, spread, found.bounds, found.reason)
+  @ labbook/**/*comparison* labbook/**/*results_table*
+choice: A level is taken although its interval holds 0.
+  - self.gain.bounds is not None and self.gain.bounds.low > 0
+  + self.gain.bounds is not None and self.gain.bounds.high > 0
+  @ labbook/**/*combine*
+clean-running: The folder of a running run may be removed.
+  - return "it is running" if run_status(folder) == "running" else None
+  + return None
+  @ labbook/**/*clean*
+stale-kernel: A changed header leaves the library of the old one in use.
+  - for path in (source, *sorted(source.parent.glob("*.h")))
+  + for path in (source,)
+  @ nativecode
+"""
+
+
+class Fault(NamedTuple):
+    """Code to replace (``old``) by wrong code (``new``), and globs of its tests."""
+
+    name: str
+    what: str
+    old: str
+    new: str
+    tests: str
+
+
+def read_faults(text: str) -> dict[str, Fault]:
+    """The faults of ``text``, written as above, by name."""
+    form = re.compile(r"^(\S+): (.+)\n  - (.+)\n  \+ (.+)\n  @ (.+)$", re.MULTILINE)
+    return {name: Fault(name, *rest) for name, *rest in form.findall(text)}
+
+
+def pattern_of(code: str) -> re.Pattern[str]:
+    """Finds ``code`` with other white space, and with a comma before a closing bracket."""
+    tokens = re.findall(r"\w+|[^\w\s]", code)
+    parts = [rf"\b{token}\b" if re.match(r"\w", token) else re.escape(token) for token in tokens]
+    return re.compile(r"\s*".join(rf",?\s*{p}" if p in (r"\)", r"\]", r"\}") else p for p in parts))
+
+
+def plant(fault: Fault, tree: Path) -> str | None:
+    """Replace the code in ``tree``; the file, or None if the code is not there just once."""
+    pattern = pattern_of(fault.old)
+    texts = {path: path.read_text("utf-8") for path in tree.glob("projects/**/*.py")}
+    found = [path for path, text in texts.items() for _ in pattern.finditer(text)]
+    if len(found) != 1:
+        return None
+    found[0].write_text(pattern.sub(lambda _: fault.new, texts[found[0]]), "utf-8")
+    return found[0].relative_to(tree / "projects").as_posix()
+
+
+def copy_code(tree: Path) -> None:
+    """Copy what the tests need into ``tree``."""
+    for path in (path for pattern in COPIED for path in ROOT.glob(pattern)):
+        target = tree / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            shutil.copytree(path, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        else:
+            shutil.copy(path, target)
+
+
+def run_tests(globs: str, tree: Path) -> tuple[int, str]:
+    """Pytest's status and output up to the first failure; compiled libraries stay in ``tree``."""
+    tests = {str(path) for glob in globs.split() for path in (tree / "tests").glob(glob)}
+    if not tests:
+        return 5, f"no tests match {globs}"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tree / "projects"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "XDG_CACHE_HOME": str(tree / "cache"),
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    try:
+        done = subprocess.run(
+            [*command, *sorted(tests)],
+            check=False,
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return 1, f"FAILED to end in {SECONDS} s"
+    return done.returncode, done.stdout
+
+
+def try_fault(fault: Fault, sound: Path) -> tuple[Fault, str]:
+    """Plant a fault in its own copy of the tree ``sound``; what comes of it, in words."""
+    tree = sound.with_name(fault.name)
+    shutil.copytree(sound, tree)  # with the compiled libraries, which no other fault has touched
+    file = plant(fault, tree)
+    if file is None:
+        return fault, "UNTRIED: snippet not found, or not just once"
+    status, output = run_tests(fault.tests, tree)
+    shutil.rmtree(tree)
+    if status == 0:
+        return fault, f"SURVIVED in {file}"
+    failed = re.search(r"^FAILED (?:tests/)?(.+?)(?: - |$)", output, re.MULTILINE)
+    if status > 1 or failed is None:
+        return fault, f"UNTRIED: pytest ended with status {status}, {output[-500:]}"
+    return fault, f"caught in {file} by {failed[1]}"
+
+
+def try_all(faults: Sequence[Fault], sound: Path, jobs: int) -> int:
+    """Check that the tests pass on sound code, then try the faults; the exit status."""
+    copy_code(sound)
+    status, output = run_tests(" ".join(fault.tests for fault in faults), sound)
+    if status:
+        print(f"{output[-3000:]}\nWithout any fault pytest ends with status {status}; mend that.")
+        return 1
+    verdicts = []
+    with ThreadPoolExecutor(jobs) as pool:
+        for fault, verdict in pool.map(lambda fault: try_fault(fault, sound), faults):
+            print(f"{fault.name:16} {verdict}", flush=True)
+            verdicts.append(verdict.split()[0])
+    print(f"{verdicts.count('caught')} of {len(faults)} faults caught")
+    return int("UNTRIED:" in verdicts)
+
+
+def main() -> int:
+    known = read_faults(FAULTS)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", default=list(known), choices=known, metavar="NAME")
+    parser.add_argument("--list", action="store_true", help="name the faults, try none")
+    parser.add_argument("--jobs", type=int, default=1, help="faults at a time")
+    options = parser.parse_args()
+    faults = [known[name] for name in options.only]
+    if options.list:
+        print("\n".join(f"{fault.name:16} {fault.what}" for fault in faults))
+        return 0
+    with tempfile.TemporaryDirectory(prefix="faults_") as folder:
+        return try_all(faults, Path(folder) / "sound", options.jobs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
