@@ -7,21 +7,24 @@ Detectron2 is not a requirement because no package index carries a release of it
 
 from setuptools import find_packages, setup
 
-LABBOOK = [
+BASE = [
+    "filelock>=3.15",
     "hydra-core>=1.3,<1.4",
     "jinja2>=3.1",
+    "matplotlib>=3.8",
     "numpy>=1.26",
     "omegaconf>=2.3,<2.4",
+    "pandas>=2.2",
+    "psutil>=5.9",
     "rich>=13",
+    "tabulate>=0.9",
 ]
 DETECTRON2_NEEDS = [
     "Pillow>=10",
     "cloudpickle",
     "fvcore>=0.1.5.post20221221,<0.1.6",
     "iopath>=0.1.9,<0.1.10",
-    "matplotlib>=3.8",
     "packaging",
-    "tabulate",
     "termcolor>=1.1",
     "tqdm>4.29.0",
     "yacs>=0.1.8",
@@ -50,17 +53,14 @@ setup(
     package_data={
         "smalldet.kernels": ["csrc/*"],
         "eventcam": ["csrc/*"],
-        "labbook.report": ["*.j2", "*.css"],
+        "labbook": ["**/*.j2", "**/*.css"],
     },
-    install_requires=LABBOOK,
+    install_requires=BASE,
     extras_require={
         "train": TRAIN,
         "events": [
             "h5py>=3.10",
             "hdf5plugin>=4.4",
-            "iopath>=0.1.9,<0.1.10",
-            "matplotlib>=3.8",
-            "portalocker>=2.7",
             "opencv-python>=4.8",
             "tqdm>4.29.0",
         ],

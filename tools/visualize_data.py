@@ -15,11 +15,11 @@ import cv2
 
 from eventcam.dataset import EventRecordings
 from eventcam.render.footage import write_footage
-from eventcam.render.frames import DARK, LIGHT, write_png
 from eventcam.render.samples import write_samples
 from eventcam.render.sources import open_footage
 from labbook.config.load import load_config, to_plain
-from smalldet.vis.predictions import TRUTH, contact_sheet, draw_boxes
+from pictures.boxes import DARK, LIGHT, BoxSet, draw_boxes
+from pictures.sheet import contact_sheet, fitted, write_png
 
 
 def parse_arguments() -> Namespace:
@@ -63,12 +63,12 @@ def draw_image_samples(samples, out: Path, side: int = 320) -> int:
     tiles = []
     for sample in samples:
         image = sample["image"].numpy().transpose(1, 2, 0)
-        scale, boxes = side / max(image.shape[:2]), sample["instances"].gt_boxes.tensor.numpy()
-        boxes[:, 2:] -= boxes[:, :2]  # xyxy to xywh
-        drawn = draw_boxes(cv2.resize(image, None, fx=scale, fy=scale), boxes, TRUTH, scale)
-        below, beside = side - len(drawn), side - drawn.shape[1]
-        tiles.append(cv2.copyMakeBorder(drawn, 0, below, 0, beside, cv2.BORDER_CONSTANT))
-    write_png(out, contact_sheet(tiles, 4, "training images as augmented"))
+        scale, truth = side / max(image.shape[:2]), sample["instances"]
+        boxes = BoxSet(truth.gt_boxes.tensor.numpy(), truth.gt_classes.numpy())
+        large = cv2.resize(image, None, fx=scale, fy=scale)
+        draw_boxes(large, truth=boxes, zoom=scale)
+        tiles.append(fitted(large, side))
+    write_png(out, contact_sheet(tiles))
     return len(tiles)
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from eventcam.dataset import EventRecordings
 from eventcam.render.evaluation import View, write_evaluation
-from eventcam.render.frames import DARK, LIGHT
 from labbook.config.load import load_config, to_plain
+from pictures.boxes import DARK, LIGHT
 
 
 def parse_arguments() -> Namespace:
@@ -61,7 +61,7 @@ def show(options: Namespace) -> str:
 
 def show_images(options: Namespace, dataset, split: str, folder: Path) -> str:
     """The sheet of a run on images."""
-    from smalldet.vis.predictions import prediction_sheet
+    from pictures.predictions import prediction_sheet
 
     if options.out.suffix.lower() != ".png" or options.recording or options.seconds:
         raise ValueError(f"{options.run} is a run on images: name a .png file, and no recording.")

@@ -17,9 +17,9 @@ from eventcam.errors import EventDataError
 from eventcam.io.arrays import load_arrays
 from eventcam.io.rvt_folder import RvtRecording
 from eventcam.render.footage import SHEET_IMAGES, write_footage
-from eventcam.render.frames import DARK, BoxSet, Theme
 from eventcam.render.sources import Shot, recording_footage
 from eventcam.windows import WINDOW_US
+from pictures.boxes import DARK, BoxSet, Theme
 
 # Labels may come at every second window; in a video their boxes stay until the next ones come.
 _HELD_US = 2 * WINDOW_US

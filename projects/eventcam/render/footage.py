@@ -9,17 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from eventcam.errors import EventDataError
-from eventcam.render.frames import (
-    DARK,
-    BoxSet,
-    Theme,
-    contact_sheet,
-    render_frame,
-    write_png,
-    zoom_for,
-)
+from eventcam.render.frames import render_frame, zoom_for
 from eventcam.render.sources import Footage, Shot
 from eventcam.windows import WINDOW_US
+from pictures.boxes import DARK, BoxSet, Theme
+from pictures.sheet import contact_sheet, write_png
 from pictures.text import with_title
 from pictures.video import write_video
 

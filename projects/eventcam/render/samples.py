@@ -11,8 +11,9 @@ import numpy as np
 
 from eventcam.errors import EventDataError
 from eventcam.render.footage import FRAMES_PER_SECOND, shot_images
-from eventcam.render.frames import DARK, Theme, contact_sheet, write_png
 from eventcam.render.sources import sample_footage
+from pictures.boxes import DARK, Theme
+from pictures.sheet import contact_sheet, write_png
 from pictures.text import with_title
 from pictures.video import write_video
 

@@ -18,8 +18,9 @@ from eventcam.io import rvt_layout as layout
 from eventcam.io.opening import READERS
 from eventcam.io.records import read_json
 from eventcam.io.rvt_folder import RvtRecording
-from eventcam.render.frames import BoxSet, count_events, count_histogram
+from eventcam.render.frames import count_events, count_histogram, labelled_boxes
 from eventcam.windows import WINDOW_US, Windows, clean_chunks
+from pictures.boxes import BoxSet
 
 LOG = logging.getLogger(__name__)
 _ANY_CLASS = 1 << 32
@@ -130,7 +131,7 @@ def _labelled_at(labels: np.ndarray | None, time_us: int) -> BoxSet | None:
     if len(near) == 0:
         return BoxSet()
     distance = np.abs(near["t"] - time_us)
-    return BoxSet.from_labels(near[near["t"] == near["t"][np.argmin(distance)]])
+    return labelled_boxes(near[near["t"] == near["t"][np.argmin(distance)]])
 
 
 def _prepared_recording(folder: Path) -> Path:

@@ -12,18 +12,16 @@ from eventcam.errors import EventDataError
 from eventcam.io import BBOX_DTYPE, Events, rvt_layout, write_bbox, write_h5_recording
 from eventcam.render.footage import shot_images, write_footage
 from eventcam.render.frames import (
-    DARK,
-    LIGHT,
-    BoxSet,
-    contact_sheet,
     count_events,
     count_histogram,
     counts_to_image,
+    labelled_boxes,
     render_frame,
-    write_png,
 )
 from eventcam.render.sources import open_footage, sample_footage
 from pictures import video as render_video
+from pictures.boxes import DARK, LIGHT, BoxSet
+from pictures.sheet import contact_sheet, write_png
 from pictures.video import write_video
 
 WIDTH, HEIGHT = 64, 48
@@ -93,7 +91,7 @@ def test_boxes_outside_the_picture_and_unknown_classes_do_no_harm():
 def test_labels_become_boxes():
     labels = np.zeros(1, BBOX_DTYPE)
     labels["x"], labels["y"], labels["w"], labels["h"], labels["class_id"] = 3, 4, 10, 20, 5
-    found = BoxSet.from_labels(labels)
+    found = labelled_boxes(labels)
     assert found.boxes.tolist() == [[3, 4, 13, 24]] and found.classes.tolist() == [5]
 
 
@@ -102,7 +100,7 @@ def test_a_contact_sheet_holds_every_image():
     sheet = contact_sheet(images, columns=2, gap=3)
     assert sheet.shape == (3 * 13 + 3, 2 * 23 + 3, 3)
     assert np.all(sheet[3 + 13 + 5, 3 + 23 + 5] == 40 * 3)
-    with pytest.raises(EventDataError, match="one size"):
+    with pytest.raises(ValueError, match="one size"):
         contact_sheet([images[0], np.zeros((3, 3, 3), np.uint8)])
 
 

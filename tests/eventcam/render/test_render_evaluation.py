@@ -15,7 +15,7 @@ from eventcam.io import BBOX_DTYPE, rvt_layout
 from eventcam.io.rvt_folder import RvtRecording
 from eventcam.render.evaluation import Evaluation, View, write_evaluation
 from eventcam.render.footage import SHEET_IMAGES
-from eventcam.render.frames import CLASS_COLOURS
+from pictures.boxes import CLASS_COLOURS
 
 WIDTH, HEIGHT, ZOOM, GAP = 64, 48, 8, 6
 STEPS, CLASS = 8, 2

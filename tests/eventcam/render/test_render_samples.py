@@ -11,8 +11,8 @@ from sequence_toys import dataset, train_loader
 
 from eventcam.augment.sequence import AugmentSettings
 from eventcam.errors import EventDataError
-from eventcam.render.frames import CLASS_COLOURS
 from eventcam.render.samples import write_samples
+from pictures.boxes import CLASS_COLOURS
 
 STEPS, HEIGHT, WIDTH = 7, 48, 64
 

@@ -1,0 +1,48 @@
+"""Pictures side by side, and writing them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pictures.boxes import DARK, Theme
+
+
+def contact_sheet(
+    images: Sequence[np.ndarray], columns: int = 4, gap: int = 6, theme: Theme = DARK
+) -> np.ndarray:
+    """Images of one size side by side, row by row."""
+    if not images or len({image.shape for image in images}) != 1:
+        raise ValueError(
+            f"A contact sheet needs at least one image and all of one size; found were "
+            f"{sorted({image.shape for image in images})}."
+        )
+    height, width = images[0].shape[:2]
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    ground = [min(part + 30, 255) if part < 128 else part - 30 for part in theme.background]
+    size = (rows * (height + gap) + gap, columns * (width + gap) + gap, 1)
+    sheet = np.tile(np.array(ground, np.uint8), size)
+    for number, image in enumerate(images):
+        y = gap + number // columns * (height + gap)
+        x = gap + number % columns * (width + gap)
+        sheet[y : y + height, x : x + width] = image
+    return sheet
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write an RGB image; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # imencode and write_bytes: cv2.imwrite cannot write to every unicode path on every system.
+    _, data = cv2.imencode(".png", np.ascontiguousarray(image[:, :, ::-1]))
+    path.write_bytes(data.tobytes())
+
+
+def fitted(image: np.ndarray, side: int) -> np.ndarray:
+    """An image (H, W, 3), no larger than ``side``, at the top left of a white square."""
+    canvas = np.full((side, side, 3), 255, np.uint8)
+    canvas[: image.shape[0], : image.shape[1]] = image[:side, :side]
+    return canvas
