@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 NEVER_IMPORTED = {"tools", "configs", "tests", "benchmarks"}
 OWN = ("configs", "benchmarks")
 PACKAGES = {  # package -> the other packages of ours that it may import, also inside functions
-    "smalldet": {"boxmetrics", "nativecode"},
-    "eventcam": {"nativecode", "pictures"},
+    "smalldet": {"boxmetrics", "nativecode", "runfolder"},
+    "eventcam": {"nativecode", "pictures", "runfolder"},
     "labbook": {"boxmetrics", "runfolder"},
     "boxmetrics": set(),
     "nativecode": set(),

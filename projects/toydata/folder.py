@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from iopath.common.file_io import file_lock
+from filelock import FileLock
 
 from runfolder.files import read_json, write_json
 
 MARKER_NAME = "generated.json"
-_LOCK_NAME = "generated"  # file_lock adds .lock
+_LOCK_NAME = "generated.lock"
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def ensure_folder(
     if _read_marker(root) == wanted | {"complete": True}:
         return
     _require_ours(root)
-    with file_lock(str(root / _LOCK_NAME)):
+    with FileLock(root / _LOCK_NAME):
         marker = _read_marker(root)
         if marker is not None:
             _check_parameters(root, marker, wanted)

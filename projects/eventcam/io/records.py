@@ -1,13 +1,12 @@
-"""Records of files as strict JSON: what was read, what was written."""
+"""Records of files: what was read, what was written."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from pathlib import Path
 from typing import Any
 
+import runfolder.files
 from eventcam.errors import EventDataError
 from eventcam.io.rvt_layout import RECORD
 
@@ -41,24 +40,15 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:
-        EventDataError: the file is damaged.
+        EventDataError: the file is damaged or missing.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = runfolder.files.read_json(path)
     except (OSError, ValueError) as error:
-        raise EventDataError(
-            f"{path} cannot be read ({error}). Remove it; preparing again writes a new one."
-        ) from error
-    if not isinstance(content, dict):
-        raise EventDataError(f"{path} holds no JSON object. Remove it; it is written again.")
+        raise EventDataError(f"{error} Preparing again writes a new one.") from error
+    if content is None:
+        raise EventDataError(f"There is no {path}. Prepare the recordings again.")
     return content
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write in one step: a reader sees the old file or the whole new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
 
 
 def _sha256(path: Path) -> str:

@@ -17,21 +17,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from iopath.common.file_io import file_lock
-from portalocker.exceptions import LockException
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from eventcam.class_maps import check_class_map, get_class_map
 from eventcam.errors import EventDataError
 from eventcam.io import rvt_layout as layout
-from eventcam.io.records import describe_file, describe_outputs, read_json, same_file, write_json
+from eventcam.io.records import describe_file, describe_outputs, read_json, same_file
 from eventcam.prepare.raw_folder import RawRecording, find_recordings
 from eventcam.prepare.recording import Preparation, prepare_recording
 from eventcam.prepare.workers import run_jobs
+from runfolder.files import write_json
 
 LOG = logging.getLogger(__name__)
 IN_PROGRESS = ".in_progress"
-_LOCK_NAME = ".prepare"  # file_lock adds .lock
+_LOCK_NAME = ".prepare.lock"
+_WAIT_SECONDS = 3600.0
 
 
 @dataclass
@@ -103,9 +104,10 @@ def prepare_all(
 def _locked(out: Path) -> Iterator[None]:
     """Nobody else prepares into ``out`` meanwhile; it is created."""
     try:
-        with file_lock(str(out / _LOCK_NAME)):
+        out.mkdir(parents=True, exist_ok=True)
+        with FileLock(out / _LOCK_NAME, timeout=_WAIT_SECONDS):
             yield
-    except LockException as error:
+    except Timeout as error:
         raise EventDataError(
             f"Another process has been preparing recordings into {out} for an hour. Wait until it "
             f"has ended and repeat the command, or prepare into another folder."

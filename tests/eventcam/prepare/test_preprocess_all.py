@@ -9,9 +9,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import portalocker
 import pytest
 from event_toys import label_times, make_events, make_labels, write_recording
+from filelock import FileLock
 
 from eventcam.errors import EventDataError
 from eventcam.io.rvt_layout import KNOWN_EMPTY, MANIFEST, RECORD
@@ -164,11 +164,13 @@ def test_two_at_once_do_not_disturb_each_other(prepared, tmp_path):
 
 def test_a_folder_that_stays_locked_is_a_sentence(tmp_path, monkeypatch):
     write_recording(tmp_path / "raw/train", "a")
-    soon = lambda path: portalocker.Lock(f"{path}.lock", timeout=0.2)  # noqa: E731
-    monkeypatch.setattr(module, "file_lock", soon)
+    monkeypatch.setattr(module, "_WAIT_SECONDS", 0.2)
     (tmp_path / "out").mkdir()
     arguments = (tmp_path / "raw", tmp_path / "out", SETTINGS, 0)
-    with soon(tmp_path / "out/.prepare"), pytest.raises(EventDataError, match="Another process"):
+    with (
+        FileLock(tmp_path / "out/.prepare.lock"),
+        pytest.raises(EventDataError, match="Another process"),
+    ):
         prepare_all(*arguments)
     assert prepare_all(*arguments).prepared == ["train/a"]
 
