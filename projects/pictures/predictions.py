@@ -64,16 +64,18 @@ def prediction_sheet(
 
 
 def _picture(
-    path: Path, names: list[str], side: int, truth: Entries | None = None, found: Entries = ()
+    path: Path,
+    names: list[str],
+    side: int,
+    truth: Entries | None = None,
+    found: Entries | None = None,
 ) -> np.ndarray:
     """One image (side, side, 3) RGB with boxes."""
     image = _read(path)
     scale = side / max(image.shape[:2])
     large = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    if truth is not None:
-        draw_boxes(large, truth=_box_set(truth), class_names=names, zoom=scale)
-    else:
-        draw_boxes(large, predictions=_box_set(found), class_names=names, zoom=scale)
+    there, predicted = (None if x is None else _box_set(x) for x in (truth, found))
+    draw_boxes(large, there, predicted, names, zoom=scale)
     return fitted(large, side)
 
 

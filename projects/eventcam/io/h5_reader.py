@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -106,7 +106,9 @@ def _coordinate(values: np.ndarray) -> np.ndarray:
 
 
 def _columns(group: object, path: Path) -> dict[str, Dataset]:
-    columns = {name: group.get(name) for name in "xypt"} if isinstance(group, Group) else {}
+    columns: dict[str, Any] = (
+        {name: group.get(name) for name in "xypt"} if isinstance(group, Group) else {}
+    )
     good = [n for n, c in columns.items() if isinstance(c, Dataset) and _is_numeric_column(c)]
     if len(good) < 4:
         raise EventDataError(
@@ -121,7 +123,7 @@ def _is_numeric_column(column: Dataset) -> bool:
     return column.ndim == 1 and column.dtype.kind in "iufb"
 
 
-def _scalar(group: Group, name: str, default: int) -> int:
+def _scalar(group: Any, name: str, default: int) -> int:
     if name not in group:
         return default
     value = np.asarray(group[name][()]).reshape(-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,7 @@ def _create_columns(group: Group) -> None:
         )
 
 
-def _append(group: Group, events: Events) -> int:
+def _append(group: Any, events: Events) -> int:
     start, added = group["t"].shape[0], len(events)
     for name in _COLUMNS:
         group[name].resize((start + added,))

@@ -1,0 +1,5 @@
+"""Raw recordings to prepared ones: representations at a fixed rate, labels, times, a manifest.
+
+Flows in: event files and ``*_bbox.npy``; out: a folder in the layout of ``eventcam.io.rvt_layout``.
+Start reading at ``folder`` (all recordings), then ``recording`` (one of them).
+"""

@@ -7,12 +7,15 @@ so that what hides a head also removes it from the map.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 Colour = tuple[float, float, float]
+Choice = TypeVar("Choice")
 _SHIFT = 4  # cv2 takes fixed-point coordinates: 4 bits below the point
 _CORNERS = 28  # of an ellipse; enough to look round at 200 px
 
@@ -33,9 +36,9 @@ class Canvas:
 
     def polygon(self, points: np.ndarray, colour: Colour, label: int = 0) -> None:
         """Fill the polygon ``points`` (N, 2)."""
-        fixed = np.rint(points * (self.scale << _SHIFT)).astype(np.int32)[None]
-        cv2.fillPoly(self.pixels, fixed, colour, cv2.LINE_AA, _SHIFT)
-        cv2.fillPoly(self.labels, fixed, (label,), cv2.LINE_8, _SHIFT)
+        fixed = np.rint(points * (self.scale << _SHIFT)).astype(np.int32)
+        cv2.fillPoly(self.pixels, [fixed], colour, cv2.LINE_AA, _SHIFT)
+        cv2.fillPoly(self.labels, [fixed], (label,), cv2.LINE_8, _SHIFT)
 
     def ellipse(
         self,
@@ -107,6 +110,6 @@ def vary(rng: np.random.Generator, colour: Colour, amount: float) -> Colour:
     return float(red), float(green), float(blue)
 
 
-def pick(rng: np.random.Generator, choices: tuple) -> object:
+def pick(rng: np.random.Generator, choices: Sequence[Choice]) -> Choice:
     """One of ``choices``, evenly."""
     return choices[int(rng.integers(len(choices)))]
