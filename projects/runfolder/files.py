@@ -5,17 +5,46 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace ``path`` in one step."""
+@contextmanager
+def replacing(path: Path, sync: bool = False) -> Iterator[Path]:
+    """Yield a path to write to; its file becomes ``path`` in one step when the block ends well.
+
+    The path lies in the same folder, which is made if need be, and has the same suffix. If the
+    block raises, ``path`` stays as it was and what was written is removed.
+
+    Args:
+        path: the file to replace, there or not.
+        sync: wait until the content is on the disk, so that even a power cut leaves one of the two.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    partial = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
+    try:
+        yield partial
+        if sync:
+            with partial.open("rb") as stream:
+                os.fsync(stream.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace ``path`` in one step."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` in one step; UTF-8."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
