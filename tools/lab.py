@@ -8,5 +8,7 @@ from pathlib import Path
 
 from labbook.cli import main
 
+ROOT = Path(__file__).resolve().parent.parent
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], root=Path(__file__).resolve().parent.parent))
+    sys.exit(main(sys.argv[1:], ROOT, train_script="tools/lazyconfig_train_net.py"))

@@ -55,7 +55,8 @@ def execute(args: argparse.Namespace) -> None:
     if args.eval_only:
         run(to_plain(cfg), eval_only=True)
     elif comm.is_main_process():
-        with recorded_run(cfg, sys.argv, args.resume) as folder:
+        called = (sys.argv, args.resume, args.config_file, args.opts, comm.get_world_size())
+        with recorded_run(cfg, *called) as folder:
             write_results(folder, run(to_plain(cfg), resume=args.resume))
     else:
         run(to_plain(cfg), resume=args.resume)

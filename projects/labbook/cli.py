@@ -30,12 +30,14 @@ COMMANDS = (
 """Modules of :mod:`labbook.commands`, in the order of the help text."""
 
 
-def main(arguments: Sequence[str], root: Path) -> int:
+def main(arguments: Sequence[str], root: Path, train_script: str | None = None) -> int:
     """Run one command.
 
     Args:
         arguments: the command line without the program's name.
         root: the project's root folder; configs, scripts and run folders are found below it.
+        train_script: what trains a config, relative to ``root``; it takes ``--config-file FILE
+            [--resume] [key=value ...]``. Commands that start no run do without.
 
     Returns:
         The exit status: 0 if all is well, 1 if an experiment is not, 2 if the command or a config
@@ -44,6 +46,7 @@ def main(arguments: Sequence[str], root: Path) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     modules = [importlib.import_module(f"labbook.commands.{name}") for name in COMMANDS]
     options = _parse(list(arguments), modules)
+    options.train_script = train_script
     try:
         return options.execute(options, root)
     except ValueError as error:  # ConfigError and the sentences of studies

@@ -1,4 +1,10 @@
-"""What lies in the folder of a run: its record, locks, numbers and code, and files written whole.
+"""The one description of a run folder: what its files are called, read and written as values.
 
-A leaf: it imports no other package of ours. Start reading at ``records``.
+Training writes (a record, metrics, results, locks), everything else reads; both know a run folder
+through this package only. In: a folder. Out: :class:`~runfolder.run.Run`, with the record, config
+and results in it.
+
+A leaf: besides the standard library it needs omegaconf, psutil and filelock, and it imports no
+other package of ours. Start reading at ``names``, then ``run`` for readers or ``records`` for
+trainers. ``files.replacing`` is how any package of ours writes a file whole.
 """

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
 
+from filelock import FileLock, Timeout
+
+from runfolder.names import LOCK
 from runfolder.provenance import process_start
 from runfolder.records import RunIsRunningError
 
 logger = logging.getLogger(__name__)
-
-LOCK = ".lock"
-_TAKEN = (errno.EACCES, errno.EAGAIN)
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Owner:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def lock_run(folder: Path) -> Iterator[None]:
     """Hold a run folder for this process alone; the system lets go of it even on kill -9.
 
     What a killed process has written into the lock stays there: a stale lock, which the next one
@@ -55,56 +52,41 @@ def held(folder: Path) -> Iterator[None]:
     Raises:
         RunIsRunningError: another process holds it; the message says which.
     """
-    with (folder / LOCK).open("a+", encoding="utf-8") as stream:
-        before = _read(stream)
-        locked = _lock(stream)
-        if locked is False or (locked is None and before is not None and before.is_alive_here()):
-            raise RunIsRunningError(
-                f"Another process trains in {folder} ({before or 'it has not said which'}). Wait "
-                "for it, stop it, or choose another train.output_dir."
-            )
+    lock = FileLock(folder / LOCK, fallback_to_soft=False)
+    locked = _acquire(lock)
+    before = owner_of(folder)
+    if locked is False or (locked is None and before is not None and before.is_alive_here()):
+        raise RunIsRunningError(
+            f"Another process trains in {folder} ({before or 'it has not said which'}). Wait "
+            "for it, stop it, or choose another train.output_dir."
+        )
+    try:
         if before is not None:
             logger.warning(f"{folder} was held by {before}; that lock is stale and is taken over.")
-        start = process_start(os.getpid())
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        _write(stream, json.dumps(asdict(Owner(os.getpid(), socket.gethostname(), now, start))))
-        try:
-            yield
-        finally:
-            _write(stream, "")
+        owner = Owner(os.getpid(), socket.gethostname(), now, process_start(os.getpid()))
+        (folder / LOCK).write_text(json.dumps(asdict(owner)), encoding="utf-8")
+        yield
+    finally:
+        with suppress(FileNotFoundError):  # the folder may be gone
+            (folder / LOCK).write_text("")  # in place: another file would not be the locked one
+        lock.release()
 
 
 def owner_of(folder: Path) -> Owner | None:
-    """Who holds the run folder, as far as its lock says; None if nobody does.
-
-    Not for the process that holds it: closing the file here would let go of its lock.
-    """
+    """Who holds the run folder, as far as its lock says; None if nobody does."""
     try:
-        with (folder / LOCK).open(encoding="utf-8") as stream:
-            return _read(stream)
-    except OSError:
+        return Owner(**json.loads((folder / LOCK).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # not there, empty, cut short, or not written by us
         return None
 
 
-def _lock(stream: TextIO) -> bool | None:
+def _acquire(lock: FileLock) -> bool | None:
     """Whether the lock is ours now; None where the file system has no locks."""
     try:
-        fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return False if error.errno in _TAKEN else None
-    return True
-
-
-def _read(stream: TextIO) -> Owner | None:
-    stream.seek(0)
-    try:
-        return Owner(**json.loads(stream.read()))
-    except (ValueError, TypeError):  # empty, cut short, or not written by us
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    except OSError:
         return None
-
-
-def _write(stream: TextIO, text: str) -> None:
-    stream.seek(0)
-    stream.truncate()
-    stream.write(text)
-    stream.flush()
+    return True

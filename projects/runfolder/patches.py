@@ -13,7 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-PATCH = "code.patch"
+from runfolder.names import PATCH
+
 MAX_PATCH = 4 * 2**20
 """Bytes of a patch that is saved; a larger one is data rather than code."""
 MAX_NEW_FILE = 256 * 2**10

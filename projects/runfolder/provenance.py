@@ -1,4 +1,4 @@
-"""Which code, which environment and which process a run has; nothing heavy is imported."""
+"""Which code, environment, devices and process a run has; nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 PACKAGES = (
     "smalldet",
@@ -73,28 +75,24 @@ def _cpu_name() -> str:
 
 
 def process_start(pid: int) -> str | None:
-    """When a living process of this machine started, in clock ticks since boot.
+    """When a living process of this machine started, in seconds since boot.
 
     Process numbers are given out again, in containers soon; with its start a process is itself.
+    Seconds since boot do not change when the clock is set.
 
     Returns:
         None if there is no such process (a dead one that nobody has waited for counts as none);
         "unknown" if it lives and the system does not tell when it started.
     """
-    if Path("/proc/self/stat").exists():
-        try:
-            line = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return None
-        state, *fields = line.rpartition(")")[2].split()  # the name before it may hold spaces
-        return None if state in "ZX" else fields[18]
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return None
+        return f"{process.create_time() - psutil.boot_time():.2f}"
+    except psutil.NoSuchProcess:
         return None
-    except PermissionError:
-        pass
-    return "unknown"
+    except psutil.AccessDenied:
+        return "unknown"
 
 
 def _git(*arguments: str) -> str | None:

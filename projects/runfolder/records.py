@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runfolder.files import read_json, write_json
-from runfolder.measured import measured
+from runfolder.metrics import measured
+from runfolder.names import LAST_CHECKPOINT, LOG, RECORD, RESULTS
 from runfolder.patches import save_patch, uncommitted_patch
 from runfolder.provenance import code_version, devices, environment, process_start
 
@@ -47,6 +48,10 @@ class RunRecord:
     seconds: float = 0.0
     """Time in all attempts that reported their end."""
     seed: int | None = None
+    config_file: str | None = None
+    """That the command names; None if it was not recorded."""
+    overrides: list[str] | None = None
+    """``key=value`` of the command; None if they were not recorded."""
     exit_reason: str | None = None
     iterations: int | None = None
     """Optimisation steps done."""
@@ -61,7 +66,7 @@ class RunRecord:
     pid: int = 0
     process_start: str | None = None
     processes: int = 1
-    """That train together under torchrun."""
+    """That train together."""
     devices: dict[str, Any] = field(default_factory=dict)
     """See :func:`runfolder.provenance.devices`."""
     code: dict[str, Any] = field(default_factory=dict)
@@ -71,10 +76,18 @@ class RunRecord:
     """The attempts before this one: their start, end, command, code and exit reason."""
 
 
-def start_record(folder: str | Path, command: Sequence[str], seed: int | None = None) -> RunRecord:
+def start_record(
+    folder: str | Path,
+    command: Sequence[str],
+    seed: int | None = None,
+    config_file: str | None = None,
+    overrides: Sequence[str] | None = None,
+    processes: int = 1,
+) -> RunRecord:
     """Write ``run.json`` of a run that starts or resumes now, in this process.
 
-    The uncommitted changes of the code are written beside it, as ``code.patch``.
+    The uncommitted changes of the code are written beside it, as ``code.patch``. The arguments are
+    those of :class:`RunRecord`.
 
     Raises:
         RunIsRunningError: another process is running in this folder.
@@ -95,10 +108,12 @@ def start_record(folder: str | Path, command: Sequence[str], seed: int | None = 
         attempt_start=now,
         seconds=before.seconds if before else 0.0,
         seed=seed,
+        config_file=config_file,
+        overrides=None if overrides is None else list(overrides),
         host=socket.gethostname(),
         pid=os.getpid(),
         process_start=process_start(os.getpid()),
-        processes=int(os.environ.get("WORLD_SIZE", "1")),
+        processes=processes,
         devices=devices(),
         code={**code_version(), "patch": patch.describe() if patch else None},
         environment=environment(),
@@ -109,20 +124,13 @@ def start_record(folder: str | Path, command: Sequence[str], seed: int | None = 
     return record
 
 
-def finish_record(
-    folder: str | Path,
-    status: str,
-    exit_reason: str,
-    peak_memory_mb: float | None = None,
-) -> RunRecord:
+def finish_record(folder: str | Path, status: str, exit_reason: str) -> RunRecord:
     """Write how a run ended.
 
     Args:
         folder: the run folder; :func:`start_record` was called on it.
         status: ``finished``, ``failed`` or ``interrupted``.
         exit_reason: a sentence, as the error that ended the run.
-        peak_memory_mb: most memory that the run held on its device; by default what the run's own
-            files say.
     """
     record = read_record(folder)
     if record is None or status not in ENDS:
@@ -130,25 +138,27 @@ def finish_record(
             f"Cannot end the run in {folder} as '{status}': expected a started run "
             f"and one of {', '.join(ENDS)}."
         )
-    record.end = _now()
-    record.seconds += _seconds_between(record.attempt_start, record.end)
-    record.status, record.exit_reason = status, exit_reason
-    found = measured(Path(folder), is_finished=status == "finished")
-    if peak_memory_mb is not None:
-        found["peak_memory_mb"] = peak_memory_mb
-    record = dataclasses.replace(record, **found)
+    end = _now()
+    record = dataclasses.replace(
+        record,
+        status=status,
+        exit_reason=exit_reason,
+        end=end,
+        seconds=record.seconds + _seconds_between(record.attempt_start, end),
+        **measured(Path(folder), is_finished=status == "finished"),
+    )
     _write(Path(folder), record)
     return record
 
 
 def write_results(folder: str | Path, results: Mapping[str, Any]) -> None:
     """Write ``results.json``; NaN becomes null."""
-    write_json(Path(folder) / "results.json", results)
+    write_json(Path(folder) / RESULTS, results)
 
 
 def read_results(folder: str | Path) -> dict[str, Any] | None:
     """Content of ``results.json``; None before the end of a run."""
-    return read_json(Path(folder) / "results.json")
+    return read_json(Path(folder) / RESULTS)
 
 
 def read_record(folder: str | Path) -> RunRecord | None:
@@ -157,7 +167,7 @@ def read_record(folder: str | Path) -> RunRecord | None:
     Raises:
         ValueError: the file is not a run record.
     """
-    path = Path(folder) / "run.json"
+    path = Path(folder) / RECORD
     content = read_json(path)
     if content is None:
         return None
@@ -166,6 +176,21 @@ def read_record(folder: str | Path) -> RunRecord | None:
         return RunRecord(**{key: value for key, value in content.items() if key in known})
     except TypeError as error:
         raise ValueError(f"{path} is no run record: {error}.") from error
+
+
+def has_checkpoint(folder: str | Path, resume: bool) -> bool:
+    """Whether ``folder`` holds a checkpoint to resume from.
+
+    Raises:
+        FileExistsError: it does, and ``resume`` is False.
+    """
+    found = (Path(folder) / LAST_CHECKPOINT).exists()
+    if found and not resume:
+        raise FileExistsError(
+            f"{folder} holds a run already. Continue it with --resume, or choose another folder "
+            "with train.output_dir=...; nothing was changed."
+        )
+    return found
 
 
 def run_status(folder: str | Path) -> Status:
@@ -183,7 +208,7 @@ def run_status(folder: str | Path) -> Status:
         started = process_start(record.pid)
         alive = started is not None and started == record.process_start
     else:
-        alive = _age(Path(folder) / "log.txt") < _LIVE_SECONDS
+        alive = _age(Path(folder) / LOG) < _LIVE_SECONDS
     return "running" if alive else "interrupted"
 
 
@@ -203,7 +228,7 @@ def _is_mine(record: RunRecord) -> bool:
 
 
 def _write(folder: Path, record: RunRecord) -> None:
-    write_json(folder / "run.json", dataclasses.asdict(record))
+    write_json(folder / RECORD, dataclasses.asdict(record))
 
 
 def _now() -> str:

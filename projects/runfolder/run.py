@@ -10,7 +10,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from runfolder.files import read_json
-from runfolder.measured import read_metrics
+from runfolder.metrics import read_metrics
+from runfolder.names import CONFIG, EVALUATION, EVALUATION_FACTS, MATCHES, RESULTS, SPLITS
 from runfolder.records import RunRecord, Status, read_record, read_results, run_status
 
 
@@ -56,11 +57,11 @@ class Run:
 
     def evaluation(self, split: str) -> dict[str, Any] | None:
         """``evaluation.json``: by which rules and on which data ``split`` was scored."""
-        return read_json(self.folder / "evaluation" / split / "evaluation.json")
+        return read_json(self.folder / EVALUATION / split / EVALUATION_FACTS)
 
     def matches_file(self, split: str) -> Path | None:
         """``matches.npz`` of ``split``, for :mod:`boxmetrics.matches`."""
-        path = self.folder / "evaluation" / split / "matches.npz"
+        path = self.folder / EVALUATION / split / MATCHES
         return path if path.is_file() else None
 
 
@@ -70,13 +71,13 @@ def read_run(folder: Path) -> Run:
     Raises:
         ValueError: a file of it is damaged.
     """
-    path, results_path = folder / "config.yaml", folder / "results.json"
+    path, results_path = folder / CONFIG, folder / RESULTS
     config: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
     results = read_results(folder) or {}
     _check_nodes(config, ("experiment", "train"), path)
-    _check_nodes(results, ("valid", "test", "ema", "parameters"), results_path)
+    _check_nodes(results, (*SPLITS, "ema", "parameters"), results_path)
     _check_nodes(config.get("experiment") or {}, ("targets",), path)
-    for split in ("valid", "test"):
+    for split in SPLITS:
         for key, value in (results.get(split) or {}).items():
             if not isinstance(value, int | float | None):
                 raise ValueError(f"{results_path}: {split} {key} is {value!r}, no number.")

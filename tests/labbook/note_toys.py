@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labbook.config.load import load_config, save_config
-from runfolder.measured import FINGERPRINT
+from runfolder.names import FINGERPRINT
 from runfolder.records import finish_record, start_record, write_results
 
 CHILD = (
@@ -43,7 +43,7 @@ def start_run(config: Path, folder: Path, overrides: Sequence[str] = ()) -> Path
     """A run folder of ``config`` in which training has begun."""
     overrides = [*overrides, f"train.output_dir={folder}"]
     command = ["tools/lazyconfig_train_net.py", "--config-file", str(config), *overrides]
-    start_record(folder, command, 0)
+    start_record(folder, command, 0, str(config), overrides)
     save_config(load_config(config, overrides), folder)
     (folder / FINGERPRINT).write_text("abc\n")
     return folder

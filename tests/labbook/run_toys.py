@@ -10,7 +10,7 @@ from pathlib import Path
 SCRIPT = """
 import json, os, signal, sys, time
 from pathlib import Path
-from runfolder.locks import held
+from runfolder.locks import lock_run
 from runfolder.records import finish_record, start_record, write_results
 
 def interrupt(*_):
@@ -36,7 +36,7 @@ if "crash" in name:
     print("\\n".join(f"line {i}" for i in range(40)))
     raise ImportError("before the record")
 signal.signal(signal.SIGTERM, interrupt)
-with held(folder):
+with lock_run(folder):
     start_record(folder, sys.argv)
     saved = Path(f"{name}.saved.yaml")
     if saved.exists():

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
 import multiprocessing
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
-from runfolder import locks
-from runfolder.locks import LOCK, Owner, held, owner_of
+from runfolder.locks import Owner, lock_run, owner_of
+from runfolder.names import LOCK
+from runfolder.provenance import process_start
 from runfolder.records import RunIsRunningError
 
 
 def hold(folder: str, ready, leave) -> None:
-    with held(Path(folder)):
+    """Hold it, with a child as data loaders have them, which lives a little longer."""
+    with lock_run(Path(folder)):
+        if os.fork() == 0:
+            time.sleep(10)
+            os._exit(0)
         ready.set()
         leave.wait(30)
 
@@ -34,12 +41,12 @@ def test_two_processes_never_hold_one_folder(tmp_path, end, caplog):
     assert owner is not None and owner.pid == other.pid and owner.is_alive_here()
     with (
         pytest.raises(RunIsRunningError, match=rf"trains in .* \(process {other.pid} on .*since"),
-        held(tmp_path),
+        lock_run(tmp_path),
     ):
         pytest.fail("both hold it")
     leave.set() if end == "leaves" else other.kill()
     other.join(30)
-    with caplog.at_level(logging.WARNING), held(tmp_path):
+    with caplog.at_level(logging.WARNING), lock_run(tmp_path):
         assert not owner.is_alive_here()
     stale = [record for record in caplog.records if "stale" in record.getMessage()]
     assert len(stale) == (0 if end == "leaves" else 1)
@@ -47,7 +54,7 @@ def test_two_processes_never_hold_one_folder(tmp_path, end, caplog):
 
 
 def test_the_owner_is_named_while_it_holds_and_not_after(tmp_path):
-    with held(tmp_path):
+    with lock_run(tmp_path):
         owner = Owner(**json.loads((tmp_path / LOCK).read_text()))
     assert (owner.pid, owner.host) == (os.getpid(), socket.gethostname())
     assert owner_of(tmp_path) is None
@@ -59,22 +66,22 @@ def test_the_owner_is_named_while_it_holds_and_not_after(tmp_path):
 )
 def test_without_locks_of_the_file_system_the_owner_decides(tmp_path, monkeypatch, pid, refused):
     def no_locks(*arguments):
-        raise OSError(locks.errno.ENOLCK, "No locks available")
+        raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(fcntl, "lockf", no_locks)
-    start = locks.process_start(os.getpid())
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    start = process_start(os.getpid())
     owner = {"pid": pid, "host": socket.gethostname(), "since": "then", "process_start": start}
     (tmp_path / LOCK).write_text(json.dumps(owner))
     if refused:
-        with pytest.raises(RunIsRunningError), held(tmp_path):
+        with pytest.raises(RunIsRunningError), lock_run(tmp_path):
             pytest.fail("held")
     else:
-        with held(tmp_path):
+        with lock_run(tmp_path):
             assert owner_of(tmp_path).pid == os.getpid()
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"pid": 1}', "[]"])
 def test_a_lock_file_that_says_nothing_can_be_taken(tmp_path, content):
     (tmp_path / LOCK).write_text(content)
-    with held(tmp_path):
+    with lock_run(tmp_path):
         assert (tmp_path / LOCK).read_text() != content

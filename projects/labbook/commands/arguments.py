@@ -34,3 +34,11 @@ def chosen_experiments(options: argparse.Namespace, root: Path) -> dict[str, Pat
     study = study_of(options)
     experiments = find_experiments(study, root)
     return select(study, experiments, options.only) if options.only else experiments
+
+
+def count(text: str) -> int:
+    """A number of at least 1, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+    return number

@@ -10,7 +10,7 @@ from labbook.commands.arguments import add_only, add_study, chosen_experiments, 
 from labbook.run.clean import Removable, find_removable, remove, size_of
 
 NAME = "clean"
-HELP = "list run folders and filtered annotation files, ask, and remove just those"
+HELP = "list run folders and the annotation files made from its data, ask, and remove just those"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def execute(options: argparse.Namespace, root: Path) -> int:
     names = map(study.run_name, chosen_experiments(options, root)) if options.only else ()
     found = find_removable(study, root, names)
     show(found, root)
-    count = len(found.run_folders) + len(found.filtered_files)
+    count = len(found.run_folders) + len(found.derived_files)
     if not count:
         print("There is nothing to remove.")
         return 0
@@ -41,7 +41,7 @@ def execute(options: argparse.Namespace, root: Path) -> int:
 
 def show(found: Removable, root: Path) -> None:
     """Print what would be removed, with sizes, and what would not, with reasons."""
-    for path in [*found.run_folders, *found.filtered_files]:
+    for path in [*found.run_folders, *found.derived_files]:
         print(f"{size_of(path) / 2**20:10,.1f} MiB  {shown(path, root)}")
     for path, reason in found.kept.items():
         print(f"kept: {shown(path, root)}, because {reason}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from labbook.commands.arguments import add_study, study_of
 from labbook.config.studies import find_experiments
-from labbook.run.board import status_of
+from labbook.run.display import status_of
 from labbook.run.jobs import seed_folders
 from labbook.run.ledger import older_code
 from runfolder.locks import owner_of

@@ -7,15 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from labbook.commands.arguments import add_only, add_study, chosen_experiments, study_of
-from labbook.commands.run import count
+from labbook.commands.arguments import add_only, add_study, chosen_experiments, count, study_of
 from labbook.config.load import to_plain
-from labbook.config.studies import Study
-from labbook.plan.estimates import device_name, known_costs, step_key
-from labbook.plan.measure import STEPS, measure, remove_data
-from labbook.plan.plan import make_plan, print_plan
 from labbook.results.runs import find_runs
+from labbook.run.costs import STEPS, device_name, known_costs, measure, remove_data, step_key
 from labbook.run.jobs import Job, plan_jobs
+from labbook.run.plan import make_plan, print_plan
 from runfolder.provenance import devices
 
 NAME = "plan"
@@ -45,19 +42,19 @@ def execute(options: argparse.Namespace, root: Path) -> int:
     study = study_of(options)
     jobs = plan_jobs(chosen_experiments(options, root), root, options.overrides)
     device = device_name(jobs[0].cfg.train.get("device", "auto"), devices())
-    failed = measure_all(study, jobs, root, device, options.measure) if options.measure else 0
+    failed = measure_all(options, jobs, root, device) if options.measure else 0
     costs = known_costs(study, root, device, find_runs(study, root))
     print_plan(study, make_plan(jobs, costs, options.seeds), device)
     return 1 if failed else 0
 
 
-def measure_all(study: Study, jobs: Sequence[Job], root: Path, device: str, steps: int) -> int:
+def measure_all(options: argparse.Namespace, jobs: Sequence[Job], root: Path, device: str) -> int:
     """Measure what differs in the cost of a step, and return how many could not be measured."""
     distinct = {step_key(to_plain(job.cfg)): job for job in reversed(jobs)}
-    failed = 0
+    study, steps, failed = study_of(options), options.measure, 0
     for number, job in enumerate(reversed(distinct.values()), 1):
         print(f"[{number}/{len(distinct)}] {job.name}: {steps} steps ...", flush=True)
-        cost = measure(study, job, root, device, steps)
+        cost = measure(study, job, root, device, options.train_script, steps)
         if isinstance(cost, str):
             failed += 1
             print(f"{job.name} could not be measured: {cost}", file=sys.stderr)

@@ -27,10 +27,10 @@ def execute(options: argparse.Namespace, root: Path) -> int:
     found = find_experiments(study, root)
     names = list(select(study, found, options.only) if options.only else found)
     width, start, failed = max(map(len, names)), time.monotonic(), []
-    for check in preflight(study, names, root):
-        mark = "ok    " if check.is_ok else "FAILED"
-        print(f"{mark}  {check.name:{width}}  {check.seconds:4.0f} s  {check.text}", flush=True)
-        failed += [] if check.is_ok else [check.name]
+    for trial in preflight(study, names, root, options.train_script):
+        mark = "ok    " if trial.is_ok else "FAILED"
+        print(f"{mark}  {trial.name:{width}}  {trial.seconds:4.0f} s  {trial.text}", flush=True)
+        failed += [] if trial.is_ok else [trial.name]
     total = duration(time.monotonic() - start)
     if failed:
         print(f"{len(failed)} of {len(names)} would fail ({total}). What they said: {FOLDER}/.")

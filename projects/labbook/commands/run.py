@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from labbook.commands import table
-from labbook.commands.arguments import add_only, add_study, chosen_experiments, study_of
+from labbook.commands.arguments import add_only, add_study, chosen_experiments, count, study_of
 from labbook.config.guard import check_study
 from labbook.run.gpus import Gpus, find_gpus
 from labbook.run.jobs import Job, plan_jobs
@@ -53,15 +53,7 @@ def execute(options: argparse.Namespace, root: Path) -> int:
     jobs = plan_jobs(experiments, root, overrides, options.seeds)
     check_study(study_of(options), experiments, root, overrides)
     if options.executor:
-        how = ClusterOptions(
-            options.executor,
-            parameters,
-            options.nodes,
-            options.processes,
-            options.retries,
-            options.stale,
-        )
-        return report(submit(jobs, root, how))
+        return report(submit(jobs, root, cluster_options(options, parameters)))
     if parameters or options.nodes > 1:
         raise ValueError("--slurm and --nodes need --executor slurm.")
     outcomes, stopped = run_jobs(jobs, root, run_options(options, jobs))
@@ -82,13 +74,26 @@ def report(outcomes: Sequence[Outcome]) -> int:
     return 1 if failed else 0
 
 
+def cluster_options(options: argparse.Namespace, parameters: dict[str, Any]) -> ClusterOptions:
+    """How to run on a cluster, given the parameters for it."""
+    return ClusterOptions(
+        options.train_script,
+        options.executor,
+        parameters,
+        options.nodes,
+        options.processes,
+        options.retries,
+        options.stale,
+    )
+
+
 def run_options(options: argparse.Namespace, jobs: Sequence[Job]) -> RunOptions:
     """How to run on this machine.
 
     Raises:
         ValueError: more runs at a time than there are GPUs for.
     """
-    on_cpu = all(job.cfg.train.get("device", "auto") == "cpu" for job in jobs)
+    on_cpu = all(job.is_on_cpu for job in jobs)
     wanted = [name.strip() for name in (options.gpus or "").split(",") if name.strip()]
     if wanted and on_cpu:
         raise ValueError("--gpus was given, but train.device=cpu. Leave one of them out.")
@@ -100,7 +105,8 @@ def run_options(options: argparse.Namespace, jobs: Sequence[Job]) -> RunOptions:
             f"{slots * options.processes}, and there are {len(gpus.names)} "
             f"({', '.join(gpus.names)}). Give a smaller --jobs; two runs never share a GPU."
         )
-    return RunOptions(slots, options.retries, options.stale, options.processes, gpus)
+    per_run = options.processes
+    return RunOptions(options.train_script, slots, options.retries, options.stale, per_run, gpus)
 
 
 def parameters_in(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -109,26 +115,14 @@ def parameters_in(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     Raises:
         ValueError: a word is neither.
     """
-    overrides = [word for word in words if word.startswith(("+", "~")) or "." in key_of(word)]
     parameters: dict[str, Any] = {}
+    overrides = []
     for word in words:
-        if word in overrides:
-            continue
-        if "=" not in word:
+        key, equals, value = word.partition("=")
+        if word.startswith(("+", "~")) or "." in key:
+            overrides.append(word)
+        elif equals:
+            parameters[key] = int(value) if value.isdigit() else value
+        else:
             raise ValueError(f"--slurm takes KEY=VALUE, such as partition=gpu; found '{word}'.")
-        value = word.partition("=")[2]
-        parameters[key_of(word)] = int(value) if value.isdigit() else value
     return parameters, overrides
-
-
-def key_of(word: str) -> str:
-    """What stands before the equals sign."""
-    return word.partition("=")[0]
-
-
-def count(text: str) -> int:
-    """A number of at least 1, for argparse."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
-    return number

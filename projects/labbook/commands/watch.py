@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from labbook.commands.arguments import add_only, add_study, chosen_experiments, study_of
-from labbook.run.board import REFRESH_SECONDS, Board, status_of
+from labbook.run.display import REFRESH_SECONDS, Board, status_of
 from labbook.run.jobs import seed_folders
 from runfolder.run import read_run
 
@@ -28,7 +28,7 @@ def execute(options: argparse.Namespace, root: Path) -> int:
     """Draw the board until no run is running or Ctrl-C; runs go on. Once if nobody looks."""
     with contextlib.suppress(KeyboardInterrupt), Board(watched(options, root)) as board:
         while sys.stdout.isatty() and any(
-            status_of(line.folder) == "running" for line in board.lines
+            status_of(folder) == "running" for _, folder, _ in board.runs
         ):
             time.sleep(REFRESH_SECONDS)
             board.draw()

@@ -38,8 +38,13 @@ def show_differences(
     cfg = family.load(config_name)
     ancestors = family.ancestors(cfg)
     wrong = problems(cfg, ancestors[0] if ancestors else None)
-    lines = [*_head(cfg), *_comparisons(cfg, ancestors), *(f"\nNot allowed: {w}" for w in wrong)]
+    lines = [differences_text(cfg, ancestors), *(f"\nNot allowed: {w}" for w in wrong)]
     return "\n".join(lines), not wrong
+
+
+def differences_text(cfg: DictConfig, ancestors: Sequence[DictConfig]) -> str:
+    """The resolved differences of an experiment to its ancestors: parent first, baseline last."""
+    return "\n".join([*_head(cfg), *_comparisons(cfg, ancestors)])
 
 
 def _head(cfg: DictConfig) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,16 +10,12 @@ from pathlib import Path
 
 from labbook.config.studies import STUDIES, Study
 from labbook.results.runs import find_runs
-from runfolder.locks import held
+from runfolder.locks import lock_run
+from runfolder.names import CONFIG, RECORD, SPLITS
 from runfolder.records import RunIsRunningError, run_status
 from runfolder.run import Run
 
-logger = logging.getLogger(__name__)
-
-SPLITS = ("train", "valid", "test")
-SOURCE_NAME = "_annotations.coco.json"
-FILTERED_NAME = "_annotations.coco_filtered.json"
-_RECOGNISED_BY = ("config.yaml", "run.json")
+_RECOGNISED_BY = (CONFIG, RECORD)
 
 
 @dataclass(frozen=True)
@@ -28,16 +23,15 @@ class Removable:
     """What would be removed, and what is left alone with the reason."""
 
     run_folders: list[Path] = field(default_factory=list)
-    filtered_files: list[Path] = field(default_factory=list)
+    derived_files: list[Path] = field(default_factory=list)
     kept: dict[Path, str] = field(default_factory=dict)
 
 
 def find_removable(study: Study, root: Path, names: Iterable[str] = ()) -> Removable:
-    """The run folders of ``study`` and the filtered annotation files of their data.
+    """The run folders of ``study`` and the annotation files that were made from its data.
 
     A run folder is a real folder, directly in the study's work folder, with a record and a config
-    of the study. A filtered file lies beside its source, from which it can be built again, and
-    says that it was made from that.
+    of the study. See :func:`derived_files` for the others.
 
     Args:
         study: the study.
@@ -53,22 +47,14 @@ def find_removable(study: Study, root: Path, names: Iterable[str] = ()) -> Remov
             found.kept[run.folder] = reason
         else:
             found.run_folders.append(run.folder)
-    in_use = data_folders(running_runs(root), root)
-    for folder in data_folders(runs, root) if not names else []:
-        path = folder / FILTERED_NAME
-        if path.is_symlink():
-            found.kept[path] = "it is a link"
-        elif is_filtered_file(path) and folder in in_use:
+    everything = [run for one in STUDIES.values() for run in find_runs(one, root)]
+    in_use = {_data_root(run, root) for run in everything if run.status == "running"}
+    for path in derived_files(runs, root) if not names else []:
+        if path.parents[1] in in_use:
             found.kept[path] = "a running run reads it"
-        elif is_filtered_file(path):
-            found.filtered_files.append(path)
+        else:
+            found.derived_files.append(path)
     return found
-
-
-def running_runs(root: Path) -> list[Run]:
-    """The running runs of all studies."""
-    runs = [run for study in STUDIES.values() for run in find_runs(study, root)]
-    return [run for run in runs if run.status == "running"]
 
 
 def why_kept(folder: Path) -> str | None:
@@ -78,7 +64,7 @@ def why_kept(folder: Path) -> str | None:
     missing = [name for name in _RECOGNISED_BY if not (folder / name).is_file()]
     if missing:
         return f"it is no run folder, it has no {' and no '.join(missing)}"
-    if any(folder.glob("*/run.json")):
+    if any(folder.glob(f"*/{RECORD}")):
         return "it holds other runs"
     try:
         return "it is running" if run_status(folder) == "running" else None
@@ -86,19 +72,27 @@ def why_kept(folder: Path) -> str | None:
         return str(error)
 
 
-def data_folders(runs: Iterable[Run], root: Path) -> list[Path]:
-    """The folders of the splits that the runs' configs name."""
-    roots = {str((run.config.get("dataset") or {}).get("root") or "") for run in runs}
-    return [root / name / split for name in sorted(roots - {""}) for split in SPLITS]
+def derived_files(runs: Iterable[Run], root: Path) -> list[Path]:
+    """Annotation files in the runs' data that can be made again from a file beside them.
+
+    They are called as the runs' evaluations say (``annotation_file``), lie in the folder of a
+    split, and say themselves from which file they were made (``info.source``).
+    """
+    found: set[Path] = set()
+    for run in runs:
+        facts = [run.evaluation(split) or {} for split in SPLITS]
+        for name in {fact["annotation_file"] for fact in facts if "annotation_file" in fact}:
+            found.update(_data_root(run, root).glob(f"*/{Path(name).name}"))
+    return sorted(path for path in found if is_derived(path))
 
 
-def is_filtered_file(path: Path) -> bool:
-    """Whether ``path`` is a filtered annotation file beside the source that it was made from."""
-    if not path.is_file() or not path.with_name(SOURCE_NAME).is_file():
+def is_derived(path: Path) -> bool:
+    """Whether an annotation file says that it was made from another one, which is there."""
+    if path.is_symlink() or not path.is_file():
         return False
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))["info"]
-        return info["source"] == SOURCE_NAME and "filter_report" in info
+        source = json.loads(path.read_text(encoding="utf-8"))["info"]["source"]
+        return source != path.name and path.with_name(source).is_file()
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -118,7 +112,7 @@ def remove(found: Removable) -> list[str]:
     problems = []
     for folder in found.run_folders:
         try:
-            with held(folder):  # nobody may start in it meanwhile
+            with lock_run(folder):  # nobody may start in it meanwhile
                 reason = why_kept(folder)
                 if reason:
                     problems.append(f"{folder} was left alone: {reason}.")
@@ -126,12 +120,17 @@ def remove(found: Removable) -> list[str]:
                     _remove_folder(folder)
         except (OSError, RunIsRunningError) as error:
             problems.append(f"{folder} was not removed: {error}")
-    for path in found.filtered_files:
+    for path in found.derived_files:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
             problems.append(f"{path} was not removed: {error.strerror}.")
     return problems
+
+
+def _data_root(run: Run, root: Path) -> Path:
+    """Where a run's data lie; a folder that is not there if its config names none."""
+    return root / str((run.config.get("dataset") or {}).get("root") or "no data")
 
 
 def _remove_folder(folder: Path) -> None:

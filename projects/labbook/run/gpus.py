@@ -6,20 +6,20 @@ run's process inherits the lock, so it lasts as long as the run, even if the run
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from filelock import lock_descriptor
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
-class Claim:
+class GpuLease:
     """GPUs that are lent to one run; none for a run on the CPU."""
 
     gpus: tuple[str, ...] = ()
@@ -44,19 +44,17 @@ class Gpus:
     names: tuple[str, ...] = ()
     lock_names: Mapping[str, str] = field(default_factory=dict)
 
-    def claim(self, count: int) -> Claim | None:
+    def lease(self, count: int) -> GpuLease | None:
         """``count`` free GPUs; None unless so many are free just now."""
-        found: list[tuple[str, int]] = []
+        found: dict[str, int] = {}
         for name in self.names:
-            if len(found) == count:
-                break
-            lock = _try_lock(self.lock_names.get(name, name))
+            lock = _try_lock(self.lock_names.get(name, name)) if len(found) < count else None
             if lock is not None:
-                found.append((name, lock))
-        claim = Claim(tuple(name for name, _ in found), tuple(lock for _, lock in found))
+                found[name] = lock
+        lease = GpuLease(tuple(found), tuple(found.values()))
         if len(found) == count:
-            return claim
-        claim.release()
+            return lease
+        lease.release()
         return None
 
 
@@ -96,23 +94,17 @@ def _identities() -> dict[str, str]:
 
 
 def _try_lock(name: str) -> int | None:
-    """A descriptor that holds the lock of a GPU; None if another run has it."""
+    """A descriptor that holds the lock of a GPU; None if another run has it.
+
+    Not a ``FileLock``: that is let go of in forked children, and this one is for them.
+    """
     path = Path(tempfile.gettempdir()) / f"labbook-{name.replace('/', '_')}.lock"
-    with _open_to_others():
+    before = os.umask(0o111)  # the machine's other users can lock it too
+    try:
         lock = os.open(path, os.O_RDONLY if path.exists() else os.O_RDONLY | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike lockf, children inherit it
-    except OSError:
-        os.close(lock)
-        return None
-    return lock
-
-
-@contextmanager
-def _open_to_others() -> Iterator[None]:
-    """Files made in the block can be locked by the machine's other users too."""
-    before = os.umask(0o111)
-    try:
-        yield
     finally:
         os.umask(before)
+    if lock_descriptor(lock, blocking=False):
+        return lock
+    os.close(lock)
+    return None

@@ -26,6 +26,11 @@ class Job:
     cfg: DictConfig
     overrides: tuple[str, ...] = ()
 
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether its config leaves GPUs alone."""
+        return self.cfg.train.get("device", "auto") == "cpu"
+
 
 def plan_jobs(
     experiments: Mapping[str, Path], root: Path, overrides: Sequence[str] = (), seeds: int = 1
@@ -55,29 +60,6 @@ def plan_jobs(
     return first + [_with_seed(job, k, root) for k in range(2, seeds + 1) for job in first]
 
 
-def _job(name: str, config_file: Path, root: Path, overrides: tuple[str, ...]) -> Job:
-    cfg = load_config(root / config_file, overrides)
-    return Job(name, config_file, root / cfg.train.output_dir, cfg, overrides)
-
-
-def _with_seed(job: Job, number: int, root: Path) -> Job:
-    """The same experiment with its seed number ``number``, counted from 1."""
-    folder = f"{job.cfg.train.output_dir}_seed{number}"
-    changes = (
-        f"train.seed={job.cfg.train.seed + number - 1}",
-        assignment("train.output_dir", folder),
-    )
-    cfg = copy.deepcopy(job.cfg)
-    apply_overrides(cfg, changes)
-    return Job(
-        f"{job.name}_seed{number}",
-        job.config_file,
-        root / folder,
-        cfg,
-        (*job.overrides, *changes),
-    )
-
-
 def seed_folders(first: Path) -> list[Path]:
     """The run folder of an experiment's first seed, there or not, and those of further seeds."""
     found = {}
@@ -86,3 +68,21 @@ def seed_folders(first: Path) -> list[Path]:
         if number.isdigit() and folder.is_dir():
             found[int(number)] = folder
     return [first, *(found[number] for number in sorted(found))]
+
+
+def _job(name: str, config_file: Path, root: Path, overrides: tuple[str, ...]) -> Job:
+    cfg = load_config(root / config_file, overrides)
+    return Job(name, config_file, root / cfg.train.output_dir, cfg, overrides)
+
+
+def _with_seed(job: Job, number: int, root: Path) -> Job:
+    """The same experiment with its seed number ``number``, counted from 1."""
+    train = job.cfg.train
+    if train.get("seed") is None:
+        raise ConfigError(f"{job.name} has no train.seed, so it has no further seeds to run.")
+    folder = f"{train.output_dir}_seed{number}"
+    changes = (f"train.seed={train.seed + number - 1}", assignment("train.output_dir", folder))
+    cfg = copy.deepcopy(job.cfg)
+    apply_overrides(cfg, changes)
+    name, overrides = f"{job.name}_seed{number}", (*job.overrides, *changes)
+    return Job(name, job.config_file, root / folder, cfg, overrides)

@@ -25,17 +25,18 @@ from labbook.config.overrides import flatten
 from labbook.config.resume import is_measured
 from labbook.config.signatures import locate
 from runfolder.files import read_json, write_json
+from runfolder.names import LEDGER
 from runfolder.records import RunRecord, read_results
 
 logger = logging.getLogger(__name__)
 
-LEDGER = "ledger.json"
 SEED = "train.seed"
-_SHORT = 7
+SHORT = 7
+"""Characters of a checksum or commit that are shown."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class LedgerEntry:
     """What one run measures."""
 
     config: str
@@ -50,7 +51,7 @@ class Entry:
         return _sha256([self.config, self.seed, self.data])
 
 
-def entry_of(cfg: DictConfig, data: str | None = None) -> Entry:
+def entry_of(cfg: DictConfig, data: str | None = None) -> LedgerEntry:
     """The entry of a run of ``cfg`` on the data with the checksum ``data``.
 
     Raises:
@@ -58,7 +59,7 @@ def entry_of(cfg: DictConfig, data: str | None = None) -> Entry:
     """
     leaves = dict(flatten(to_plain(cfg)))
     measured = {key: leaves[key] for key in sorted(leaves) if is_measured(key) and key != SEED}
-    return Entry(_sha256(measured), leaves.get(SEED), data)
+    return LedgerEntry(_sha256(measured), leaves.get(SEED), data)
 
 
 def write_entry(cfg: DictConfig, folder: Path) -> None:
@@ -67,7 +68,7 @@ def write_entry(cfg: DictConfig, folder: Path) -> None:
     write_json(folder / LEDGER, {"key": entry.key, **dataclasses.asdict(entry)})
 
 
-def read_entry(folder: Path) -> Entry | None:
+def read_entry(folder: Path) -> LedgerEntry | None:
     """The entry in a run folder; None if it has none (a run of before there were any).
 
     Raises:
@@ -77,7 +78,7 @@ def read_entry(folder: Path) -> Entry | None:
     if content is None:
         return None
     try:
-        return Entry(content["config"], content["seed"], content["data"])
+        return LedgerEntry(content["config"], content["seed"], content["data"])
     except KeyError as error:
         raise ValueError(f"{folder / LEDGER} lacks {error}. Remove it.") from error
 
@@ -92,11 +93,11 @@ def check_same_data(cfg: DictConfig, folder: Path, root: Path) -> None:
     """
     entry = read_entry(folder)
     then = entry.data if entry else (read_results(folder) or {}).get("data_fingerprint")
-    now = data_fingerprint(to_plain(cfg.dataset), root) if then else None
+    now = data_fingerprint(to_plain(cfg).get("dataset") or {}, root) if then else None
     if then and now and then != now:
         raise ConfigError(
-            f"{folder} holds a finished run on other data: their checksum was {then[:_SHORT]} and "
-            f"is now {now[:_SHORT]} in {cfg.dataset.root}. Restore the data, rename that folder, "
+            f"{folder} holds a finished run on other data: their checksum was {then[:SHORT]} and "
+            f"is now {now[:SHORT]} in {cfg.dataset.root}. Restore the data, rename that folder, "
             "or give train.output_dir=... to keep both runs."
         )
 
@@ -108,7 +109,7 @@ def data_fingerprint(dataset: Mapping[str, Any], root: Path) -> str | None:
     for the question.
 
     Args:
-        dataset: resolved, with ``_target_`` and ``root``.
+        dataset: resolved, with ``_target_`` and ``root``; {} of a config without the section.
         root: what a relative ``dataset.root`` is relative to.
 
     Returns:
@@ -146,7 +147,7 @@ def older_code(record: RunRecord | None, code: Mapping[str, Any]) -> str | None:
     """
     then = record.code.get("commit") if record else None
     now = code.get("commit")
-    return then[:_SHORT] if then and now and then != now else None
+    return then[:SHORT] if then and now and then != now else None
 
 
 def move_aside(folder: Path, mark: str) -> Path:

@@ -1,8 +1,8 @@
 """Would every config of a study run? Two steps and a small evaluation of each, at toy size.
 
-First each real config is loaded strictly and its declaration checked; then its toy-size twin is
-trained in a child process, on the CPU and on generated data. A config without a twin cannot be
-tried and so counts as failed.
+First each real config is loaded strictly and its declaration checked; then the same at toy size is
+trained in a child process, on the CPU and on generated data. A config without a toy-size version
+cannot be tried and so counts as failed.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from labbook.config.guard import study_problems
 from labbook.config.lineage import Family
 from labbook.config.overrides import assignment
 from labbook.config.studies import Study, find_experiments, get_study
-from labbook.run.short_runs import run_briefly
+from labbook.run.processes import run_briefly, train_command
 
 FOLDER = "work_dirs/debug/preflight"
 LIMIT_SECONDS = 600.0
 STEPS, SAMPLES = 2, 2
 
 
-class Check(NamedTuple):
+class Trial(NamedTuple):
     """What came of one config."""
 
     name: str
@@ -32,36 +32,37 @@ class Check(NamedTuple):
     seconds: float = 0.0
 
 
-def preflight(study: Study, names: list[str], root: Path) -> Iterator[Check]:
+def preflight(study: Study, names: list[str], root: Path, train_script: str) -> Iterator[Trial]:
     """Check configs of a study one after the other.
 
     Args:
         study: the real study.
         names: config names of it.
         root: the project's root folder.
+        train_script: relative to ``root``.
 
     Raises:
-        ValueError: the study has no toy-size twin, or that has no configs.
+        ValueError: the study has no toy-size version, or that has no configs.
     """
-    twin = get_study(study.name, debug=True)
-    twins = find_experiments(twin, root)
+    debug = get_study(study.name, debug=True)
+    toys = find_experiments(debug, root)
     wrong = study_problems(Family(study, root), names)
-    wrong_twins = study_problems(Family(twin, root), [name for name in names if name in twins])
+    wrong_toys = study_problems(Family(debug, root), [name for name in names if name in toys])
     for name in names:
         if name in wrong:
-            yield Check(name, False, wrong[name])
-        elif name not in twins:
-            missing = f"{twin.config_folder}/{name}.py"
-            yield Check(name, False, f"It was not tried, for want of a toy-size twin {missing}.")
-        elif name in wrong_twins:
-            yield Check(name, False, f"{twins[name]}: {wrong_twins[name]}")
+            yield Trial(name, False, wrong[name])
+        elif name not in toys:
+            missing = f"{debug.config_folder}/{name}.py"
+            yield Trial(name, False, f"It was not tried: there is no toy-size version {missing}.")
+        elif name in wrong_toys:
+            yield Trial(name, False, f"{toys[name]}: {wrong_toys[name]}")
         else:
-            yield _try(name, twins[name], root)
+            yield _try(name, toys[name], root, train_script)
 
 
-def overrides_for(folder: Path) -> list[str]:
-    """Overrides that make a toy-size run as short as can be, in a folder of its own."""
-    return [
+def _try(name: str, config_file: Path, root: Path, train_script: str) -> Trial:
+    folder = root / FOLDER / name
+    overrides = [
         f"train.max_iter={STEPS}",
         f"train.eval_period={STEPS}",
         f"train.checkpoint_period={STEPS}",
@@ -70,12 +71,9 @@ def overrides_for(folder: Path) -> list[str]:
         f"dataloader.test.limit={SAMPLES}",
         assignment("train.output_dir", str(folder)),
     ]
-
-
-def _try(name: str, config_file: Path, root: Path) -> Check:
-    folder = root / FOLDER / name
-    done = run_briefly(config_file, overrides_for(folder), folder, root, LIMIT_SECONDS)
+    command = train_command(train_script, config_file, overrides)
+    done = run_briefly(command, folder, root, LIMIT_SECONDS)
     for checkpoint in folder.glob("*.pth"):
         checkpoint.unlink()
     said = f"{STEPS} steps and an evaluation" if done.is_finished else done.last_line
-    return Check(name, done.is_finished, said, done.seconds)
+    return Trial(name, done.is_finished, said, done.seconds)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
 
-from runfolder.provenance import process_start
-from runfolder.records import read_record
+import psutil
 
-TRAIN_SCRIPT = "tools/lazyconfig_train_net.py"  # below the project's root folder
-CONSOLE = "console.txt"
+from runfolder import names
+from runfolder.records import read_record, run_status
+
 KILL_SECONDS = 5.0
 """Time between the request to end at once and the end by force."""
+POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -33,27 +39,31 @@ class Processes:
     """Of machine 0."""
     port: int = 0
 
-    def launcher(self) -> list[str]:
-        """What stands between Python and the training script on the command line."""
+    def python(self) -> list[str]:
+        """What stands before the training script on the command line."""
         torchrun = ["-m", "torch.distributed.run", f"--nproc-per-node={self.per_node}"]
         if self.nodes > 1:
             place = [f"--nnodes={self.nodes}", f"--node-rank={self.node}"]
-            return [
-                *torchrun,
-                *place,
-                f"--master-addr={self.address}",
-                f"--master-port={self.port}",
-            ]
-        return [*torchrun, "--standalone"] if self.per_node > 1 else []  # a free port of its own
+            meeting = [f"--master-addr={self.address}", f"--master-port={self.port}"]
+            return [sys.executable, *torchrun, *place, *meeting]
+        if self.per_node > 1:
+            return [sys.executable, *torchrun, "--standalone"]  # a free port of its own
+        return [sys.executable]
 
 
 def train_command(
-    config_file: Path, overrides: Sequence[str], processes: Processes | None = None
+    script: str, config_file: Path, overrides: Iterable[str], processes: Processes | None = None
 ) -> list[str]:
-    """The command that starts a run, or goes on with it."""
-    launcher = (processes or Processes()).launcher()
-    script = [TRAIN_SCRIPT, "--config-file", str(config_file), "--resume"]
-    return [sys.executable, *launcher, *script, *overrides]
+    """The command that starts a run, or goes on with it.
+
+    Args:
+        script: the training script; like ``config_file`` relative to the project's root folder.
+        config_file: what to train.
+        overrides: ``key=value``.
+        processes: how many train it together; one by default.
+    """
+    python = (processes or Processes()).python()
+    return [*python, script, "--config-file", str(config_file), "--resume", *overrides]
 
 
 class RunProcess:
@@ -81,15 +91,16 @@ class RunProcess:
         root: Path,
         environment: Mapping[str, str] | None = None,
         inherited: Sequence[int] = (),
-        console: str = CONSOLE,
+        console: str = names.CONSOLE,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.console = folder / console
-        with self.console.open("ab") as out:
+        self._console = folder / console
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        with self._console.open("ab") as out:
             out.write(f"$ {' '.join(command)}\n".encode())
             out.flush()
-            self.console_start = out.tell()
+            self._start = self._place = out.tell()
             self._process = subprocess.Popen(
                 command,
                 cwd=root,
@@ -110,58 +121,91 @@ class RunProcess:
         """As ``Popen.poll``: None while it runs, negative for the signal that killed it."""
         return self._process.poll()
 
+    def new_output(self) -> str:
+        """What it wrote since the last call; a character cut in two comes with the next."""
+        content = self._written_since(self._place)
+        self._place += len(content)
+        return self._decoder.decode(content)
+
+    def tail(self, lines: int) -> str:
+        """The last lines that it wrote."""
+        text = self._written_since(self._start).decode(errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
+
     def request_stop(self) -> None:
-        """Ask the run to save a checkpoint after its current step and to end."""
-        send(signal.SIGTERM, self._main_pid())
+        """Ask the run to save a checkpoint after its current step and to end.
+
+        Of several processes the one that keeps the record is asked and has all stop together;
+        their launcher would pass the request on too, but kill those that need long to save.
+        """
+        main = self.pid
+        with contextlib.suppress(ValueError):  # a damaged record names nobody
+            record = read_record(self.folder)
+            if record is not None and record.pid in [child.pid for child in descendants(self.pid)]:
+                main = record.pid
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(main, signal.SIGTERM)
 
     def end(self) -> None:
         """End the run at once, by force if need be, with all processes that it has started."""
-        family = {pid: process_start(pid) for pid in descendants(self.pid)}
-        send(signal.SIGTERM, self.pid)
-        deadline = time.monotonic() + KILL_SECONDS
-        while self.exit_code() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if self.exit_code() is None:
-            send(signal.SIGKILL, self.pid)
-        for pid, start in family.items():
-            if start is not None and process_start(pid) == start:
-                send(signal.SIGKILL, pid)
+        family = descendants(self.pid)
+        self._process.terminate()
+        try:
+            self._process.wait(KILL_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        for child in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
         self._process.wait()
 
-    def _main_pid(self) -> int:
-        """The process that keeps the record; where there are several, it has all stop together.
-
-        Their launcher would pass the request on too, but kill those that need long to save.
-        """
-        family = [self.pid, *descendants(self.pid)]
-        with contextlib.suppress(ValueError):  # a damaged record names nobody
-            record = read_record(self.folder)
-            if record is not None and record.pid in family:
-                return record.pid
-        return self.pid
+    def _written_since(self, place: int) -> bytes:
+        with self._console.open("rb") as console:
+            console.seek(place)
+            return console.read()
 
 
-def descendants(pid: int) -> list[int]:
-    """Children of a process, their children and so on; [] where the system does not tell."""
-    parents: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        except OSError:  # it has ended meanwhile
-            continue
-        parents.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    found, queue = [], [pid]
-    while queue:
-        children = parents.get(queue.pop(), [])
-        found += children
-        queue += children
-    return found
+class ShortRun(NamedTuple):
+    """How a run with a time limit went."""
+
+    is_finished: bool
+    last_line: str
+    """Of what it wrote; the error's sentence if it failed."""
+    seconds: float
 
 
-def send(number: int, pid: int) -> None:
-    """Send a signal to a process, unless it has ended meanwhile."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+def run_briefly(command: Sequence[str], folder: Path, root: Path, limit: float) -> ShortRun:
+    """Train in a child process, in a folder that is made anew, and wait for its end.
+
+    Args:
+        command: of :func:`train_command`; it names ``folder``.
+        folder: the run folder; what is in it is removed first.
+        root: the project's root folder.
+        limit: seconds after which the run is ended and counts as failed.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    start = time.monotonic()
+    process = RunProcess(folder, command, root)
+    try:
+        while process.exit_code() is None and time.monotonic() - start < limit:
+            time.sleep(POLL_SECONDS)
+        is_late = process.exit_code() is None
+    finally:
+        if process.exit_code() is None:
+            process.end()
+    seconds = time.monotonic() - start
+    if is_late:
+        return ShortRun(False, f"It did not end within {limit:.0f} s.", seconds)
+    is_finished = process.exit_code() == 0 and run_status(folder) == "finished"
+    return ShortRun(is_finished, process.tail(lines=1) or "It ended without a word.", seconds)
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """Children of a process, their children and so on; [] if it has ended."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def signal_name(number: int) -> str:
@@ -170,3 +214,23 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+@contextlib.contextmanager
+def handling(
+    numbers: Iterable[signal.Signals], handler: Callable[[int, FrameType | None], None]
+) -> Iterator[None]:
+    """Have these signals handled so in the block, except where they are ignored (nohup).
+
+    Outside the main thread, which alone may do so, nothing changes.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    found = {number: signal.getsignal(number) for number in numbers if is_main}
+    before = {number: old for number, old in found.items() if old != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

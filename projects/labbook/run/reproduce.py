@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from labbook.config.load import ConfigError, load_config
 from labbook.config.overrides import assignment
 from labbook.config.resume import config_changes
 from labbook.config.signatures import nearest
 from labbook.config.trees import value_text
-from labbook.notes.invocation import parse_command
-from labbook.run.ledger import data_fingerprint
-from labbook.run.processes import TRAIN_SCRIPT, Processes
-from runfolder.patches import PATCH, uncommitted_patch
+from labbook.run.ledger import SHORT, data_fingerprint
+from labbook.run.processes import Processes
+from runfolder.names import AP, AP50, CONFIG, PATCH, RECORD, SPLITS
+from runfolder.patches import uncommitted_patch
 from runfolder.provenance import code_version, devices, environment
 from runfolder.records import RunRecord
 from runfolder.run import Run, read_run
 
 REPEAT = "_repeat"
-_SHORT = 12
 _SHOWN = 8
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """One thing that a result depends on, then and today."""
 
     what: str
@@ -50,11 +46,11 @@ def find_run(name: str, root: Path, debug: bool = False) -> Run:
     """
     results = root / "work_dirs" / ("debug" if debug else "")
     for folder in (Path(name), root / name, results / name):
-        if (folder / "run.json").is_file() and (folder / "config.yaml").is_file():
+        if (folder / RECORD).is_file() and (folder / CONFIG).is_file():
             return read_run(folder)
-    known = [path.parent.name for path in results.glob("*/run.json")]
+    known = [path.parent.name for path in results.glob(f"*/{RECORD}")]
     raise ValueError(
-        f"There is no run folder '{name}' with run.json and config.yaml, neither here nor in "
+        f"There is no run folder '{name}' with {RECORD} and {CONFIG}, neither here nor in "
         f"{results}.{nearest(Path(name).name, known)}"
     )
 
@@ -68,48 +64,47 @@ def checks(run: Run, root: Path) -> list[Check]:
     """
     record = run.record
     if record is None:
-        raise ValueError(f"{run.folder} has no run.json, so nothing of it can be compared.")
+        raise ValueError(f"{run.folder} has no {RECORD}, so nothing of it can be compared.")
     return [
         _commit(record),
         _patch(record),
         _packages(record.environment),
-        _data(run, root),
-        _config(run, root),
-        _devices(record.devices),
+        _data(run, record, root),
+        _config(run, record, root),
+        _compared("device", _device(record.devices), _device(devices())),
     ]
 
 
-def repeat_command(run: Run, root: Path) -> tuple[list[str], Path]:
+def repeat_command(run: Run, root: Path, train_script: str) -> tuple[list[str], Path]:
     """The command that trains from the run's saved config into a new folder, and that folder.
 
     It runs in the project's root folder, on as many processes as the run did.
     """
-    number = 1
-    while (folder := _beside(run.folder, number)).exists():
+    number, folder = 1, run.folder.with_name(f"{run.folder.name}{REPEAT}")
+    while folder.exists():
         number += 1
-    record = run.record
-    called = parse_command(record.command if record else [])
-    launcher = Processes(per_node=record.processes if record else 1).launcher()
-    config = _relative(run.folder / "config.yaml", root)
-    script = [TRAIN_SCRIPT, "--config-file", str(config), *called.launch]
-    return [sys.executable, *launcher, *script, _output(_relative(folder, root))], folder
+        folder = run.folder.with_name(f"{run.folder.name}{REPEAT}{number}")
+    python = Processes(per_node=run.record.processes if run.record else 1).python()
+    config, output = _relative(run.folder / CONFIG, root), str(_relative(folder, root))
+    is_plain = re.fullmatch(r"[\w./-]+", output)  # no quotes where none are needed
+    override = f"train.output_dir={output}" if is_plain else assignment("train.output_dir", output)
+    return [*python, train_script, "--config-file", str(config), override], folder
 
 
 def compare_results(run: Run, again: Run) -> list[str]:
     """A line for each number of ``results.json`` that a repetition should give again."""
-    names = [(split, key) for split in ("valid", "test") for key in ("bbox/AP50", "bbox/AP")]
-    rows = [(f"{s} {key}", run.score(s, key), again.score(s, key)) for s, key in names]
+    keys = [(split, key) for split in SPLITS for key in (AP50, AP)]
+    rows = [(f"{s} {key}", run.score(s, key), again.score(s, key)) for s, key in keys]
     rows.append(("final loss", run.results.get("final_loss"), again.results.get("final_loss")))
     return [f"{name:16} {old} then, {new} now{_difference(old, new)}" for name, old, new in rows]
 
 
 def _commit(record: RunRecord) -> Check:
     then, now = record.code.get("commit"), code_version()["commit"]
-    if then is None or now is None:
-        return Check("commit", None, f"{_known(then)} then, {_known(now)} now")
-    if then == now:
-        return Check("commit", True, then[:_SHORT])
-    return Check("commit", False, f"{then[:_SHORT]} then, {now[:_SHORT]} now: git checkout {then}")
+    check = _compared("commit", (then or "")[:SHORT], (now or "")[:SHORT])
+    if check.is_same is False:
+        return check._replace(detail=f"{check.detail}: git checkout {then}")
+    return check
 
 
 def _patch(record: RunRecord) -> Check:
@@ -130,56 +125,43 @@ def _packages(then: Mapping[str, Any]) -> Check:
     return Check("packages", not changed, _listing(changed) or f"{len(then)} versions")
 
 
-def _data(run: Run, root: Path) -> Check:
-    then = run.record.data_fingerprint if run.record else None
-    then = then or run.results.get("data_fingerprint")
-    if then is None:
-        return Check("data", None, "the run ended before its data were known")
+def _data(run: Run, record: RunRecord, root: Path) -> Check:
+    then = record.data_fingerprint or run.results.get("data_fingerprint")
     try:
         now = data_fingerprint(run.config.get("dataset") or {}, root)
     except ConfigError as error:
         return Check("data", None, str(error))
-    if now is None:
-        return Check("data", None, "they are not there, or cannot be read here")
-    return _check("data", then[:_SHORT], now[:_SHORT])
+    return _compared("data", (then or "")[:SHORT], (now or "")[:SHORT])
 
 
-def _config(run: Run, root: Path) -> Check:
-    called = parse_command(run.record.command if run.record else [])
-    if called.config_file is None:
-        return Check("config", None, "the command names no config file")
+def _config(run: Run, record: RunRecord, root: Path) -> Check:
+    if record.config_file is None:
+        return Check("config", None, f"{RECORD} names no config file")
     try:
-        cfg = load_config(root / called.config_file, called.overrides)
+        cfg = load_config(root / record.config_file, record.overrides or ())
         changed = config_changes(cfg, run.folder)
     except ConfigError as error:
         return Check("config", None, str(error))
     rows = [f"{k} {value_text(old)} -> {value_text(new)}" for k, (old, new) in changed.items()]
-    return Check("config", not rows, _listing(rows) or str(called.config_file))
+    return Check("config", not rows, _listing(rows) or record.config_file)
 
 
-def _devices(then: Mapping[str, Any]) -> Check:
-    if not then:
-        return Check("device", None, "not recorded")
-    return _check("device", _device(then), _device(devices()))
+def _compared(what: str, then: str, now: str) -> Check:
+    """A check of two texts; an empty one is not known."""
+    if then and now:
+        return Check(what, then == now, then if then == now else f"{then} then, {now} now")
+    return Check(what, None, f"{then or 'unknown'} then, {now or 'unknown'} now")
 
 
 def _device(found: Mapping[str, Any]) -> str:
-    return ", ".join(found.get("gpus") or []) or found.get("cpu") or "unknown"
+    return ", ".join(found.get("gpus") or []) or found.get("cpu") or ""
 
 
-def _check(what: str, then: str, now: str) -> Check:
-    return Check(what, then == now, then if then == now else f"{then} then, {now} now")
-
-
-def _output(folder: Path) -> str:
-    """The override for the run folder, in quotes only if it needs them."""
-    text = str(folder)
-    is_plain = re.fullmatch(r"[\w./-]+", text)
-    return f"train.output_dir={text}" if is_plain else assignment("train.output_dir", text)
-
-
-def _beside(folder: Path, number: int) -> Path:
-    return folder.with_name(f"{folder.name}{REPEAT}{number if number > 1 else ''}")
+def _changes_of(patch: Mapping[str, Any]) -> str:
+    if not patch:
+        return "no uncommitted changes"
+    checksum = patch.get("sha256")
+    return f"uncommitted changes {checksum[:SHORT] if checksum else '(not saved)'}"
 
 
 def _relative(path: Path, root: Path) -> Path:
@@ -188,20 +170,9 @@ def _relative(path: Path, root: Path) -> Path:
     return path.relative_to(root) if path.is_relative_to(root) else path
 
 
-def _changes_of(patch: Mapping[str, Any]) -> str:
-    if not patch:
-        return "no uncommitted changes"
-    checksum = patch.get("sha256")
-    return f"uncommitted changes {checksum[:_SHORT] if checksum else '(not saved)'}"
-
-
-def _listing(rows: list[str]) -> str:
-    shown = "; ".join(rows[:_SHOWN])
-    return f"{shown}; {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else shown
-
-
-def _known(commit: str | None) -> str:
-    return commit[:_SHORT] if commit else "unknown"
+def _listing(rows: Sequence[str]) -> str:
+    more = [f"{len(rows) - _SHOWN} more"] if len(rows) > _SHOWN else []
+    return "; ".join([*rows[:_SHOWN], *more])
 
 
 def _difference(old: float | None, new: float | None) -> str:

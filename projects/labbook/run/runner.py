@@ -7,27 +7,32 @@ runner, is picked up by the next call of the same command.
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from labbook.config.resume import check_same_config
-from labbook.run.board import status_of
-from labbook.run.console import tail
-from labbook.run.display import Display, display_for
-from labbook.run.gpus import Claim, Gpus
+from labbook.run.display import NOT_STARTED, Display, display_for, status_of
+from labbook.run.gpus import GpuLease, Gpus
 from labbook.run.jobs import Job
 from labbook.run.ledger import check_same_data, move_aside, older_code
-from labbook.run.processes import Processes, RunProcess, signal_name, train_command
-from labbook.run.stopping import Requests, stop_requests
+from labbook.run.processes import (
+    POLL_SECONDS,
+    Processes,
+    RunProcess,
+    handling,
+    signal_name,
+    train_command,
+)
 from runfolder.locks import owner_of
 from runfolder.provenance import code_version
 from runfolder.records import read_record, run_status
 
 LOG_LINES = 20
-POLL_SECONDS = 0.1
 STOP_SECONDS = 900.0
 """Time that runs get to finish a step (or an evaluation) and to save, when asked to stop."""
 
@@ -36,6 +41,8 @@ STOP_SECONDS = 900.0
 class RunOptions:
     """How jobs are run."""
 
+    train_script: str
+    """Relative to the project's root folder."""
     slots: int = 1
     """Runs at a time."""
     retries: int = 1
@@ -45,6 +52,15 @@ class RunOptions:
     per_run: int = 1
     """Processes of each run, each with a GPU of its own if there are GPUs."""
     gpus: Gpus = field(default_factory=Gpus)
+
+    def threads(self) -> dict[str, str]:
+        """Each process's share of the CPU where several run at a time, unless that is set."""
+        together = self.slots * self.per_run
+        if together == 1 or "OMP_NUM_THREADS" in os.environ:
+            return {}
+        has_affinity = hasattr(os, "sched_getaffinity")
+        cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+        return {"OMP_NUM_THREADS": str(max(1, cores // together))}
 
 
 @dataclass(frozen=True)
@@ -63,21 +79,33 @@ class Attempt:
 
     job: Job
     process: RunProcess
-    claim: Claim
+    lease: GpuLease
     number: int = 1
 
 
-def run_jobs(
-    jobs: Sequence[Job], root: Path, options: RunOptions | None = None
-) -> tuple[list[Outcome], bool]:
+@dataclass
+class Requests:
+    """How often, and at first how, the program was asked to stop."""
+
+    count: int = 0
+    first: str = ""
+
+    def note(self, number: int, frame: FrameType | None = None) -> None:
+        """A signal has come."""
+        self.count += 1
+        self.first = self.first or signal_name(number)
+
+
+def run_jobs(jobs: Sequence[Job], root: Path, options: RunOptions) -> tuple[list[Outcome], bool]:
     """Run jobs; one that fails does not keep the others from running.
 
     Returns:
         The outcomes so far in the order of ``jobs``, and whether the runner was asked to stop
         before all were done (Ctrl-C, SIGTERM, SIGHUP).
     """
-    options = options or RunOptions()
-    with stop_requests() as requests, display_for(jobs, options.slots) as display:
+    requests = Requests()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    with handling(numbers, requests.note), display_for(jobs, options.slots) as display:
         runner = Runner(jobs, root, options, display)
         while runner.has_work() and not requests.count:
             runner.advance()
@@ -90,7 +118,7 @@ def run_jobs(
     return [runner.outcomes[job.name] for job in jobs if job.name in runner.outcomes], stopped
 
 
-def settled(job: Job, root: Path, stale: bool) -> Outcome | None:
+def skip_reason(job: Job, root: Path, stale: bool) -> Outcome | None:
     """What there is to say of a job that is not to be run now; None if it is to be run.
 
     It is not if it is finished, held by another process, or would mix two experiments in a folder.
@@ -99,19 +127,38 @@ def settled(job: Job, root: Path, stale: bool) -> Outcome | None:
     try:
         status = run_status(job.folder)
         if status == "running":
-            return Outcome(job.name, False, f"not started: {_holder(job.folder)} runs it there.")
+            holder = _holder(job.folder)
+            return Outcome(job.name, False, f"{NOT_STARTED}: {holder} runs it there.")
         check_same_config(job.cfg, job.folder)
         if status != "finished":
             return None
         check_same_data(job.cfg, job.folder, root)
         older = older_code(read_record(job.folder), code_version())
     except (ValueError, OSError) as error:
-        return Outcome(job.name, False, f"not started: {error}")
+        return Outcome(job.name, False, f"{NOT_STARTED}: {error}")
     if older and stale:
         print(f"{job.name}: the run of {older} is now {move_aside(job.folder, older)}.")
         return None
     mark = f" by older code ({older}; --stale repeats it)" if older else ""
     return Outcome(job.name, True, f"already finished{mark}, in {job.folder}.")
+
+
+def was_killed(folder: Path, code: int) -> bool:
+    """Whether a run was killed or broke off without writing how it ended.
+
+    That may go better next time. A run that has written an error would come to it again.
+
+    Args:
+        folder: the run folder.
+        code: exit status of its process; negative for the signal that killed it.
+    """
+    if code < 0:
+        return True
+    try:
+        record = read_record(folder)
+    except ValueError:  # damaged: the next start would not get past it
+        return False
+    return record is not None and record.status == "running"
 
 
 class Runner:
@@ -155,57 +202,61 @@ class Runner:
         for attempt in self._still_running():
             attempt.process.end()
         for attempt in self.active:
-            attempt.claim.release()
+            attempt.lease.release()
 
     def _still_running(self) -> list[Attempt]:
         return [attempt for attempt in self.active if attempt.process.exit_code() is None]
 
     def _took_first(self) -> bool:
-        """Settle or start the first waiting job; False if it has to wait for a GPU."""
+        """Skip or start the first waiting job; False if it has to wait for a GPU."""
         job = self.waiting[0]
-        outcome = settled(job, self.root, self.options.stale)
+        outcome = skip_reason(job, self.root, self.options.stale)
         if outcome is None:
-            claim = self._claim(job)
-            if claim is None:
+            lease = self._lease(job)
+            if lease is None:
                 return False
-            outcome = self._start(job, claim)
+            outcome = self._start(job, lease)
         self.waiting.popleft()
         if outcome is not None:
             self._over(job, outcome)
         return True
 
-    def _claim(self, job: Job) -> Claim | None:
-        if not self.options.gpus.names or job.cfg.train.get("device", "auto") == "cpu":
-            return Claim()
-        claim = self.options.gpus.claim(self.options.per_run)
-        if claim is None and not self.active and not self._said_waiting:
-            names = ", ".join(self.options.gpus.names)
-            self.display.say(f"Waiting: of GPU {names}, too few are free of other runs.")
+    def _lease(self, job: Job) -> GpuLease | None:
+        if not self.options.gpus.names or job.is_on_cpu:
+            return GpuLease()
+        lease = self.options.gpus.lease(self.options.per_run)
+        if lease is None and not self.active and not self._said_waiting:
+            gpus = ", ".join(self.options.gpus.names)
+            self.display.say(f"Waiting: of GPU {gpus}, too few are free of other runs.")
             self._said_waiting = True
-        return claim
+        return lease
 
-    def _start(self, job: Job, claim: Claim, number: int = 1) -> Outcome | None:
-        command = train_command(job.config_file, job.overrides, Processes(self.options.per_run))
-        environment = {**claim.environment, **threads(self.options)}
+    def _start(self, job: Job, lease: GpuLease, number: int = 1) -> Outcome | None:
+        """Start a job; an outcome only if that fails."""
+        options = self.options
+        processes = Processes(options.per_run)
+        command = train_command(options.train_script, job.config_file, job.overrides, processes)
+        environment = {**lease.environment, **options.threads()}
         try:
-            process = RunProcess(job.folder, command, self.root, environment, claim.locks)
+            process = RunProcess(job.folder, command, self.root, environment, lease.locks)
         except OSError as error:
-            claim.release()
-            return Outcome(job.name, False, f"not started: {job.folder}: {error.strerror}.")
-        self.active.append(Attempt(job, process, claim, number))
+            lease.release()
+            return Outcome(job.name, False, f"{NOT_STARTED}: {job.folder}: {error.strerror}.")
+        self.active.append(Attempt(job, process, lease, number))
         self.display.started(job, process)
         return None
 
     def _ended(self, attempt: Attempt, code: int) -> None:
-        job, number = attempt.job, attempt.number
-        outcome = outcome_of(attempt, code)
-        if not outcome.is_finished and died(job.folder, code) and number <= self.options.retries:
+        job, number, outcome = attempt.job, attempt.number, outcome_of(attempt, code)
+        may_retry = not outcome.is_finished and number <= self.options.retries
+        if may_retry and was_killed(job.folder, code):
             self.display.say(f"{job.name} {outcome.message} Trying again ({number}).")
-            outcome = self._start(job, attempt.claim, number + 1)
-        else:
-            attempt.claim.release()
-        if outcome is not None:
-            self._over(job, outcome)
+            failure = self._start(job, attempt.lease, number + 1)
+            if failure is not None:
+                self._over(job, failure)
+            return
+        attempt.lease.release()
+        self._over(job, outcome)
 
     def _over(self, job: Job, outcome: Outcome) -> None:
         self.outcomes[job.name] = outcome
@@ -214,42 +265,16 @@ class Runner:
 
 def outcome_of(attempt: Attempt, code: int) -> Outcome:
     """What came of an attempt whose process has ended with ``code``."""
-    job, process = attempt.job, attempt.process
-    status = status_of(job.folder)
+    job, status = attempt.job, status_of(attempt.job.folder)
     if code == 0 and status == "finished":
         return Outcome(job.name, True, f"finished, in {job.folder}.")
     ending = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with status {code}"
     message = f"did not finish: its process {ending}, its record says '{status}' ({job.folder})."
-    log_tail = tail(process.console, process.console_start, LOG_LINES)
-    return Outcome(job.name, False, message, log_tail)
-
-
-def died(folder: Path, code: int) -> bool:
-    """Whether a run was killed or broke off without writing how it ended.
-
-    That may go better next time. A run that has written an error would come to it again.
-    """
-    if code < 0:
-        return True
-    try:
-        record = read_record(folder)
-    except ValueError:  # damaged: the next start would not get past it
-        return False
-    return record is not None and record.status == "running"
-
-
-def threads(options: RunOptions) -> dict[str, str]:
-    """Each process's share of the CPU where several run at a time, unless that is set."""
-    together = options.slots * options.per_run
-    if together == 1 or "OMP_NUM_THREADS" in os.environ:
-        return {}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"OMP_NUM_THREADS": str(max(1, (cores or 1) // together))}
+    return Outcome(job.name, False, message, attempt.process.tail(LOG_LINES))
 
 
 def _holder(folder: Path) -> str:
-    record = read_record(folder)
-    owner = owner_of(folder)
-    if owner is not None:
-        return str(owner)
-    return f"process {record.pid} on {record.host}" if record else "another process"
+    record, owner = read_record(folder), owner_of(folder)
+    if owner is None and record is not None:
+        return f"process {record.pid} on {record.host}"
+    return str(owner or "another process")

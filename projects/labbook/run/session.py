@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,18 +12,34 @@ from omegaconf import DictConfig
 
 from labbook.config.load import save_config
 from labbook.config.resume import check_same_config
-from labbook.notes.start import write_start_notes
-from labbook.notes.summary import write_summary
 from labbook.run.ledger import write_entry
-from runfolder.locks import LOCK, held
-from runfolder.records import finish_record, read_results, start_record
+from labbook.run.notes import find_lineage, write_start_notes, write_summary
+from labbook.run.processes import handling
+from runfolder.locks import lock_run
+from runfolder.names import LOCK
+from runfolder.records import finish_record, has_checkpoint, read_results, start_record
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 @contextmanager
-def recorded_run(cfg: DictConfig, command: Sequence[str], resume: bool) -> Iterator[Path]:
+def recorded_run(
+    cfg: DictConfig,
+    command: Sequence[str],
+    resume: bool,
+    config_file: str | None = None,
+    overrides: Sequence[str] | None = None,
+    processes: int = 1,
+) -> Iterator[Path]:
     """Hold the run folder of ``cfg`` while the block trains; yields the folder.
+
+    Args:
+        cfg: what is trained.
+        command: the command line of this process.
+        resume: whether a run in the folder is gone on with.
+        config_file: that the command names; ``cfg`` was loaded from it.
+        overrides: ``key=value`` of the command.
+        processes: how many train together.
 
     Raises:
         FileExistsError: the folder holds a run and ``resume`` is False; nothing was changed.
@@ -32,34 +47,32 @@ def recorded_run(cfg: DictConfig, command: Sequence[str], resume: bool) -> Itera
         RunIsRunningError: another process trains in it.
     """
     folder = writable_folder(cfg.train.output_dir)
-    if not resume:
-        refuse_to_start_over(folder)
-    with held(folder):
+    with lock_run(folder):
+        has_checkpoint(folder, resume)
         if resume:
             check_same_config(cfg, folder)
-        else:
-            refuse_to_start_over(folder)  # once more: another process may have held it till now
-        start_record(folder, command, cfg.train.seed)
+        seed = cfg.train.get("seed")
+        start_record(folder, command, seed, config_file, overrides, processes)
+        source = Path(config_file) if config_file else None
+        lineage = find_lineage(cfg, folder, source, overrides or ())
+        end = ("interrupted", "Interrupted; --resume goes on.")
         try:
-            with _requests_as_interrupt():
+            with handling(STOP_SIGNALS, _interrupt):
                 save_config(cfg, folder)
                 write_entry(cfg, folder)
-                write_start_notes(folder)
+                write_start_notes(folder, lineage)
                 yield folder
                 write_entry(cfg, folder)  # the results name the data now
+            reason = (read_results(folder) or {}).get("exit_reason")
+            end = ("finished", reason or "All steps done and the best model evaluated.")
         except KeyboardInterrupt:
-            _end(folder, "interrupted", "Interrupted; --resume goes on.")
             raise
         except BaseException as error:
-            _end(folder, "failed", f"{type(error).__name__}: {sentence_of(error)}")
+            end = ("failed", f"{type(error).__name__}: {sentence_of(error)}")
             raise
-        reason = (read_results(folder) or {}).get("exit_reason")
-        _end(folder, "finished", reason or "All steps done and the best model evaluated.")
-
-
-def _end(folder: Path, status: str, reason: str) -> None:
-    finish_record(folder, status, reason)
-    write_summary(folder)
+        finally:
+            finish_record(folder, *end)
+            write_summary(folder, lineage)
 
 
 def writable_folder(path: str) -> Path:
@@ -75,33 +88,11 @@ def writable_folder(path: str) -> Path:
     return folder
 
 
-def refuse_to_start_over(folder: Path) -> None:
-    """Raise FileExistsError if ``folder`` holds a checkpoint of an earlier run."""
-    if (folder / "last_checkpoint").exists():
-        raise FileExistsError(
-            f"{folder} holds a run already. Continue it with --resume, or choose another folder "
-            "with train.output_dir=...; nothing was changed."
-        )
-
-
 def sentence_of(error: BaseException) -> str:
     """The message of an error, without the traceback that a data-loading process puts before it."""
     return str(error).rsplit(f"{type(error).__name__}: ", 1)[-1].strip()
 
 
-@contextmanager
-def _requests_as_interrupt() -> Iterator[None]:
+def _interrupt(number: int, frame: FrameType | None) -> None:
     """Requests to end leave through the same door as Ctrl-C, where training does not hear them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    raise KeyboardInterrupt

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labbook.run.console import tail
 from labbook.run.jobs import Job
-from labbook.run.processes import CONSOLE, Processes, RunProcess, train_command
-from labbook.run.runner import LOG_LINES, Outcome, died, settled
+from labbook.run.processes import POLL_SECONDS, Processes, RunProcess, train_command
+from labbook.run.runner import LOG_LINES, Outcome, skip_reason, was_killed
 from runfolder.files import read_json, write_json
+from runfolder.names import CONSOLE
 from runfolder.provenance import process_start
 from runfolder.records import run_status
 
@@ -42,6 +42,8 @@ _FIRST_PORT, _PORTS = 20000, 20000
 class ClusterOptions:
     """Where and how runs are submitted."""
 
+    train_script: str
+    """Relative to the project's root folder."""
     executor: str
     """``slurm``, or ``local``: submitit's own stand-in, on the CPU of this machine."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -57,6 +59,7 @@ class ClusterOptions:
 class ClusterRun:
     """What a cluster job calls: one run on this node, until it ends or is asked to make room."""
 
+    train_script: str
     config_file: Path
     overrides: tuple[str, ...]
     folder: Path
@@ -77,14 +80,15 @@ class ClusterRun:
         place = self._place()
         for attempt in range(1 + self.retries):
             process = self._start(place)
-            code = wait_for_end(process)
+            while (code := process.exit_code()) is None:
+                time.sleep(POLL_SECONDS)  # signal handlers get their turn
             if code == 0 and (place.node > 0 or run_status(self.folder) == "finished"):
                 return str(self.folder)
-            if place.nodes > 1 or attempt == self.retries or not died(self.folder, code):
+            if place.nodes > 1 or attempt == self.retries or not was_killed(self.folder, code):
                 break
         if place.node > 0 and run_status(self.folder) == "interrupted":
             time.sleep(LINGER_SECONDS)  # the first node requeues; an end here could end it too
-        log = tail(process.console, process.console_start, LOG_LINES)
+        log = process.tail(LOG_LINES)
         raise RuntimeError(f"The run in {self.folder} ended with status {code}:\n{log}")
 
     def checkpoint(self) -> DelayedSubmission:
@@ -94,11 +98,11 @@ class ClusterRun:
         if self._process is not None:
             self._process.request_stop()
             while process_start(self._process.pid) is not None:
-                time.sleep(0.1)
+                time.sleep(POLL_SECONDS)
         return DelayedSubmission(dataclasses.replace(self))
 
     def _start(self, place: Processes) -> RunProcess:
-        command = train_command(self.config_file, self.overrides, place)
+        command = train_command(self.train_script, self.config_file, self.overrides, place)
         name = CONSOLE if place.node == 0 else f"console_node{place.node}.txt"
         self._process = RunProcess(self.folder, command, self.root, console=name)
         return self._process
@@ -125,7 +129,7 @@ def submit(jobs: Sequence[Job], root: Path, options: ClusterOptions) -> list[Out
     """
     outcomes = []
     for job in jobs:
-        outcome = _queued(job) or settled(job, root, options.stale)
+        outcome = _queued(job) or skip_reason(job, root, options.stale)
         outcomes.append(outcome or _submit(job, root, options))
         print(f"{job.name}: {outcomes[-1].message}", flush=True)
     return outcomes
@@ -142,28 +146,21 @@ def parameters_for(job: Job, options: ClusterOptions) -> dict[str, Any]:
         given = dict(options.parameters)
         minutes = given.pop("time", MINUTES)
         return {"timeout_min": minutes, "signal_delay_s": SIGNAL_SECONDS, **given}
-    defaults = {
+    gpus = {} if job.is_on_cpu else {"gpus_per_node": options.per_node}
+    return {
         "job_name": job.folder.name,
         "nodes": options.nodes,
         "ntasks_per_node": 1,
         "time": MINUTES,
         "signal_delay_s": SIGNAL_SECONDS,
+        **gpus,
+        **options.parameters,
     }
-    if job.cfg.train.get("device", "auto") != "cpu":
-        defaults["gpus_per_node"] = options.per_node
-    return {**defaults, **options.parameters}
-
-
-def wait_for_end(process: RunProcess) -> int:
-    """Poll until the run has ended; in between, signal handlers get their turn."""
-    while (code := process.exit_code()) is None:
-        time.sleep(0.1)
-    return code
 
 
 def _submit(job: Job, root: Path, options: ClusterOptions) -> Outcome:
-    executor = _executor(job, options)
     run = ClusterRun(
+        options.train_script,
         job.config_file,
         job.overrides,
         job.folder.absolute(),
@@ -172,16 +169,11 @@ def _submit(job: Job, root: Path, options: ClusterOptions) -> Outcome:
         options.per_node,
         options.retries,
     )
-    submitted = executor.submit(run)
-    write_json(
-        job.folder / SUBMITTED,
-        {
-            "executor": options.executor,
-            "job_id": submitted.job_id,
-            "process_start": _start_of(options.executor, submitted.job_id),
-        },
-    )
-    return Outcome(job.name, True, f"submitted as job {submitted.job_id}; {job.folder}.")
+    job_id = _executor(job, options).submit(run).job_id
+    start = process_start(int(job_id)) if options.executor == "local" else None
+    facts = {"executor": options.executor, "job_id": job_id, "process_start": start}
+    write_json(job.folder / SUBMITTED, facts)
+    return Outcome(job.name, True, f"submitted as job {job_id}; {job.folder}.")
 
 
 def _executor(job: Job, options: ClusterOptions) -> Any:
@@ -212,9 +204,9 @@ def _queued(job: Job) -> Outcome | None:
 
 
 def _is_queued(submitted: Mapping[str, Any]) -> bool:
-    executor, job_id = submitted["executor"], str(submitted["job_id"])
-    if executor == "local":
-        start = _start_of(executor, job_id)
+    job_id = str(submitted["job_id"])
+    if submitted["executor"] == "local":  # the job's number is that of its process
+        start = process_start(int(job_id))
         return start is not None and start == submitted["process_start"]
     command = ["squeue", "--noheader", "--jobs", job_id]
     try:
@@ -222,8 +214,3 @@ def _is_queued(submitted: Mapping[str, Any]) -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return listed.returncode == 0 and bool(listed.stdout.strip())
-
-
-def _start_of(executor: str, job_id: str) -> str | None:
-    """When the process of a local job started; its number is the job's."""
-    return process_start(int(job_id)) if executor == "local" else None

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from run_toys import wait_for
 
 from labbook import cli
-from labbook.run.board import Line, cells, table_of
-from labbook.run.console import ConsoleReader, tail
-from labbook.run.progress import Progress
+from labbook.run.display import Board, progress_of, row
+from labbook.run.processes import RunProcess
 from runfolder.records import finish_record, start_record
 
 
@@ -24,43 +24,46 @@ def write(folder: Path, *rows: dict, mode: str = "a") -> None:
 
 
 def test_progress_follows_a_growing_file(tmp_path: Path) -> None:
-    progress = Progress(tmp_path)
-    progress.refresh()
-    assert (progress.step, progress.seconds_left(10)) == (None, None)
+    assert (progress_of(tmp_path).step, progress_of(tmp_path).seconds_left(10)) == (None, None)
     write(tmp_path, {"iteration": 1, "total_loss": 2.0, "time": 0.5, "bbox/AP50": 30.0})
-    progress.refresh()
+    progress = progress_of(tmp_path)
     assert (progress.step, progress.loss, progress.ap50) == (2, 2.0, 30.0)
     assert progress.seconds_left(10) == 4.0
     write(tmp_path, {"iteration": 3, "total_loss": 1.0, "bbox/AP50": 20.0})
     with (tmp_path / "metrics.json").open("a") as stream:
         stream.write('{"iteration": 5, "total')  # being written
-    progress.refresh()
+    progress = progress_of(tmp_path)
     assert (progress.step, progress.loss, progress.ap50) == (4, 1.0, 30.0), "the best so far"
     with (tmp_path / "metrics.json").open("a") as stream:
         stream.write('_loss": 0.5}\n')
-    progress.refresh()
-    assert (progress.step, progress.loss) == (6, 0.5)
+    assert (progress_of(tmp_path).step, progress_of(tmp_path).loss) == (6, 0.5)
 
 
 def test_progress_starts_again_when_a_resumed_run_rewinds(tmp_path: Path) -> None:
     write(tmp_path, *({"iteration": i, "total_loss": 1.0} for i in range(9)))
-    progress = Progress(tmp_path)
-    progress.refresh()
+    assert progress_of(tmp_path).step == 9
     (tmp_path / "new").write_text('{"iteration": 2, "total_loss": 7.0}\n' * 40)  # longer than it
     (tmp_path / "new").replace(tmp_path / "metrics.json")
-    progress.refresh()
-    assert (progress.step, progress.loss) == (3, 7.0)
+    assert (progress_of(tmp_path).step, progress_of(tmp_path).loss) == (3, 7.0)
 
 
 def test_a_row_of_the_board(tmp_path: Path) -> None:
     write(tmp_path, {"iteration": 99, "total_loss": 1.23456, "time": 0.5, "bbox/AP50": None})
-    line = Line("run", tmp_path, 1100, Progress(tmp_path))
-    assert cells(line, "running") == ["run", "running", "100 / 1,100", "1.235", "-", "0:08:20"]
-    assert cells(line, "finished")[-1] == "-"
-    (tmp_path / "run.json").write_text("{")
+    progress = progress_of(tmp_path)
+    assert row(progress, 1100, is_running=True) == ["100 / 1,100", "1.235", "-", "0:08:20"]
+    assert row(progress, None, is_running=False) == ["100", "1.235", "-", "-"]
+
+
+def test_the_board_shows_what_a_runner_knows_and_else_what_folders_say(tmp_path: Path) -> None:
+    for name in ("broken", "begun"):
+        start_record(tmp_path / name, [])
+    (tmp_path / "broken" / "run.json").write_text("{")
+    runs = [(name, tmp_path / name, None) for name in ("broken", "begun", "later")]
     text = io.StringIO()
-    Console(file=text, width=100).print(table_of([line], {"other": "waiting"}))
-    assert "damaged" in text.getvalue()
+    board = Board(runs, {"begun": "starting", "later": "waiting"})
+    Console(file=text, width=100).print(board.table())
+    shown = {line.split()[0]: line.split()[1] for line in text.getvalue().splitlines()}
+    assert shown == {"run": "state", "broken": "damaged", "begun": "running", "later": "waiting"}
 
 
 def test_watching_shows_all_seeds_whoever_runs_them(
@@ -82,13 +85,19 @@ def test_watching_shows_all_seeds_whoever_runs_them(
 
 
 def test_a_console_is_read_in_pieces_without_breaking_characters(tmp_path: Path) -> None:
-    path = tmp_path / "console.txt"
-    path.write_bytes("old\nä".encode()[:-1])
-    reader = ConsoleReader(path, 4)
-    assert reader.new_text() == ""
-    with path.open("ab") as stream:
-        stream.write("ä".encode()[-1:] + b" end\xff\n")
-    assert reader.new_text() == "ä end\N{REPLACEMENT CHARACTER}\n"
-    assert reader.new_text() == ""
-    path.write_text(os.linesep.join(str(i) for i in range(30)))
-    assert tail(path, 0, 2) == "28\n29"
+    (tmp_path / "console.txt").write_text("old\n")
+    code = (
+        "import sys\n"
+        "out = sys.stdout.buffer\n"
+        "for piece in (b'1\\n2\\n\\xc3', b'\\xa4 end\\xff\\n'):\n"
+        "    out.write(piece); out.flush(); sys.stdin.read()\n"
+        "    while not __import__('os').path.exists('go'): pass\n"
+    )
+    process = RunProcess(tmp_path, [sys.executable, "-c", code], tmp_path)
+    wait_for(lambda: (tmp_path / "console.txt").read_bytes().endswith(b"\xc3"))
+    assert process.new_output() == "1\n2\n"
+    (tmp_path / "go").touch()
+    wait_for(lambda: process.exit_code() == 0)
+    assert process.new_output() == "ä end\N{REPLACEMENT CHARACTER}\n"
+    assert process.new_output() == ""
+    assert process.tail(2) == "2\nä end\N{REPLACEMENT CHARACTER}"

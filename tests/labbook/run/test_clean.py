@@ -8,15 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from labbook import cli
 from labbook.config.load import load_config, save_config
 from labbook.config.studies import get_study
-from labbook.run import clean
-from labbook.run.clean import FILTERED_NAME, SOURCE_NAME, find_removable, remove
+from labbook.run.clean import find_removable, is_derived, remove
 from runfolder.records import finish_record, start_record
-from smalldet.data import splits as coco_splits
-from smalldet.data.filter import cache as filtered_files
+from smalldet.data.filter.cache import FILTERED_NAME, SOURCE_NAME, ensure_filtered
 
 WriteConfig = Callable[..., Path]
 STUDY = get_study("ofat")
@@ -32,7 +31,8 @@ def lab(tmp_path: Path, write_config: WriteConfig) -> Path:
         start_record(folder, [])
         finish_record(folder, "finished", "done")
         (folder / "evaluation" / "valid").mkdir(parents=True)
-        (folder / "evaluation" / "valid" / "predictions.json").write_text("[]")
+        facts = {"annotation_file": FILTERED_NAME}
+        (folder / "evaluation" / "valid" / "evaluation.json").write_text(json.dumps(facts))
     split = tmp_path / "data" / "train"
     split.mkdir(parents=True)
     (split / "image.jpg").touch()
@@ -56,10 +56,14 @@ def files(root: Path) -> set[str]:
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.name != ".lock"}
 
 
-def test_the_names_are_those_that_the_data_room_gives() -> None:
-    ours = (clean.SOURCE_NAME, clean.FILTERED_NAME, clean.SPLITS)
-    theirs = (filtered_files.SOURCE_NAME, filtered_files.FILTERED_NAME, coco_splits.SPLITS)
-    assert ours == theirs
+def test_a_real_filtered_file_is_derived_and_its_source_is_not(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    image = {"id": 1, "file_name": "a.png", "width": 8, "height": 8}
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 3, 3], "area": 9, "iscrowd": 0}
+    content = {"images": [image], "annotations": [box], "categories": [{"id": 1, "name": "head"}]}
+    (tmp_path / SOURCE_NAME).write_text(json.dumps(content))
+    assert is_derived(ensure_filtered(tmp_path, ["head"]).path)
+    assert not is_derived(tmp_path / SOURCE_NAME)
 
 
 @pytest.mark.parametrize("text", ["", "n", "nonsense", None])
@@ -122,7 +126,7 @@ def test_links_and_foreign_folders_are_left_alone(lab: Path) -> None:
 def test_a_running_run_and_its_data_are_never_removed(lab: Path) -> None:
     start_record(lab / "work_dirs" / "ofat_one", [])
     found = find_removable(STUDY, lab)
-    assert found.run_folders == [lab / "work_dirs" / "ofat_two"] and not found.filtered_files
+    assert found.run_folders == [lab / "work_dirs" / "ofat_two"] and not found.derived_files
     assert set(found.kept.values()) == {"it is running", "a running run reads it"}
 
 
@@ -145,7 +149,7 @@ def test_a_file_that_cannot_be_built_again_stays(lab: Path, harm: str) -> None:
         path.symlink_to(lab / "mine.json")
     else:
         path.write_text({"not ours": '{"info": {}}', "no JSON": "{", "a list": "[]"}[harm])
-    assert find_removable(STUDY, lab).filtered_files == []
+    assert find_removable(STUDY, lab).derived_files == []
     assert cli.main(["clean", "ofat", "--yes"], lab) == 0
     assert path.exists()
 

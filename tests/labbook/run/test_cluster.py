@@ -17,11 +17,13 @@ from labbook import cli
 from labbook.commands.run import parameters_in
 from labbook.run import slurm as cluster
 from labbook.run.jobs import Job
-from labbook.run.processes import TRAIN_SCRIPT, Processes, descendants, process_start, train_command
+from labbook.run.processes import Processes, descendants, train_command
 from labbook.run.slurm import ClusterOptions, ClusterRun, parameters_for, port_of, submit
+from runfolder.provenance import process_start
 from runfolder.records import finish_record, read_record, run_status, start_record
 
 WriteConfig = Callable[..., Path]
+TRAIN_SCRIPT = "tools/train.py"
 
 
 @pytest.fixture
@@ -33,7 +35,8 @@ def root(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
     for path in tmp_path.rglob(cluster.SUBMITTED):
         before = json.loads(path.read_text())
-        for pid in [int(before["job_id"]), *descendants(int(before["job_id"]))]:
+        family = [child.pid for child in descendants(int(before["job_id"]))]
+        for pid in [int(before["job_id"]), *family]:
             if before["executor"] == "local" and process_start(pid) is not None:
                 os.kill(pid, signal.SIGKILL)
 
@@ -53,12 +56,12 @@ def test_a_pre_empted_job_saves_requeues_and_finishes(
     write_config("long")
     folder = folder_of(root, "long")
     command = ["run", "ofat", "--executor", "local", "--slurm", "time=5", "optimizer.lr=0.5"]
-    assert cli.main(command, root) == 0
+    assert cli.main(command, root, TRAIN_SCRIPT) == 0
     wait_for((folder / "ready").exists)
-    assert cli.main(command, root) == 0
+    assert cli.main(command, root, TRAIN_SCRIPT) == 0
     job_id = submitted(folder)["job_id"]
     assert f"submitted before, as job {job_id}" in capsys.readouterr().out
-    (task,) = [pid for pid in descendants(int(job_id)) if is_task(pid)]
+    (task,) = [child.pid for child in descendants(int(job_id)) if is_task(child.pid)]
     os.kill(task, signal.SIGUSR2)  # as the cluster announces the end
     wait_for(lambda: run_status(folder) == "finished", 60)
     record = read_record(folder)
@@ -67,7 +70,7 @@ def test_a_pre_empted_job_saves_requeues_and_finishes(
     starts = (folder / "console.txt").read_text().count("starting long ['--resume', 'optimizer.lr")
     assert starts == 2
     wait_for(lambda: process_start(int(job_id)) is None)
-    assert cli.main(command, root) == 0
+    assert cli.main(command, root, TRAIN_SCRIPT) == 0
     assert "long: already finished" in capsys.readouterr().out
 
 
@@ -76,7 +79,7 @@ def is_task(pid: int) -> bool:
 
 
 def test_a_failed_job_leaves_the_end_of_its_log(root: Path) -> None:
-    (outcome,) = submit([job_in(root, "fails")], root, ClusterOptions("local"))
+    (outcome,) = submit([job_in(root, "fails")], root, ClusterOptions(TRAIN_SCRIPT, "local"))
     folder = folder_of(root, "fails")
     assert outcome.is_finished and outcome.message.startswith("submitted as job")
     wait_for(lambda: run_status(folder) == "failed")
@@ -88,7 +91,7 @@ def test_a_failed_job_leaves_the_end_of_its_log(root: Path) -> None:
 @pytest.mark.parametrize(("retries", "starts"), [(0, 1), (2, 3)])
 def test_a_job_tries_again_what_died(root: Path, retries: int, starts: int) -> None:
     folder = folder_of(root, "doomed")
-    run = ClusterRun(Path("doomed.py"), (), folder, root, retries=retries)
+    run = ClusterRun(TRAIN_SCRIPT, Path("doomed.py"), (), folder, root, retries=retries)
     with pytest.raises(RuntimeError, match="ended with status -9"):
         run()
     assert (folder / "console.txt").read_text().count("starting doomed") == starts
@@ -115,7 +118,9 @@ def slurm(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_slurm_is_given(slurm: Path) -> None:
-    options = ClusterOptions("slurm", {"partition": "gpu", "time": 600}, nodes=2, per_node=4)
+    options = ClusterOptions(
+        TRAIN_SCRIPT, "slurm", {"partition": "gpu", "time": 600}, nodes=2, per_node=4
+    )
     (outcome,) = submit([job_in(slurm, "good")], slurm, options)
     assert "submitted as job 4711" in outcome.message
     text = (slurm / "submission.sh").read_text()
@@ -126,7 +131,7 @@ def test_what_slurm_is_given(slurm: Path) -> None:
 
 
 def test_a_job_in_the_queue_is_not_submitted_twice(slurm: Path) -> None:
-    job, options = job_in(slurm, "good"), ClusterOptions("slurm")
+    job, options = job_in(slurm, "good"), ClusterOptions(TRAIN_SCRIPT, "slurm")
     submit([job], slurm, options)
     (slurm / "submission.sh").unlink()
     (slurm / "queue").write_text("4711 gpu ofat_good PD\n")
@@ -143,15 +148,19 @@ def test_without_slurm_or_submitit_there_is_a_sentence(
 ) -> None:
     monkeypatch.setenv("PATH", str(root))
     with pytest.raises(ValueError, match="where sbatch and srun are"):
-        submit([job_in(root, "good")], root, ClusterOptions("slurm"))
+        submit([job_in(root, "good")], root, ClusterOptions(TRAIN_SCRIPT, "slurm"))
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(ValueError, match=r"pip install '\.\[sweep\]'"):
-        submit([job_in(root, "good")], root, ClusterOptions("local"))
+        submit([job_in(root, "good")], root, ClusterOptions(TRAIN_SCRIPT, "local"))
 
 
 def test_an_unknown_parameter_is_a_sentence(slurm: Path) -> None:
     with pytest.raises(ValueError, match=r"Unavailable parameter.*partitoin"):
-        submit([job_in(slurm, "good")], slurm, ClusterOptions("slurm", {"partitoin": "gpu"}))
+        submit(
+            [job_in(slurm, "good")],
+            slurm,
+            ClusterOptions(TRAIN_SCRIPT, "slurm", {"partitoin": "gpu"}),
+        )
 
 
 def test_words_after_slurm_are_parameters_or_overrides() -> None:
@@ -167,9 +176,9 @@ def test_each_node_knows_its_place(root: Path, monkeypatch: pytest.MonkeyPatch) 
     names = {"SLURM_JOB_ID": "4711", "SLURM_NODEID": "1", "SLURM_JOB_NODELIST": "node[07-08]"}
     for name, value in {**names, "SUBMITIT_EXECUTOR": "slurm"}.items():
         monkeypatch.setenv(name, value)
-    place = ClusterRun(Path("good.py"), (), root, root, nodes=2, per_node=4)._place()
+    place = ClusterRun(TRAIN_SCRIPT, Path("good.py"), (), root, root, nodes=2, per_node=4)._place()
     assert place == Processes(4, 2, 1, "node07", 24711)
-    command = train_command(Path("good.py"), ["a=1"], place)
+    command = train_command(TRAIN_SCRIPT, Path("good.py"), ["a=1"], place)
     assert command[1:8] == [
         "-m",
         "torch.distributed.run",
@@ -183,8 +192,8 @@ def test_each_node_knows_its_place(root: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_one_machine_needs_no_address_and_one_process_no_launcher() -> None:
-    assert Processes().launcher() == []
-    assert Processes(2).launcher()[-1] == "--standalone"
+    assert Processes().python() == [sys.executable]
+    assert Processes(2).python()[-1] == "--standalone"
     assert port_of("12_3") != port_of("12_4") and 20000 <= port_of("9" * 12) < 40000
 
 
@@ -195,9 +204,9 @@ def test_another_node_waits_where_the_first_one_requeues(
     folder = folder_of(root, "crash")
     start_record(folder, [])
     finish_record(folder, "interrupted", "the first node was asked to make room")
-    run = ClusterRun(Path("crash.py"), (), folder, root, nodes=2)
+    run = ClusterRun(TRAIN_SCRIPT, Path("crash.py"), (), folder, root, nodes=2)
     monkeypatch.setattr(ClusterRun, "_place", lambda self: Processes(1, 2, 1, "127.0.0.1", 1))
-    monkeypatch.setattr(Processes, "launcher", lambda self: [])
+    monkeypatch.setattr(Processes, "python", lambda self: [sys.executable])
     monkeypatch.setattr(cluster.time, "sleep", waited.append)
     with pytest.raises(RuntimeError):
         run()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from labbook.run.gpus import Claim, Gpus, find_gpus
+from labbook.run.gpus import GpuLease, Gpus, find_gpus
 
 
 @pytest.fixture(autouse=True)
@@ -22,39 +22,39 @@ def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_gpu_is_lent_once_and_comes_back() -> None:
     ours, theirs = Gpus(("0", "1")), Gpus(("1", "0"))  # as two runners see them
-    first, second = ours.claim(1), theirs.claim(1)
+    first, second = ours.lease(1), theirs.lease(1)
     assert first and second
     assert (first.gpus, second.gpus) == (("0",), ("1",))
     assert first.environment == {"CUDA_VISIBLE_DEVICES": "0"}
-    assert ours.claim(1) is None
+    assert ours.lease(1) is None
     first.release()
-    assert theirs.claim(2) is None, "one is not two, and that one stays free"
-    again = theirs.claim(1)
+    assert theirs.lease(2) is None, "one is not two, and that one stays free"
+    again = theirs.lease(1)
     assert again is not None and again.gpus == ("0",)
     again.release()
     second.release()
-    both = ours.claim(2)
+    both = ours.lease(2)
     assert both is not None and both.environment == {"CUDA_VISIBLE_DEVICES": "0,1"}
     both.release()
 
 
 def test_a_run_keeps_its_gpu_when_the_runner_is_gone() -> None:
     gpus = Gpus(("0",))
-    claim = gpus.claim(1)
-    assert claim is not None
+    lease = gpus.lease(1)
+    assert lease is not None
     run = subprocess.Popen(
-        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=claim.locks
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=lease.locks
     )
-    claim.release()  # as the system does it for a killed runner
-    assert gpus.claim(1) is None
+    lease.release()  # as the system does it for a killed runner
+    assert gpus.lease(1) is None
     run.communicate(b"\n")
-    after = gpus.claim(1)
+    after = gpus.lease(1)
     assert after is not None
     after.release()
 
 
 def test_the_cpu_needs_no_environment() -> None:
-    assert Claim().environment == {}
+    assert GpuLease().environment == {}
 
 
 def test_gpus_are_known_by_their_unique_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,9 +65,9 @@ def test_gpus_are_known_by_their_unique_id(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     found = find_gpus()
     assert found.names == ("0", "1")
-    claim = find_gpus(["1"]).claim(1)
-    assert claim is not None and (tmp_path / "labbook-GPU-bb.lock").exists()
-    claim.release()
+    lease = find_gpus(["1"]).lease(1)
+    assert lease is not None and (tmp_path / "labbook-GPU-bb.lock").exists()
+    lease.release()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     assert find_gpus().names == ("1",)
     with pytest.raises(ValueError, match=r"names GPU 0, but there are 1 \(CUDA_VISIBLE_DEVICES=1"):

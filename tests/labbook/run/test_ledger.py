@@ -9,14 +9,14 @@ import pytest
 
 from labbook.config.load import load_config
 from labbook.run.ledger import (
-    LEDGER,
-    Entry,
+    LedgerEntry,
     data_fingerprint,
     entry_of,
     move_aside,
     older_code,
     read_entry,
 )
+from runfolder.names import LEDGER
 from runfolder.records import RunRecord
 
 WriteConfig = Callable[..., Path]
@@ -44,8 +44,8 @@ def test_what_a_key_depends_on(
 
 
 def test_data_are_part_of_the_key() -> None:
-    assert Entry("c", 1, "a").key != Entry("c", 1, "b").key
-    assert Entry("c", 1, None).key == Entry("c", 1).key
+    assert LedgerEntry("c", 1, "a").key != LedgerEntry("c", 1, "b").key
+    assert LedgerEntry("c", 1, None).key == LedgerEntry("c", 1).key
 
 
 def test_data_that_are_not_there_are_not_asked_for(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from note_toys import CHILD, make_run, start_run
+from omegaconf import OmegaConf
 
-from labbook.notes.invocation import parse_command
-from labbook.notes.start import DIFF, START_NOTES, write_start_notes
-from runfolder.records import finish_record, read_record, start_record
+from labbook.config.load import load_config
+from labbook.run.notes import DIFF, START_NOTES, find_lineage, shell_command, write_start_notes
+from runfolder.records import RunRecord, finish_record, read_record, start_record
 
 
 @pytest.fixture
@@ -21,8 +22,11 @@ def study(write_config, tmp_path) -> tuple[Path, Path]:
 
 
 def notes(folder: Path) -> dict[str, str]:
-    write_start_notes(folder)
-    return {name: (folder / name).read_text() for name in (*START_NOTES, DIFF)}
+    record = read_record(folder)
+    cfg = load_config(record.config_file, record.overrides)
+    lineage = find_lineage(cfg, folder, Path(record.config_file), record.overrides)
+    write_start_notes(folder, lineage)
+    return {name: (folder / name).read_text() for name in START_NOTES}
 
 
 def test_all_notes_of_an_experiment(study, tmp_path):
@@ -45,20 +49,24 @@ def test_a_baseline_has_nothing_to_differ_from(study, tmp_path):
     assert "baseline" in texts["modification_details.txt"] and "baseline" in texts[DIFF]
 
 
-def test_a_config_of_no_study_is_compared_with_the_run_beside_it(study, tmp_path):
+@pytest.fixture
+def moved(study, tmp_path_factory) -> Path:
+    """The child's config file in a folder that no study is above."""
+    path = tmp_path_factory.mktemp("elsewhere") / "mine.py"
+    path.write_text(study[1].read_text())
+    return path
+
+
+def test_where_no_study_is_the_run_beside_it_is_the_parent(study, moved, tmp_path):
     make_run(study[0], tmp_path / "runs" / "ofat_baseline", 50.0)
-    moved = tmp_path / "elsewhere.py"
-    moved.write_text(study[1].read_text())
     texts = notes(start_run(moved, tmp_path / "runs" / "mine"))
-    assert "run folder ofat_baseline" in texts[DIFF]
+    details = texts["modification_details.txt"]
+    assert "run folder ofat_baseline" in details and "optimizer.lr: 0.001 -> 0.01" in details
     assert "optimizer.lr  0.001 -> 0.01" in texts[DIFF]
-    assert "output_dir" not in texts[DIFF] and "hypothesis" not in texts[DIFF]
-    assert "optimizer.lr: 0.001 -> 0.01" in texts["modification_details.txt"]
+    assert "output_dir" not in texts[DIFF] and "level" not in texts[DIFF]
 
 
-def test_a_parent_that_is_nowhere_is_said(study, tmp_path):
-    moved = tmp_path / "elsewhere.py"
-    moved.write_text(study[1].read_text())
+def test_a_parent_that_is_nowhere_is_said(moved, tmp_path):
     texts = notes(start_run(moved, tmp_path / "alone"))
     assert "ofat_baseline was not found" in texts[DIFF]
     assert "ofat_baseline was not found" in texts["modification_details.txt"]
@@ -67,7 +75,7 @@ def test_a_parent_that_is_nowhere_is_said(study, tmp_path):
 def test_a_parent_that_does_not_load_is_said(study, tmp_path):
     study[0].write_text("x = ")
     texts = notes(start_run(study[1], tmp_path / "ofat_fast"))
-    assert "The parent's config cannot be read" in texts[DIFF]
+    assert "ofat_baseline was not found" in texts[DIFF] and "baseline.py" in texts[DIFF]
     assert "optimizer.lr" in texts["experiment_hypothesis.txt"]
 
 
@@ -88,7 +96,7 @@ def test_attempts_with_other_code_and_commands_are_told_apart(study, tmp_path):
     record["code"] = {"commit": "f00", "patch": {"file": "code.patch", "sha256": "0", "files": []}}
     (folder / "run.json").write_text(json.dumps(record))
     finish_record(folder, "interrupted", "Ctrl-C")
-    start_record(folder, [*record["command"], "--resume"], 0)
+    start_record(folder, [*record["command"], "--resume"], 0, str(study[1]), [])
     texts = notes(folder)
     assert "ran OTHER code" in texts["code_changes_summary.txt"]
     assert "f00" in texts["code_changes_summary.txt"]
@@ -97,34 +105,37 @@ def test_attempts_with_other_code_and_commands_are_told_apart(study, tmp_path):
 
 def test_damage_is_a_warning_and_no_end(study, tmp_path, caplog):
     folder = start_run(study[1], tmp_path / "ofat_fast")
+    lineage = find_lineage(load_config(study[1]), folder)
     (folder / "config.yaml").write_text("]")
     with caplog.at_level(logging.WARNING):
-        write_start_notes(folder)
-        write_start_notes(tmp_path / "nowhere")
+        write_start_notes(folder, lineage)
+        write_start_notes(tmp_path / "nowhere", lineage)
     assert caplog.text.count("are not complete") == 2
 
 
-def test_the_command_of_several_processes_is_that_of_torchrun(study, tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "4")
+def test_the_command_of_several_processes_is_as_it_was_given():
+    record = RunRecord("running", ["tools/train.py", "a=1 2"], "", processes=4)
+    assert shell_command(record) == "torchrun --nproc-per-node=4 tools/train.py 'a=1 2'"
+    record = RunRecord("running", ["tools/train.py", "--num-gpus", "4"], "", processes=4)
+    assert shell_command(record) == "python tools/train.py --num-gpus 4"
+
+
+def test_a_record_of_before_there_were_overrides_says_so(study, tmp_path):
     folder = start_run(study[0], tmp_path / "ofat_baseline")
-    assert read_record(folder).processes == 4
-    assert "torchrun --nproc-per-node=4 tools/" in notes(folder)["training_command.txt"]
+    lineage = find_lineage(load_config(study[0]), folder)
+    record = json.loads((folder / "run.json").read_text())
+    del record["overrides"], record["config_file"]
+    (folder / "run.json").write_text(json.dumps(record))
+    write_start_notes(folder, lineage)
+    assert "unknown" in (folder / "modification_details.txt").read_text()
 
 
-@pytest.mark.parametrize(
-    ("words", "config", "overrides", "launch"),
-    [
-        (["--config-file", "a.py", "--resume", "x=1", "+y.z=2"], "a.py", ("x=1", "+y.z=2"), ()),
-        (["--config-file=a.py", "--num-gpus", "2", "x=1"], "a.py", ("x=1",), ("--num-gpus", "2")),
-        (["--config-file", "a.py", "--data-root", "d"], "a.py", ("dataset.root='d'",), ()),
-        (["--resume"], None, (), ()),
-        (["--config-file"], None, (), ()),
-        ([], None, (), ()),
-    ],
-)
-def test_commands_are_read_as_they_were_meant(words, config, overrides, launch):
-    found = parse_command(["tools/train.py", *words])
-    assert found.config_file == (Path(config) if config else None)
-    assert (found.overrides, found.launch) == (overrides, launch)
-    if config == "a.py":
-        assert found.study() is None
+def test_a_config_without_experiment_has_notes_too(tmp_path):
+    cfg = OmegaConf.create({"train": {"output_dir": str(tmp_path), "max_iter": 4}})
+    start_record(tmp_path, ["train"], None, "plain.py", ["a=1"])
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
+    write_start_notes(tmp_path, find_lineage(cfg, tmp_path, Path("plain.py"), ["a=1"]))
+    hypothesis, details, *_, diff = ((tmp_path / name).read_text() for name in START_NOTES)
+    assert "No experiment is declared" in hypothesis and "plain.py" in hypothesis
+    assert f"Experiment: {tmp_path.name}" in hypothesis and "Seed: None" in hypothesis
+    assert "No experiment is declared" in diff and "a=1" in details

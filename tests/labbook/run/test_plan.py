@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,18 +18,17 @@ from labbook.commands import plan as plan_command
 from labbook.commands.plan import measure_all
 from labbook.config.load import ConfigError
 from labbook.config.studies import find_experiments, get_study
-from labbook.plan.estimates import (
-    Cost,
+from labbook.run.costs import (
+    StepCost,
     device_name,
     known_costs,
     measurements_file,
+    short_overrides,
     step_key,
     store_cost,
 )
-from labbook.plan.measure import short_overrides
-from labbook.plan.plan import make_plan, summary, total_seconds
-from labbook.run import processes
 from labbook.run.jobs import Job, plan_jobs
+from labbook.run.plan import make_plan, summary, total_seconds
 from runfolder.files import write_json, write_text
 from runfolder.records import finish_record, start_record
 from runfolder.run import read_run
@@ -100,8 +101,8 @@ def test_a_plan_adds_up() -> None:
         job(changed("model.depth", 9)),
     ]
     costs = {
-        step_key(config()): Cost(0.5, 2000.0, "run ofat_a"),
-        step_key(config(total_batch_size=16)): Cost(2.0, None, "3 measured steps"),
+        step_key(config()): StepCost(0.5, 2000.0, "run ofat_a"),
+        step_key(config(total_batch_size=16)): StepCost(2.0, None, "3 measured steps"),
     }
     plan = make_plan(jobs, costs, seeds=3)
     assert [entry.seconds for entry in plan] == [150.0, 300.0, None]
@@ -145,7 +146,7 @@ def test_runs_tell_what_they_took(tmp_path: Path) -> None:
     done = make_run(tmp_path, "done", "finished", seconds_per_iteration=0.25, peak_memory_mb=9.0)
     key = step_key(config())
     found = known_costs(OFAT, tmp_path, "one", [read_run(done)])
-    assert found == {key: Cost(0.25, 9.0, "run done")}
+    assert found == {key: StepCost(0.25, 9.0, "run done")}
     running = make_run(tmp_path, "running", None)
     assert known_costs(OFAT, tmp_path, "one", [read_run(running)]) == {}
     steps: list[dict[str, float]] = [
@@ -155,14 +156,14 @@ def test_runs_tell_what_they_took(tmp_path: Path) -> None:
     ]
     write_text(running / "metrics.json", "\n".join(map(json.dumps, steps)))
     found = known_costs(OFAT, tmp_path, "one", [read_run(running)])
-    assert found == {key: Cost(2.0, 7.0, "run running")}
+    assert found == {key: StepCost(2.0, 7.0, "run running")}
 
 
 def test_other_devices_do_not_count(tmp_path: Path) -> None:
     done = make_run(tmp_path, "done", "finished", seconds_per_iteration=0.25)
-    store_cost(OFAT, tmp_path, "two", "key", Cost(1.0, 2.0, "3 measured steps"))
-    store_cost(OFAT, tmp_path, "three", "key", Cost(3.0, None, "3 measured steps"))
-    measured = {"key": Cost(3.0, None, "3 measured steps")}
+    store_cost(OFAT, tmp_path, "two", "key", StepCost(1.0, 2.0, "3 measured steps"))
+    store_cost(OFAT, tmp_path, "three", "key", StepCost(3.0, None, "3 measured steps"))
+    measured = {"key": StepCost(3.0, None, "3 measured steps")}
     assert known_costs(OFAT, tmp_path, "three", [read_run(done)]) == measured
     for values in ({"processes": 2}, {"devices": {}}):
         assert len(known_costs(OFAT, tmp_path, "one", [read_run(done)])) == 1
@@ -175,31 +176,25 @@ def test_other_devices_do_not_count(tmp_path: Path) -> None:
         known_costs(OFAT, tmp_path, "two", [])
 
 
-@pytest.mark.parametrize(
-    ("target", "words"),
-    [
-        ("smalldet.data.splits.CocoSplits", ["image_size: 64, train: 8", "train.images=8"]),
-        ("eventcam.dataset.EventRecordings", ["width: 1280, height: 720"]),
-    ],
-)
-def test_measuring_generates_data_of_the_real_size(
-    tmp_path: Path, target: str, words: list[str]
-) -> None:
-    content = changed("dataset._target_", target)
-    overrides = short_overrides(content, tmp_path, tmp_path / "run", steps=3)
-    assert all(any(word in text for text in overrides) for word in words)
-    assert {"train.max_iter=3", "dataloader.valid.limit=1", "model.init_checkpoint=''"} <= set(
-        overrides
+def test_measuring_generates_data_as_the_study_says(tmp_path: Path) -> None:
+    generating = SimpleNamespace(
+        name="ofat", generate=("dataset.generate={image_size: 640}", "train.images=8")
     )
+    overrides = short_overrides(generating, config(), tmp_path, tmp_path / "run", steps=3)
+    assert overrides[-2:] == list(generating.generate)
+    expected = {"train.max_iter=3", "dataloader.valid.limit=1", "model.init_checkpoint=''"}
+    assert expected <= set(overrides)
     assert not any(text.startswith("dataloader.test") for text in overrides), "there is none"
     assert any("dataset.root='" in text and "debug/measure/data" in text for text in overrides)
-    own = short_overrides(changed("dataset.generate", {"train": 3}), tmp_path, tmp_path, 3)
-    assert not any("dataset" in text for text in own), "toy sizes generate their own"
+    own = changed("dataset.generate", {"train": 3})
+    found = short_overrides(generating, own, tmp_path, tmp_path, 3)
+    assert not any("dataset" in text for text in found), "toy sizes generate their own"
 
 
 def test_data_that_cannot_be_generated(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"Data for Data cannot be generated.*dataset.generate"):
-        short_overrides(config(), tmp_path, tmp_path, 3)
+    silent = SimpleNamespace(name="ofat", generate=())
+    with pytest.raises(ConfigError, match=r"ofat .*generate.* Give dataset\.generate"):
+        short_overrides(silent, config(), tmp_path, tmp_path, 3)
 
 
 @pytest.fixture
@@ -210,7 +205,6 @@ def study(
     (tmp_path / "fake.py").write_text(SCRIPT)
     (tmp_path / "plan_settings.py").write_text(SETTINGS)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(processes, "TRAIN_SCRIPT", "fake.py")
     monkeypatch.setattr(plan_command, "devices", lambda: {"gpus": ["a GPU"], "cpu": "a CPU"})
     usual = ("from plan_settings import Settings as _S", "train._target_ = _S",
              "dataset.generate = dict(train=1)")  # fmt: skip
@@ -225,14 +219,14 @@ def study(
 
 def test_measures_what_differs_once(study, capsys: pytest.CaptureFixture[str]) -> None:
     root = study(a="", b="optimizer.lr = 0.5", c="train.total_batch_size = 4")
-    assert cli.main(["plan", "ofat"], root) == 0
+    assert cli.main(["plan", "ofat"], root, "fake.py") == 0
     assert "No estimate for 3 runs" in capsys.readouterr().out
-    assert cli.main(["plan", "ofat", "--measure", "2", "--seeds", "2"], root) == 0
+    assert cli.main(["plan", "ofat", "--measure", "2", "--seeds", "2"], root, "fake.py") == 0
     out = capsys.readouterr().out
     calls = [json.loads(line)[0] for line in (root / "calls.jsonl").read_text().splitlines()]
     assert calls == ["configs/ofat/a.py", "configs/ofat/c.py"]
     costs = known_costs(OFAT, root, "a GPU", [])
-    assert sorted(costs.values(), key=repr) == [Cost(2.0, 101.0, "2 measured steps")] * 2
+    assert sorted(costs.values(), key=repr) == [StepCost(2.0, 101.0, "2 measured steps")] * 2
     assert "Total: 6 runs, 95,400 iterations, 53 h 00 min of training" in out
     assert "On a GPU." in out
     assert not (root / "work_dirs" / "debug" / "measure").exists()
@@ -240,7 +234,7 @@ def test_measures_what_differs_once(study, capsys: pytest.CaptureFixture[str]) -
 
 def test_a_measurement_that_fails_is_told(study, capsys: pytest.CaptureFixture[str]) -> None:
     root = study(a_fails="", b="train.total_batch_size = 4")
-    assert cli.main(["plan", "ofat", "--measure"], root) == 1
+    assert cli.main(["plan", "ofat", "--measure"], root, "fake.py") == 1
     streams = capsys.readouterr()
     assert "a_fails could not be measured: DataError: no such data" in streams.err
     assert "No estimate for 1 run" in streams.out
@@ -251,10 +245,10 @@ def test_the_table_shows_bundles(study, capsys: pytest.CaptureFixture[str],
                                  monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     root = study(a="experiment.update(factors=['train.batch', 'optimizer.lr'], level='both')")
     monkeypatch.setenv("COLUMNS", "200")
-    assert cli.main(["plan", "ofat"], root) == 0
+    assert cli.main(["plan", "ofat"], root, "fake.py") == 0
     out = capsys.readouterr().out
     assert "bundle: train.batch," in out and "8 (2)" in out and "15,900" in out
-    assert cli.main(["plan", "ofat", "train.epoch=3"], root) == 2
+    assert cli.main(["plan", "ofat", "train.epoch=3"], root, "fake.py") == 2
 
 
 @pytest.mark.parametrize(
@@ -273,5 +267,6 @@ def test_device_names(setting: str, devices: dict[str, Any], name: str) -> None:
 def test_measure_all_takes_one_of_each_kind(study, tmp_path: Path) -> None:
     root = study(a="", b="train.epochs = 3")
     jobs = plan_jobs(find_experiments(OFAT, root), root)
-    assert measure_all(OFAT, jobs, root, "a GPU", 2) == 0
+    options = Namespace(study="ofat", debug=False, measure=2, train_script="fake.py")
+    assert measure_all(options, jobs, root, "a GPU") == 0
     assert len((root / "calls.jsonl").read_text().splitlines()) == 1

@@ -10,7 +10,7 @@ import pytest
 from short_run_toys import SCRIPT
 
 from labbook import cli
-from labbook.run import preflight, processes
+from labbook.run import preflight
 
 ROOT = Path(__file__).resolve().parents[3]
 WriteConfig = Callable[..., Path]
@@ -20,7 +20,6 @@ WriteConfig = Callable[..., Path]
 def study(write_config: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Writes real configs with toy-size twins; returns the project folder."""
     (tmp_path / "fake.py").write_text(SCRIPT)
-    monkeypatch.setattr(processes, "TRAIN_SCRIPT", "fake.py")
 
     def write(*names: str, twins: bool = True) -> Path:
         folder = tmp_path / "configs" / "debug" / "ofat"
@@ -37,7 +36,7 @@ def study(write_config: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_all_would_run(study, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = study("good", "other")
-    assert cli.main(["preflight", "ofat"], root) == 0
+    assert cli.main(["preflight", "ofat"], root, "fake.py") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines[:2]] == [["ok", "good"], ["ok", "other"]]
     assert lines[2].startswith("All 2 configs of the study ofat would run (")
@@ -63,7 +62,7 @@ def test_each_failure_is_told_and_the_others_are_tried(
     twin = root / "configs/debug/ofat/d_good.py"
     (twin.parent / "h_twin.py").write_text(twin.read_text().replace("d_good", "h_twin") + "1 / 0\n")
     study("h_twin", twins=False)
-    assert cli.main(["preflight", "ofat", "--debug"], root) == 1
+    assert cli.main(["preflight", "ofat", "--debug"], root, "fake.py") == 1
     out = capsys.readouterr().out
     told = {line.split()[1]: line for line in out.splitlines() if line[:6] in ("FAILED", "ok    ")}
     for name, sentence in {
@@ -72,7 +71,7 @@ def test_each_failure_is_told_and_the_others_are_tried(
         "c_hangs": "It did not end within 5 s",
         "e_broken": "train.images is 'many'",
         "f_undeclared": "declares the factors optimizer.lr but no experiment.parent",
-        "g_alone": "for want of a toy-size twin configs/debug/ofat/g_alone.py",
+        "g_alone": "configs/debug/ofat/g_alone.py",
         "h_twin": "ZeroDivisionError",
     }.items():
         assert told[name].startswith("FAILED") and sentence in told[name], told[name]
@@ -83,9 +82,9 @@ def test_each_failure_is_told_and_the_others_are_tried(
 
 def test_some_of_a_study(study, capsys: pytest.CaptureFixture[str]) -> None:
     root = study("good", "a_crash")
-    assert cli.main(["preflight", "ofat", "--only", "ofat_good"], root) == 0
+    assert cli.main(["preflight", "ofat", "--only", "ofat_good"], root, "fake.py") == 0
     assert "a_crash" not in capsys.readouterr().out
-    assert cli.main(["preflight", "ofat", "--only", "god"], root) == 2
+    assert cli.main(["preflight", "ofat", "--only", "god"], root, "fake.py") == 2
     assert cli.main(["preflight", "demo"], ROOT) == 2
     assert "There is no study 'demo-debug'" in capsys.readouterr().err
 
@@ -96,5 +95,6 @@ def test_some_of_a_study(study, capsys: pytest.CaptureFixture[str]) -> None:
     [("ofat", "ofat_lr0.001_bs8_sgd_ep100"), ("etram", "baseline_3scale_100k_small")],
 )
 def test_a_real_config(study_name: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["preflight", study_name, "--only", name], ROOT) == 0
+    script = "tools/lazyconfig_train_net.py"
+    assert cli.main(["preflight", study_name, "--only", name], ROOT, script) == 0
     assert f"ok      {name}" in capsys.readouterr().out

@@ -11,9 +11,10 @@ from note_toys import CHILD, make_run
 
 from labbook.cli import main
 from labbook.run import ledger, reproduce
-from labbook.run.processes import TRAIN_SCRIPT
 from labbook.run.reproduce import checks, compare_results, find_run, repeat_command
 from runfolder.run import read_run
+
+TRAIN_SCRIPT = "tools/train.py"
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_each_difference_is_found_and_named(folder, write_config, tmp_path, monk
 
 def test_what_cannot_be_told_is_not_called_a_difference(folder, tmp_path):
     change(folder, code={"commit": None}, devices={"gpus": [], "cpu": ""})
-    change(folder, data_fingerprint="abc", command=["train"])
+    change(folder, data_fingerprint="abc", config_file=None)
     (tmp_path / "here" / "coco").rename(tmp_path / "gone")
     rows = found(folder)
     assert {what for what, (is_same, _) in rows.items() if is_same is None} >= {
@@ -84,7 +85,7 @@ def test_a_config_that_no_longer_loads_is_a_sentence(folder, tmp_path):
 
 
 def test_the_command_trains_the_saved_config_into_a_new_folder(folder, tmp_path):
-    command, target = repeat_command(read_run(folder), tmp_path)
+    command, target = repeat_command(read_run(folder), tmp_path, TRAIN_SCRIPT)
     assert command == [
         sys.executable,
         TRAIN_SCRIPT,
@@ -93,13 +94,15 @@ def test_the_command_trains_the_saved_config_into_a_new_folder(folder, tmp_path)
         "train.output_dir=work_dirs/ofat_fast_repeat",
     ]
     target.mkdir()
-    assert repeat_command(read_run(folder), tmp_path)[1].name == "ofat_fast_repeat2"
-    change(folder, processes=2, command=["train", "--num-gpus", "2"])
-    command, _ = repeat_command(read_run(folder), tmp_path)
-    assert "--nproc-per-node=2" in command and command[-3:-1] == ["--num-gpus", "2"]
+    assert repeat_command(read_run(folder), tmp_path, TRAIN_SCRIPT)[1].name == "ofat_fast_repeat2"
+    change(folder, processes=2)
+    command, _ = repeat_command(read_run(folder), tmp_path, TRAIN_SCRIPT)
+    assert "--nproc-per-node=2" in command
     odd = tmp_path / "work_dirs" / "it's a run"
     folder.rename(odd)
-    assert repeat_command(read_run(odd), tmp_path)[0][-1].startswith("train.output_dir='")
+    assert repeat_command(read_run(odd), tmp_path, TRAIN_SCRIPT)[0][-1].startswith(
+        "train.output_dir='"
+    )
 
 
 def test_results_are_compared_to_the_last_digit(folder, write_config, tmp_path):
@@ -130,11 +133,11 @@ shutil.copytree("work_dirs/ofat_fast", target)
 
 
 def test_the_command_line(folder, tmp_path, capsys):
-    assert main(["reproduce", "ofat_fast"], tmp_path) == 0
+    assert main(["reproduce", "ofat_fast"], tmp_path, TRAIN_SCRIPT) == 0
     shown = capsys.readouterr().out
     assert "data      same     abc" in shown and "python tools/" in shown
     change(folder, environment={"torch": "0.1"})
-    assert main(["reproduce", "ofat_fast"], tmp_path) == 1
+    assert main(["reproduce", "ofat_fast"], tmp_path, TRAIN_SCRIPT) == 1
     assert "packages  DIFFERS  torch 0.1" in capsys.readouterr().out
     assert main(["reproduce", "nothing"], tmp_path) == 2
 
@@ -143,7 +146,7 @@ def test_run_starts_it_and_shows_both_results(folder, tmp_path, capsys):
     script = tmp_path / TRAIN_SCRIPT
     script.parent.mkdir()
     script.write_text(SCRIPT)
-    assert main(["reproduce", "ofat_fast", "--run"], tmp_path) == 0
+    assert main(["reproduce", "ofat_fast", "--run"], tmp_path, TRAIN_SCRIPT) == 0
     assert "54.0 then, 54.0 now (the same)" in capsys.readouterr().out
     script.write_text("raise SystemExit(3)")
-    assert main(["reproduce", "ofat_fast", "--run"], tmp_path) == 3
+    assert main(["reproduce", "ofat_fast", "--run"], tmp_path, TRAIN_SCRIPT) == 3

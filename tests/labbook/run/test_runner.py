@@ -17,6 +17,7 @@ from run_toys import SCRIPT, folder_of, wait_for
 from labbook import cli
 from labbook.config.load import load_config, save_config
 from labbook.run import ledger, processes, runner
+from runfolder.provenance import process_start
 from runfolder.records import read_record, run_status, start_record
 
 WriteConfig = Callable[..., Path]
@@ -26,7 +27,6 @@ RUNNER = """
 import signal
 import sys
 from pathlib import Path
-from labbook.run import processes
 from labbook.run.jobs import Job
 from labbook.run.runner import RunOptions, run_jobs
 from omegaconf import OmegaConf
@@ -38,8 +38,7 @@ jobs = [
     Job(name, Path(f"{name}.py"), root / "work_dirs" / f"ofat_{name}", cfg)
     for name in ("long", "longer", "good")
 ]
-processes.TRAIN_SCRIPT = "fake.py"
-print(run_jobs(jobs, root, RunOptions(slots)))
+print(run_jobs(jobs, root, RunOptions("fake.py", slots)))
 """
 
 
@@ -47,14 +46,13 @@ print(run_jobs(jobs, root, RunOptions(slots)))
 def study(tmp_path: Path, write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch) -> Study:
     """``study("good", "fails")`` writes these configs; the rest is the command line of a run."""
     (tmp_path / "fake.py").write_text(SCRIPT)
-    monkeypatch.setattr(processes, "TRAIN_SCRIPT", "fake.py")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where GPUs are marked as lent
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
     def run(*names: str, arguments: tuple[str, ...] = ()) -> int:
         for name in names:
             write_config(name)
-        return cli.main(["run", "ofat", *arguments], tmp_path)
+        return cli.main(["run", "ofat", *arguments], tmp_path, "fake.py")
 
     return run
 
@@ -313,7 +311,7 @@ def test_a_run_that_does_not_stop_is_ended_with_its_children(
     (child,) = processes.descendants(process.pid)
     process.end()
     assert process.exit_code() == -signal.SIGKILL
-    wait_for(lambda: processes.process_start(child) is None)
+    wait_for(lambda: process_start(child.pid) is None)
 
 
 def test_a_second_request_ends_runs_at_once(
@@ -335,7 +333,7 @@ def test_a_second_request_ends_runs_at_once(
         def update(self) -> None:
             requests.count = 2  # as the handler of a second Ctrl-C does
 
-    stopping = runner.Runner([], tmp_path, runner.RunOptions(), Display())  # type: ignore[arg-type]
-    stopping.active.append(runner.Attempt(None, process, runner.Claim()))  # type: ignore[arg-type]
+    stopping = runner.Runner([], tmp_path, runner.RunOptions("x.py"), Display())  # type: ignore[arg-type]
+    stopping.active.append(runner.Attempt(None, process, runner.GpuLease()))  # type: ignore[arg-type]
     stopping.stop(requests)
     assert process.exit_code() == -signal.SIGKILL

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from note_toys import CHILD, make_run, results, start_run, write_metrics
+from omegaconf import OmegaConf
 
-from labbook.notes.advice import next_steps
-from labbook.notes.summary import SUMMARY, summary_text, write_summary
+from labbook.config.load import load_config
+from labbook.run.advice import next_steps
+from labbook.run.notes import SUMMARY, Lineage, find_lineage, write_summary
 from runfolder.records import finish_record, read_record, start_record, write_results
 from runfolder.run import read_run
 
@@ -20,7 +22,10 @@ def configs(write_config) -> tuple[Path, Path]:
 
 
 def summary(folder: Path) -> str:
-    write_summary(folder)
+    record = read_record(folder)
+    config_file = Path(record.config_file)
+    cfg = load_config(config_file, record.overrides)
+    write_summary(folder, find_lineage(cfg, folder, config_file, record.overrides))
     return (folder / SUMMARY).read_text()
 
 
@@ -90,14 +95,15 @@ def test_an_interrupted_run_says_how_to_go_on(configs, tmp_path):
 def test_damage_is_a_warning(tmp_path, caplog):
     (tmp_path / "run.json").write_text("[")
     with caplog.at_level(logging.WARNING):
-        write_summary(tmp_path)
-    assert "is not written" in caplog.text
+        write_summary(tmp_path, Lineage(OmegaConf.create()))
+    assert "not complete" in caplog.text
 
 
 def test_a_run_without_config_has_a_summary_too(tmp_path):
     start_record(tmp_path, ["train"])
     finish_record(tmp_path, "failed", "ConfigError: no such key")
-    assert "no such key" in summary_text(read_run(tmp_path))
+    write_summary(tmp_path, Lineage(OmegaConf.create()))
+    assert "no such key" in (tmp_path / SUMMARY).read_text()
 
 
 RISING = [{"total_loss": 3 - n, "bbox/AP": n, "validation/total_loss": 3.0 - n} for n in range(3)]

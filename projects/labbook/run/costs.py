@@ -1,0 +1,194 @@
+"""How long a step of a config takes and how much memory: known from runs, or measured here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from labbook.config.load import ConfigError, to_plain
+from labbook.config.overrides import assignment
+from labbook.config.signatures import MISSING
+from labbook.config.studies import Study
+from labbook.config.trees import below, leaves, select
+from labbook.run.jobs import Job
+from labbook.run.processes import run_briefly, train_command
+from runfolder.files import read_json, write_json
+from runfolder.names import CONSOLE
+from runfolder.run import Run, read_run
+
+STEPS = 3  # the median of so many leaves out the first, which is slow
+LIMIT_SECONDS = 3600.0
+FOLDER = "work_dirs/debug/measure"
+
+_COSTLY = ("model", "optimizer", "dataset", "dataloader.train", "train.total_batch_size",
+           "train.micro_batch_size", "train.amp", "train.device")  # fmt: skip
+_COSTLESS = {"lr", "weight_decay", "seed", "root", "init_checkpoint"}
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """What a step was measured to take."""
+
+    seconds_per_iteration: float
+    peak_memory_mb: float | None
+    source: str
+    """Where that is known from, for people."""
+
+
+def step_key(config: Mapping[str, Any]) -> str:
+    """A checksum of what decides the cost of a step.
+
+    Model, batch, data and precision count. The number of steps, the learning rate and the seed do
+    not, so one measurement serves all experiments that differ in these only.
+
+    Args:
+        config: resolved, in plain dicts and lists.
+    """
+    kept = {
+        key: value
+        for key, value in leaves(config).items()
+        if below(key, _COSTLY) and not _COSTLESS & set(key.split("."))
+    }
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def device_name(setting: str, devices: Mapping[str, Any]) -> str:
+    """The first GPU that a run would use, or else the processor; "" if that is not known.
+
+    Args:
+        setting: ``train.device``.
+        devices: of :func:`runfolder.provenance.devices`, now or in a run's record.
+    """
+    gpus = [] if setting == "cpu" else devices.get("gpus") or []
+    return gpus[0] if gpus else devices.get("cpu") or ""
+
+
+def known_costs(study: Study, root: Path, device: str, runs: Iterable[Run]) -> dict[str, StepCost]:
+    """Costs by :func:`step_key`: from runs in one process or else from measurements.
+
+    Args:
+        study: the study.
+        root: the project's root folder.
+        device: name of the device; what ran on another does not count.
+        runs: run folders that may tell.
+
+    Raises:
+        ValueError: the file of measurements is damaged.
+    """
+    stored = (read_json(measurements_file(study, root)) or {}).get(device, {})
+    costs = {key: StepCost(**entry) for key, entry in stored.items()}
+    for run in runs:
+        cost = _cost_of(run) if device and _ran_on(run) == device else None
+        if cost is not None:
+            costs[step_key(run.config)] = cost
+    return costs
+
+
+def store_cost(study: Study, root: Path, device: str, key: str, cost: StepCost) -> None:
+    """Add a measurement to the study's file."""
+    path = measurements_file(study, root)
+    content = read_json(path) or {}
+    content.setdefault(device, {})[key] = asdict(cost)
+    write_json(path, content)
+
+
+def measurements_file(study: Study, root: Path) -> Path:
+    """Holds costs by device and :func:`step_key`."""
+    return root / study.work_folder / f"{study.family}_measured.json"
+
+
+def measure(
+    study: Study, job: Job, root: Path, device: str, train_script: str, steps: int = STEPS
+) -> StepCost | str:
+    """Run a job's config for a few steps, at full size, on generated data, and store their cost.
+
+    Args:
+        study: its study, whose file takes the result.
+        job: one experiment; nothing is written into its own run folder.
+        root: the project's root folder.
+        device: name of the device, for the file.
+        train_script: relative to ``root``.
+        steps: optimisation steps.
+
+    Returns:
+        The cost of a step, or a sentence why it could not be measured.
+    """
+    config = to_plain(job.cfg)
+    folder = root / FOLDER / job.folder.name
+    overrides = [*job.overrides, *short_overrides(study, config, root, folder, steps)]
+    command = train_command(train_script, job.config_file, overrides)
+    done = run_briefly(command, folder, root, LIMIT_SECONDS)
+    cost = _cost_so_far(read_run(folder), f"{steps} measured steps") if done.is_finished else None
+    if cost is None:
+        return f"{done.last_line} All it said: {folder / CONSOLE}"
+    store_cost(study, root, device, step_key(config), cost)
+    shutil.rmtree(folder, ignore_errors=True)  # its checkpoints are large
+    return cost
+
+
+def remove_data(root: Path) -> None:
+    """Remove the generated data of all measurements; what failed stays to be looked at."""
+    shutil.rmtree(root / FOLDER / "data", ignore_errors=True)
+    if (root / FOLDER).is_dir() and not any((root / FOLDER).iterdir()):
+        (root / FOLDER).rmdir()
+
+
+def short_overrides(study: Study, config: Any, root: Path, folder: Path, steps: int) -> list[str]:
+    """Overrides that leave of a config's run a few steps and an evaluation of one sample.
+
+    Raises:
+        ConfigError: neither the config nor its study tells how to generate data.
+    """
+    wanted = {
+        "train.max_iter": steps,
+        "train.eval_period": steps,
+        "train.checkpointer.period": steps,
+        "train.log_period": 1,
+        "train.validation_loss": "false",
+        "dataloader.valid.limit": 1,
+        "dataloader.test.limit": 1,
+    }
+    overrides = [
+        f"{key}={value}" for key, value in wanted.items() if select(config, key) != MISSING
+    ]
+    weights = [key for key in leaves(config) if key.rpartition(".")[2] == "init_checkpoint"]
+    overrides += [assignment(key, "") for key in weights]
+    overrides.append(assignment("train.output_dir", str(folder)))
+    if select(config, "dataset.generate") not in (None, MISSING):
+        return overrides  # it generates its own
+    if not getattr(study, "generate", ()):
+        raise ConfigError(
+            f"The study {study.name} does not say how to generate data (generate, in its "
+            "study.yaml). Give dataset.generate, or let a run of it tell its time."
+        )
+    data = root / FOLDER / "data" / step_key({"dataset": config["dataset"]})[:8]
+    return [*overrides, assignment("dataset.root", str(data)), *getattr(study, "generate", ())]
+
+
+def _ran_on(run: Run) -> str:
+    """Name of the device of a run in one process; "" of others."""
+    if run.record is None or run.record.processes != 1 or "train" not in run.config:
+        return ""
+    return device_name(run.config["train"].get("device", "auto"), run.record.devices)
+
+
+def _cost_of(run: Run) -> StepCost | None:
+    """What a finished run measured, or one that has written steps so far."""
+    source, seconds = f"run {run.folder.name}", run.results.get("seconds_per_iteration")
+    if run.is_finished and seconds:
+        return StepCost(seconds, run.results.get("peak_memory_mb"), source)
+    return _cost_so_far(run, source)
+
+
+def _cost_so_far(run: Run, source: str) -> StepCost | None:
+    """From the steps that a run has written: the median of the last; None before the first."""
+    rows = [row for row in run.metrics() if row.get("images_per_second")]
+    if not rows:
+        return None
+    seconds = run.config["train"]["total_batch_size"] / rows[-1]["images_per_second"]
+    return StepCost(seconds, max((row.get("memory_mb") or 0.0) for row in rows) or None, source)

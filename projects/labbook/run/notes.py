@@ -1,0 +1,246 @@
+"""The text files that a study wants in every run folder, each made from a template.
+
+At its start: what the run asks, what it changes, its command, its code. At its end: what came of
+it. Nothing that goes wrong with a note ends a run.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+from omegaconf import DictConfig, OmegaConf
+
+from labbook.config.differences import differences_text
+from labbook.config.experiment import moves, verdict
+from labbook.config.guard import changes
+from labbook.config.lineage import Family
+from labbook.config.load import to_plain
+from labbook.config.studies import STUDIES
+from labbook.config.trees import below, value_text
+from labbook.results.cells import METRICS, duration, metrics_of
+from labbook.run.advice import next_steps
+from runfolder import names
+from runfolder.files import write_text
+from runfolder.records import RunRecord
+from runfolder.run import Run, read_run
+
+logger = logging.getLogger(__name__)
+
+DIFF, SUMMARY = "diff.txt", "experiment_summary.txt"
+START_NOTES = (
+    "experiment_hypothesis.txt",
+    "modification_details.txt",
+    "training_command.txt",
+    "code_changes_summary.txt",
+    DIFF,
+)
+BASELINE = "It is a baseline: it has no parent to differ from."
+UNDECLARED = "No experiment is declared, so there is nothing to differ from."
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """An experiment with those that it goes back to."""
+
+    cfg: DictConfig
+    ancestors: Sequence[DictConfig] = ()
+    """Its parent, the parent's parent, ... and at last the baseline."""
+    source: str = UNDECLARED
+    """Where they were found, or why there are none; a sentence or a heading."""
+
+    @property
+    def names(self) -> list[str]:
+        """Of the ancestors; of a parent that was not found, too."""
+        found = [ancestor.experiment.name for ancestor in self.ancestors]
+        parent = (self.cfg.get("experiment") or {}).get("parent")
+        return found or ([parent] if parent else [])
+
+
+def find_lineage(
+    cfg: DictConfig, folder: Path, config_file: Path | None = None, overrides: Sequence[str] = ()
+) -> Lineage:
+    """The ancestors of an experiment: from the configs of the study that it declares, or else from
+    the run folders beside its own.
+
+    Args:
+        cfg: of the run.
+        folder: its run folder.
+        config_file: that ``cfg`` was loaded from; the study's configs are found from there.
+        overrides: of ``cfg``; they hold for its ancestors, too.
+    """
+    declared = cfg.get("experiment") or {}
+    if not declared.get("parent"):
+        return Lineage(cfg, source=BASELINE if declared else UNDECLARED)
+    try:
+        family = _family(declared.study, config_file, overrides)
+        ancestors = family.ancestors(cfg) if family else []
+        reason = "."
+    except Exception as error:  # as with the notes themselves
+        ancestors, reason = [], f": {error}"
+    if ancestors:
+        return Lineage(cfg, ancestors, f"Against its parent {declared.parent}:")
+    ancestors = list(_beside(declared.parent, folder.parent))
+    if ancestors:  # they are resolved
+        plain = OmegaConf.create(to_plain(cfg))
+        return Lineage(plain, ancestors, f"Against its parent (run folder {declared.parent}):")
+    problem = f"The parent {declared.parent} was not found, neither as a run folder nor as a config"
+    return Lineage(cfg, source=f"{problem}{reason}")
+
+
+def write_start_notes(folder: Path, lineage: Lineage) -> None:
+    """Write :data:`START_NOTES` into a run folder; ``run.json`` and ``config.yaml`` are there."""
+    _write(folder, START_NOTES, lambda: start_facts(read_run(folder), lineage))
+
+
+def write_summary(folder: Path, lineage: Lineage) -> None:
+    """Write ``experiment_summary.txt`` into the folder of a run that has ended."""
+    _write(folder, (SUMMARY,), lambda: end_facts(read_run(folder), lineage))
+
+
+def start_facts(run: Run, lineage: Lineage) -> dict[str, Any]:
+    """What the notes at the start say of a run.
+
+    Raises:
+        ValueError: it has no record.
+    """
+    if run.record is None:
+        raise ValueError(f"there is no {names.RECORD}.")
+    cfg, ancestors, declared = lineage.cfg, lineage.ancestors, run.experiment
+    factors = list(declared.get("factors") or [])
+    found = changes(ancestors[0], cfg, factors) if ancestors else []
+    targets = (declared.get("targets") or {}).items()
+    return {
+        "declared": declared,
+        "change": moves(declared),
+        "targets": [verdict(name, None, value).partition(":")[0] for name, value in targets],
+        "source": lineage.source,
+        "moved": [one for one in found if one.moved and below(one.key, factors)],
+        "differences": differences_text(cfg, ancestors) if ancestors else lineage.source,
+    }
+
+
+def end_facts(run: Run, lineage: Lineage) -> dict[str, Any]:
+    """What the summary says of a run besides its record."""
+    train, results = run.config.get("train") or {}, run.results
+    speed = run.record.iterations_per_second if run.record else None
+    relatives = _relatives(run, lineage)
+    averaged = results.get("ema")
+    step = results.get("best_iteration", -1) + 1
+    values = {**results, **(results.get("valid") or {})}
+    targets = (run.experiment.get("targets") or {}).items()
+    return {
+        "train": train,
+        "training_seconds": results.get("training_seconds") if run.is_finished else None,
+        "images_per_second": (speed or 0) * train.get("total_batch_size", 0),
+        "best": f"step {step}, epoch {results.get('best_epoch')}" if step else "the last step",
+        "scores": [
+            (title, _scores(results, key), averaged and _scores(averaged, key))
+            for title, key in _metrics(run).items()
+        ],
+        "targets": [verdict(name, values.get(name), target) for name, target in targets],
+        "relatives": [(role, other and _gains(run, other)) for role, other in relatives],
+        "advice": next_steps(run),
+    }
+
+
+def shell_command(record: RunRecord) -> str:
+    """The command of a run as a shell takes it."""
+    launcher = ["python"]
+    if record.processes > 1 and not any(word.startswith("--num-gpus") for word in record.command):
+        launcher = ["torchrun", f"--nproc-per-node={record.processes}"]
+    return shlex.join([*launcher, *record.command])
+
+
+def _write(folder: Path, notes: Sequence[str], facts: Callable[[], Mapping[str, Any]]) -> None:
+    try:
+        run = read_run(folder)
+        shared = {"run": run, "record": run.record, "names": names, **facts()}
+        for name in notes:
+            text = _templates().get_template(name).render(shared)
+            write_text(folder / name, text.strip() + "\n")
+    except Exception as error:  # notes are no reason to lose a run
+        logger.warning("The notes in %s are not complete: %s", folder, error)
+
+
+@cache
+def _templates() -> Environment:
+    found = Environment(
+        loader=PackageLoader("labbook.run"), trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
+    found.filters |= {
+        "command": shell_command,
+        "duration": duration,
+        "identity": lambda code: (code.get("commit"), (code.get("patch") or {}).get("sha256")),
+        "number": _number,
+        "pair": lambda values, form: " / ".join(_number(value, form) for value in values),
+        "shell": shlex.join,
+        "value": value_text,
+    }
+    return found
+
+
+def _family(study: str, config_file: Path | None, overrides: Sequence[str]) -> Family | None:
+    """The configs of the study, in the project that the config file lies in."""
+    if study not in STUDIES or config_file is None:
+        return None
+    for root in config_file.resolve().parents:
+        if (root / STUDIES[study].config_folder).is_dir():
+            return Family(STUDIES[study], root, overrides)
+    return None
+
+
+def _beside(name: str | None, folder: Path) -> Iterator[DictConfig]:
+    """The saved configs of ``name``, its parent and so on, as far as ``folder`` has their runs."""
+    seen = set()
+    while name and name not in seen and (folder / name / names.CONFIG).is_file():
+        seen.add(name)
+        cfg = OmegaConf.create(dict(read_run(folder / name).config))
+        yield cfg
+        name = (cfg.get("experiment") or {}).get("parent")
+
+
+def _relatives(run: Run, lineage: Lineage) -> Iterator[tuple[str, Run | None]]:
+    """Its baseline and its parent in words, each with its finished run (None: there is none).
+
+    Of a repetition (``..._seed2``) the same repetition is looked for first.
+    """
+    if not lineage.names:
+        return
+    roles = {lineage.names[-1]: "its baseline"}
+    roles.setdefault(lineage.names[0], "its parent")
+    suffix = re.search(r"(_seed\d+)?$", run.folder.name)
+    for name, role in roles.items():
+        folders = [run.folder.parent / f"{name}{end}" for end in (suffix[0] if suffix else "", "")]
+        runs = (read_run(folder) for folder in folders if folder.is_dir())
+        yield f"{role} {name}", next((other for other in runs if other.is_finished), None)
+
+
+def _gains(run: Run, other: Run) -> list[tuple[str, list[Any]]]:
+    """Titles, and by how much the scores of ``run`` are above those of ``other``."""
+    rows = []
+    for title, key in _metrics(run).items():
+        pairs = zip(_scores(run.results, key), _scores(other.results, key), strict=True)
+        rows.append((title, [None if None in pair else pair[0] - pair[1] for pair in pairs]))
+    return rows
+
+
+def _scores(results: Mapping[str, Any], key: str) -> list[Any]:
+    return [(results.get(split) or {}).get(key) for split in names.SPLITS]
+
+
+def _metrics(run: Run) -> dict[str, str]:
+    """Title and key of the scores that the study's tables show."""
+    study = STUDIES.get(run.experiment.get("study", ""))
+    return METRICS if study is None else metrics_of(study)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
