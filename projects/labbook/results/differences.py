@@ -5,7 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
+from pandas import DataFrame
 
 from labbook.results.comparison import SPLITS, Row, baseline_of, parent_of, seed_differences
 from labbook.results.intervals import Bounds, IntervalCache
@@ -79,3 +82,57 @@ def _entry(row: Row, rows: Sequence[Row], keys: Sequence[str], intervals: Interv
         }
 
     return Entry(row, baseline, parent, to(baseline), to(parent))
+
+
+_COLUMNS = ("title", "role", "against", "split", "key")
+_FOUND = ("estimate", "spread", "low", "high", "is_marked", "reason")
+
+
+def differences_frame(
+    runs: DataFrame, experiments: DataFrame, keys: Iterable[str], intervals: IntervalCache
+) -> DataFrame:
+    """Each experiment's scores minus its baseline's and, where it is another, its parent's.
+
+    Args:
+        runs: of :func:`labbook.results.frames.runs_frame`.
+        experiments: of :func:`labbook.results.frames.experiments_frame`.
+        keys: of the scores, as ``bbox/AP50``.
+        intervals: where the bootstrap intervals are looked up.
+
+    Returns:
+        Long; its columns are described in :mod:`labbook.results.frames`.
+    """
+    scores = runs[runs["finished"]].set_index(["title", "seed"])
+    records = [
+        (title, role, against, split, key, *_found(scores, experiments, place, intervals))
+        for title, row in experiments.iterrows()
+        for role, against in _references(row).items()
+        for key in dict.fromkeys(keys)
+        for split in SPLITS
+        for place in [(title, against, split, key)]
+    ]
+    return DataFrame(records, columns=[*_COLUMNS, *_FOUND])
+
+
+def _references(row: pd.Series) -> dict[str, str]:
+    """Whom an experiment is compared with, by role."""
+    found = {"baseline": row["baseline"], "parent": row["reference"]}
+    if found["parent"] == found["baseline"]:
+        del found["parent"]
+    return {role: title for role, title in found.items() if title is not None}
+
+
+def _found(
+    scores: DataFrame, experiments: DataFrame, place: tuple[str, str, str, str], intervals: Any
+) -> tuple[float, float, float, float, bool, str]:
+    """Estimate, spread, interval, mark and reason of one difference."""
+    title, against, split, key = place
+    column, nothing = f"{split} {key}", float("nan")
+    if column not in scores or experiments.loc[[title, against], column].isna().any():
+        return nothing, nothing, nothing, nothing, False, ""
+    estimate = experiments.at[title, column] - experiments.at[against, column]
+    spread = (scores.loc[title, column] - scores.loc[against, column]).std()
+    sides = [[run for run in experiments.at[t, "runs"] if run.is_finished] for t in place[:2]]
+    found = intervals.difference(*sides, split, key)
+    low, high = found.bounds or (nothing, nothing)
+    return estimate, spread, low, high, low > 0 or high < 0, found.reason

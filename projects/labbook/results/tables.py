@@ -6,13 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pandas import DataFrame
 from rich.console import Console
 
 from labbook.config.signatures import nearest
 from labbook.config.studies import Study
 from labbook.results.cells import DELTA, columns_of, metrics_of, title_of
 from labbook.results.comparison import Row, declared_metric, group_runs
-from labbook.results.differences import Entry, compare
+from labbook.results.differences import Entry, compare, differences_frame
+from labbook.results.frames import experiments_frame, runs_frame
 from labbook.results.intervals import IntervalCache
 from labbook.results.rules import check_comparable
 from labbook.results.runs import read_runs
@@ -27,6 +29,11 @@ class Results:
     metric: str
     """Key of the score that chooses checkpoints."""
     entries: Sequence[Entry]
+    """On its way out; use the frames."""
+    runs: DataFrame
+    """See :mod:`labbook.results.frames` for all three."""
+    experiments: DataFrame
+    differences: DataFrame
 
     @property
     def baselines(self) -> list[str]:
@@ -55,7 +62,12 @@ def collect(
     metric = declared_metric(rows)
     keys = dict.fromkeys([*metrics_of(study).values(), metric])
     intervals = IntervalCache(root / study.work_folder / f"{study.family}_intervals.json")
-    return Results(study, metric, compare(rows, keys, intervals))
+    frame = runs_frame(study, runs, names, damaged)
+    frame = frame[frame["title"].isin([row.title for row in rows])]
+    experiments = experiments_frame(frame)
+    differences = differences_frame(frame, experiments, keys, intervals)
+    entries = compare(rows, keys, intervals)
+    return Results(study, metric, entries, frame, experiments, differences)
 
 
 def select_rows(study: Study, rows: Sequence[Row], only: Iterable[str]) -> list[Row]:

@@ -1,0 +1,272 @@
+"""The run folders of a study as pandas frames; tables, plots and comparisons start from these.
+
+AP in percent, differences of AP in points, times in seconds, memory in MB. NaN is a number that is
+not there or not defined; means leave it out. Runs that have not finished have no numbers.
+
+:func:`runs_frame`, a row for each run folder, each folder that cannot be read, and each experiment
+without a folder, in the order of the study plan:
+
+- ``title``: the key of the experiment below; runs whose configs differ by the seed alone share it.
+  It is the experiment's name, with the folder in brackets where further runs go by that name.
+- ``experiment``, ``parent`` (names), ``factors`` (tuple of keys), ``level``, ``hypothesis``,
+  ``change`` (``optimizer.lr = 0.01``; a bundle is called one): what the config declares.
+- ``folder`` (its name), ``run`` (:class:`runfolder.run.Run`): None without a readable folder.
+- ``seed``, ``status`` (``new``, ``running``, ``interrupted``, ``failed``, ``finished``, or
+  ``unreadable``), ``finished`` (whether it has results), ``reason`` (why not, or "").
+- ``counts_steps``: whether the length of the run is set in steps, not in epochs.
+- ``valid bbox/AP50``, ``test bbox/AP``, ...: scores; ``ema valid bbox/AP``: of averaged weights.
+- ``training_seconds``, ``best_epoch``, ``best_iteration`` (from 0; -1: never evaluated),
+  ``iterations``, ``final_loss``, ``seconds_per_iteration``, ``peak_memory_mb``, and any other
+  number of ``results.json``; ``trainable_parameters`` and ``frozen_parameters``: how many.
+
+:func:`experiments_frame`, a row for each ``title``, which is its index, in the same order:
+
+- the declared columns, ``counts_steps`` and the first seed's parameters, as above;
+- every number's mean over seeds under its own name, and with `` spread`` behind it the sample
+  standard deviation over seeds (NaN with fewer than two);
+- ``runs`` (list of ``Run``), ``finished`` (how many have results), ``reasons`` (list);
+- ``targets``: each with whether the mean meets it, as ``bbox/AP > 35: missed``; judged on valid;
+- ``ancestors``: titles of parent, its parent, ... as far as they have rows; ``baseline``: title of
+  the experiment without parent that it descends from, None of that one itself; ``reference``: title
+  of the experiment that it changes: its parent where that has a row, else its baseline, or None.
+
+:func:`curves_frame`, long: ``title``, ``experiment``, ``folder``, ``seed``, ``iteration`` (from
+0), ``key`` (as ``total_loss``), ``value`` (NaN: logged, but not finite), by rising iteration.
+
+:func:`labbook.results.differences.differences_frame`, long, a row for each score of ``title`` minus
+that of ``against`` (a title; ``role`` says whether that is its ``baseline`` or its ``parent``):
+``split``, ``key``, ``estimate`` (difference of the means), ``spread`` (sample standard deviation of
+the differences between runs of the same seed), ``low``, ``high`` (95 % bootstrap interval over
+images, or over recordings of events), ``is_marked`` (the interval leaves out 0), ``reason`` (why
+there is no interval). A parent that is the baseline has no rows of its own.
+
+:func:`labbook.results.tables.collect` makes the first, second and fourth of a study, as ``runs``,
+``experiments`` and ``differences`` of its ``Results``. Frames of text, as the terminal shows them:
+:func:`labbook.results.tables.results_table` and :func:`labbook.results.analysis.analysis_tables`.
+Words and numbers for people are in :mod:`labbook.results.text`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas import DataFrame
+
+from labbook.config.experiment import moves, verdict
+from labbook.config.overrides import flatten
+from labbook.config.resume import RUN_ONLY_KEYS
+from labbook.config.signatures import MISSING
+from labbook.config.studies import Study
+from runfolder.run import Run
+
+SPLITS = ("valid", "test")
+METRICS = {
+    "mAP@0.5": "bbox/AP50",
+    "mAP@0.5:0.95": "bbox/AP",
+    "APs": "bbox/APs",
+    "APm": "bbox/APm",
+    "APl": "bbox/APl",
+}
+"""Column title and Detectron2's key; AP in percent. A study may add its own."""
+MEASURES = (
+    "training_seconds",
+    "best_epoch",
+    "best_iteration",
+    "iterations",
+    "seconds_per_iteration",
+    "peak_memory_mb",
+    "final_loss",
+)
+PARAMETERS = ("trainable_parameters", "frozen_parameters")
+_DECLARED = ("experiment", "parent", "factors", "level", "hypothesis", "change", "counts_steps")
+_FACTS = ("title", *_DECLARED, "folder", "run", "seed", "status", "finished", "reason")
+_EMPTY = dict.fromkeys(_FACTS) | {
+    "factors": (),
+    "hypothesis": "",
+    "change": "",
+    "counts_steps": False,
+    "finished": False,
+    "reason": "",
+}
+
+
+def metrics_of(study: Study) -> dict[str, str]:
+    """Column title and key of the scores that a study's tables show."""
+    return METRICS | dict(study.extra_metrics)
+
+
+def title_of(study: Study, key: str) -> str:
+    """What the tables call a score."""
+    return next((title for title, other in metrics_of(study).items() if other == key), key)
+
+
+def declared_metric(runs: Iterable[Run]) -> str:
+    """Key of the score by which checkpoints are chosen (``train.best_metric``)."""
+    declared = ((run.config.get("train") or {}).get("best_metric") for run in runs)
+    return next(filter(None, declared), METRICS["mAP@0.5:0.95"])
+
+
+def runs_frame(
+    study: Study,
+    runs: Iterable[Run],
+    names: Iterable[str] = (),
+    damaged: Mapping[Path, str] | None = None,
+) -> DataFrame:
+    """A row for each run folder and each experiment without one; see the top of this module.
+
+    Args:
+        study: the study.
+        runs: its runs.
+        names: of experiments that get a row even without a run.
+        damaged: folders that cannot be read, with the reason.
+    """
+    records = _titled(sorted(runs, key=_usual_folder_first))
+    for folder, reason in (damaged or {}).items():
+        facts = {"folder": folder.name, "status": "unreadable", "reason": reason or "damaged"}
+        records.append({"title": folder.name, "experiment": folder.name, **facts})
+    known = {record["experiment"] for record in records}
+    records += [
+        {"title": name, "experiment": name, "status": "new"} for name in names if name not in known
+    ]
+    records = [_EMPTY | record for record in records]
+    records.sort(key=lambda record: study.place(record["experiment"]))
+    scores = [f"{split} {key}" for key in metrics_of(study).values() for split in SPLITS]
+    found = dict.fromkeys(key for record in records for key in record if key not in _FACTS)
+    numbers = list(dict.fromkeys([*scores, *MEASURES, *PARAMETERS, *found]))
+    frame = DataFrame(records, columns=[*_FACTS, *numbers], dtype=object)
+    return frame.astype(dict.fromkeys(numbers, float) | {"finished": bool, "counts_steps": bool})
+
+
+def experiments_frame(runs: DataFrame) -> DataFrame:
+    """A row for each experiment of :func:`runs_frame`; see the top of this module."""
+    groups = runs.groupby("title", sort=False)
+    numbers = [name for name in runs if name not in _FACTS]
+    frame = runs.drop_duplicates("title").set_index("title")[list(_DECLARED)]
+    means, spreads = groups[numbers].mean(), groups[numbers].std().add_suffix(" spread")
+    frame = pd.concat([frame, means, spreads], axis=1)
+    members = {title: list(group.itertuples()) for title, group in groups}
+    frame["runs"] = [[row.run for row in members[t] if row.run] for t in frame.index]
+    frame["finished"] = [sum(row.finished for row in members[t]) for t in frame.index]
+    frame["reasons"] = [[row.reason for row in members[t] if row.reason] for t in frame.index]
+    frame["targets"] = [_targets(row) for _, row in frame.iterrows()]
+    return frame.join(_family(frame))
+
+
+def curves_frame(runs: DataFrame, keys: Sequence[str]) -> DataFrame:
+    """The numbers ``keys`` of all ``metrics.json``; of a step that was logged twice the last."""
+    facts = ["title", "experiment", "folder", "seed"]
+    rows = [
+        (*(getattr(row, name) for name in facts), line["iteration"], key, line[key])
+        for row in runs.itertuples()
+        if row.run is not None
+        for line in row.run.metrics()
+        if isinstance(line.get("iteration"), int)
+        for key in keys
+        if key in line
+    ]
+    frame = DataFrame(rows, columns=[*facts, "iteration", "key", "value"])
+    values = pd.to_numeric(frame["value"], errors="coerce").astype(float)
+    frame["value"] = values.where(np.isfinite(values))
+    is_repeated = frame[frame["value"].notna()].duplicated(["folder", "iteration", "key"], "last")
+    return frame.drop(is_repeated.index[is_repeated]).sort_values("iteration", kind="stable")
+
+
+def _titled(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Their rows; runs of one experiment are told apart by more than the seed get a title each."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        title = next((title for title, group in groups.items() if _repeats(run, group)), None)
+        if title is None:
+            folder = run.folder.name
+            title = run.name if folder == run.name else f"{run.name} ({folder})"
+        groups.setdefault(title, []).append(run)
+    return [_record(title, run) for title, group in groups.items() for run in group]
+
+
+def _record(title: str, run: Run) -> dict[str, Any]:
+    declared, train = run.experiment, run.config.get("train") or {}
+    facts = {name: declared.get(name) for name in ("parent", "level")}
+    facts |= {"factors": tuple(declared.get("factors") or ()), "change": moves(declared)}
+    facts |= {"hypothesis": declared.get("hypothesis") or "", "reason": _reason(run)}
+    facts |= {"counts_steps": train.get("epochs") == 0, "finished": run.is_finished}
+    facts |= {"folder": run.folder.name, "seed": run.seed, "status": run.status, "run": run}
+    return {"title": title, "experiment": run.name, **facts, **_numbers(run)}
+
+
+def _numbers(run: Run) -> dict[str, float]:
+    """Scores and measures of a run that has come to its end."""
+    if not run.is_finished:
+        return {}
+    averages, counts = (run.results.get(name) or {} for name in ("ema", "parameters"))
+    found = dict(run.results)
+    found |= {f"{kind}_parameters": count for kind, count in counts.items()}
+    for split in SPLITS:
+        found |= {f"{split} {k}": v for k, v in (run.results.get(split) or {}).items()}
+        found |= {f"ema {split} {k}": v for k, v in (averages.get(split) or {}).items()}
+    return {name: value for name, value in found.items() if isinstance(value, int | float)}
+
+
+def _reason(run: Run) -> str:
+    """Why a run has not finished, as far as its folder tells."""
+    if run.record is None:
+        return "ended before it could start" if (run.folder / "console.txt").exists() else ""
+    return "" if run.status == "finished" else run.record.exit_reason or ""
+
+
+def _repeats(run: Run, others: Sequence[Run]) -> bool:
+    """Whether a run differs from others of its experiment by the seed alone."""
+    first = others[0]
+    if first.name != run.name or run.seed in {other.seed for other in others}:
+        return False
+    before, after = dict(flatten(first.config)), dict(flatten(run.config))
+    for key in before.keys() | after.keys():
+        pair = before.get(key, MISSING), after.get(key, MISSING)
+        is_run_only = key.startswith("experiment.") or key.rpartition(".")[2] in RUN_ONLY_KEYS
+        is_seed = key.endswith("seed") and pair == (first.seed, run.seed)
+        if pair[0] != pair[1] and not is_run_only and not is_seed:
+            return False
+    return True
+
+
+def _usual_folder_first(run: Run) -> tuple[str, bool, int, str]:
+    name = run.folder.name
+    return run.name, name != run.name, len(name), name
+
+
+def _targets(row: pd.Series) -> list[str]:
+    """Each declared target with whether the mean over seeds meets it."""
+    declared = (row["runs"][0].experiment.get("targets") or {}) if row["runs"] else {}
+    return [
+        verdict(name, _reached(row, name), target)
+        if isinstance(target, int | float)
+        else f"{name}: UNKNOWN, its target {target!r} is no number"
+        for name, target in declared.items()
+    ]
+
+
+def _reached(row: pd.Series, name: str) -> float | None:
+    known = (row.get(f"valid {name}"), row.get(name))
+    return next((value for value in known if value is not None and not np.isnan(value)), None)
+
+
+def _family(frame: DataFrame) -> DataFrame:
+    """The columns ``ancestors``, ``baseline`` and ``reference``."""
+    names, parents = frame["experiment"].to_dict(), frame["parent"].to_dict()
+    first = {names[title]: title for title in reversed(list(names))}
+    roots = [title for title in names if frame.at[title, "runs"] and not parents[title]]
+    usual = [title for title in roots if title == names[title]]
+    only = usual[0] if len(usual) == 1 else None
+    family = []
+    for title in names:
+        line = [title]
+        while (parent := first.get(parents[line[-1]])) and parent not in line:
+            line.append(parent)
+        root = first[names[line[-1]]] if line[-1] in roots else only
+        baseline = None if root == title else root
+        family.append((tuple(line[1:]), baseline, next(iter(line[1:]), baseline)))
+    columns = ["ancestors", "baseline", "reference"]
+    return DataFrame(family, index=frame.index, columns=columns, dtype=object)
