@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 
 from labbook.commands.arguments import add_study, study_of
-from labbook.results.analysis import analyse
-from labbook.results.analysis_tables import print_analysis, write_analysis
+from labbook.results.training import analyse, print_analysis, write_analysis
 
 NAME = "analyse"
 HELP = "how the runs learned: speed, steadiness, plateaus, overfitting, memory and time"

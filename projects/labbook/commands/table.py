@@ -8,8 +8,8 @@ from pathlib import Path
 
 from labbook.commands.arguments import add_only, add_study, study_of
 from labbook.config.studies import Study, find_experiments
-from labbook.results.formats import write_tables
-from labbook.results.tables import collect, print_table
+from labbook.results.collect import collect
+from labbook.results.tables import print_table, write_tables
 
 NAME = "table"
 HELP = "compare the results with the baseline; written as Markdown, CSV and LaTeX, too"

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
-from rich.console import Console
-
-from labbook.results.analysis import Analysed, Analysis, reasons
+from labbook.results.analysis import Analysed, Analysis
 from labbook.results.cells import duration, number, title_of
 from labbook.results.curves import (
     CONVERGED,
@@ -19,54 +15,9 @@ from labbook.results.curves import (
     WINDOW,
     Measure,
 )
-from labbook.results.formats import csv_text, markdown_table
-from labbook.results.terminal import Column, print_columns, print_hidden, that_fit
-from runfolder.files import write_text
+from labbook.results.terminal import Column
 
 _BATCH_TITLE = "Memory and time against batch size"
-
-
-def print_analysis(analysis: Analysis, console: Console | None = None) -> None:
-    """Show a table for each factor and one over batch sizes; narrow terminals get less."""
-    console = console or Console()
-    columns = run_columns()
-    shown = that_fit(columns, analysis.runs, console.width)
-    for section in analysis.sections:
-        print_columns(console, section.title, shown, section.runs)
-    if by_batch := analysis.by_batch():
-        fitting = that_fit(batch_columns(), by_batch, console.width)
-        print_columns(console, _BATCH_TITLE, fitting, by_batch)
-    console.print(legend(analysis), markup=False, highlight=False)
-    print_hidden(console, columns, shown, analysis.runs)
-
-
-def write_analysis(analysis: Analysis, root: Path) -> list[Path]:
-    """Write ``<study>_analysis.md`` and ``.csv`` into the study's work folder."""
-    study = analysis.study
-    texts = {"md": to_markdown(analysis), "csv": to_csv(analysis)}
-    paths = []
-    for kind, text in texts.items():
-        paths.append(root / study.work_folder / f"{study.family}_analysis.{kind}")
-        write_text(paths[-1], text)
-    return paths
-
-
-def to_markdown(analysis: Analysis) -> str:
-    """A table for each factor and one over batch sizes, with all columns."""
-    parts = [f"# How the runs of the study {analysis.study.name} learned"]
-    for section in analysis.sections:
-        parts += [f"## {section.title}", _markdown(run_columns(), section.runs)]
-    if by_batch := analysis.by_batch():
-        parts += [f"## {_BATCH_TITLE}", _markdown(batch_columns(), by_batch)]
-    return "\n\n".join([*parts, legend(analysis)]) + "\n"
-
-
-def to_csv(analysis: Analysis) -> str:
-    """A line for each run with raw values; an empty cell is a missing value, ``missing`` says why.
-
-    Steps count from 1; times are in seconds, memory in MiB.
-    """
-    return csv_text([_record(item) for item in analysis.runs])
 
 
 def legend(analysis: Analysis) -> str:
@@ -87,11 +38,6 @@ def legend(analysis: Analysis) -> str:
             '"-": not there, or the log is too short for it; the CSV file says why.',
         ]
     )
-
-
-def _markdown(columns: Sequence[Column], items: Sequence[Analysed]) -> str:
-    cells = [[column.cell(item) for column in columns] for item in items]
-    return markdown_table([column.title for column in columns], cells)
 
 
 def run_columns() -> list[Column]:
@@ -142,21 +88,3 @@ def _place(name: str, reason: str = "", text: str = "-") -> Callable[[Analysed],
 
 def _training_time(item: Analysed) -> str:
     return duration(item.run.results.get("training_seconds") if item.run.is_finished else None)
-
-
-def _record(item: Analysed) -> dict[str, Any]:
-    run = item.run
-    return {
-        "experiment": item.row.name,
-        "folder": run.folder.name,
-        "seed": run.seed,
-        "status": run.status,
-        "factors": " ".join(run.experiment.get("factors") or []),
-        "level": run.experiment.get("level"),
-        "batch": item.batch,
-        "micro_batch": item.micro_batch,
-        "steps": item.steps,
-        **{name: found.value for name, found in item.measures.items()},
-        "not_finite_losses": item.not_finite,
-        "missing": reasons(item.measures),
-    }

@@ -24,7 +24,8 @@ without a folder, in the order of the study plan:
 - the declared columns, ``counts_steps`` and the first seed's parameters, as above;
 - every number's mean over seeds under its own name, and with `` spread`` behind it the sample
   standard deviation over seeds (NaN with fewer than two);
-- ``runs`` (list of ``Run``), ``finished`` (how many have results), ``reasons`` (list);
+- ``runs`` (list of ``Run``), ``finished`` (how many have results), ``status`` (all that occur, in
+  words), ``reasons`` (list);
 - ``targets``: each with whether the mean meets it, as ``bbox/AP > 35: missed``; judged on valid;
 - ``ancestors``: titles of parent, its parent, ... as far as they have rows; ``baseline``: title of
   the experiment without parent that it descends from, None of that one itself; ``reference``: title
@@ -40,10 +41,11 @@ the differences between runs of the same seed), ``low``, ``high`` (95 % bootstra
 images, or over recordings of events), ``is_marked`` (the interval leaves out 0), ``reason`` (why
 there is no interval). A parent that is the baseline has no rows of its own.
 
-:func:`labbook.results.tables.collect` makes the first, second and fourth of a study, as ``runs``,
-``experiments`` and ``differences`` of its ``Results``. Frames of text, as the terminal shows them:
-:func:`labbook.results.tables.results_table` and :func:`labbook.results.analysis.analysis_tables`.
-Words and numbers for people are in :mod:`labbook.results.text`.
+:func:`labbook.results.collect.collect` makes the first, second and fourth of a study, as ``runs``,
+``experiments`` and ``differences`` of its ``Results``. Tables of text, as the terminal shows them
+(``.cells`` is a frame): :func:`labbook.results.tables.results_table`, ``differences_table``, and
+:func:`labbook.results.training.analysis_tables`; their explanations: ``tables.explanation`` and
+``training.legend``. Words and numbers for people are in :mod:`labbook.results.text`.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from labbook.config.experiment import moves, verdict
 from labbook.config.overrides import flatten
@@ -137,23 +139,27 @@ def runs_frame(
     scores = [f"{split} {key}" for key in metrics_of(study).values() for split in SPLITS]
     found = dict.fromkeys(key for record in records for key in record if key not in _FACTS)
     numbers = list(dict.fromkeys([*scores, *MEASURES, *PARAMETERS, *found]))
-    frame = DataFrame(records, columns=[*_FACTS, *numbers], dtype=object)
-    return frame.astype(dict.fromkeys(numbers, float) | {"finished": bool, "counts_steps": bool})
+    facts = DataFrame(records, columns=list(_FACTS), dtype=object)
+    facts = facts.astype({"finished": bool, "counts_steps": bool})
+    return pd.concat([facts, DataFrame(records, columns=numbers, dtype=float)], axis=1)
 
 
 def experiments_frame(runs: DataFrame) -> DataFrame:
     """A row for each experiment of :func:`runs_frame`; see the top of this module."""
     groups = runs.groupby("title", sort=False)
     numbers = [name for name in runs if name not in _FACTS]
-    frame = runs.drop_duplicates("title").set_index("title")[list(_DECLARED)]
     means, spreads = groups[numbers].mean(), groups[numbers].std().add_suffix(" spread")
-    frame = pd.concat([frame, means, spreads], axis=1)
+    declared = runs.drop_duplicates("title").set_index("title")[list(_DECLARED)]
     members = {title: list(group.itertuples()) for title, group in groups}
-    frame["runs"] = [[row.run for row in members[t] if row.run] for t in frame.index]
-    frame["finished"] = [sum(row.finished for row in members[t]) for t in frame.index]
-    frame["reasons"] = [[row.reason for row in members[t] if row.reason] for t in frame.index]
-    frame["targets"] = [_targets(row) for _, row in frame.iterrows()]
-    return frame.join(_family(frame))
+    found = {
+        "runs": [[row.run for row in members[t] if row.run] for t in declared.index],
+        "finished": [sum(row.finished for row in members[t]) for t in declared.index],
+        "status": [" ".join(dict.fromkeys(r.status for r in members[t])) for t in declared.index],
+        "reasons": [[row.reason for row in members[t] if row.reason] for t in declared.index],
+    }
+    frame = pd.concat([declared, means, spreads, DataFrame(found, declared.index)], axis=1)
+    targets = Series([_targets(row) for _, row in frame.iterrows()], frame.index, name="targets")
+    return pd.concat([frame, targets, _family(frame)], axis=1)
 
 
 def curves_frame(runs: DataFrame, keys: Sequence[str]) -> DataFrame:
@@ -237,7 +243,7 @@ def _usual_folder_first(run: Run) -> tuple[str, bool, int, str]:
     return run.name, name != run.name, len(name), name
 
 
-def _targets(row: pd.Series) -> list[str]:
+def _targets(row: Series) -> list[str]:
     """Each declared target with whether the mean over seeds meets it."""
     declared = (row["runs"][0].experiment.get("targets") or {}) if row["runs"] else {}
     return [
@@ -248,7 +254,7 @@ def _targets(row: pd.Series) -> list[str]:
     ]
 
 
-def _reached(row: pd.Series, name: str) -> float | None:
+def _reached(row: Series, name: str) -> float | None:
     known = (row.get(f"valid {name}"), row.get(name))
     return next((value for value in known if value is not None and not np.isnan(value)), None)
 

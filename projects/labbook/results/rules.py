@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from pandas import DataFrame
 
-from labbook.results.comparison import SPLITS, Row, ancestry, baseline_of
+from labbook.results.frames import SPLITS
 from labbook.results.intervals import UNREADABLE
 from runfolder.run import Run
 
@@ -23,27 +24,29 @@ _TRUTH = ("image_ids", "gt_image", "gt_class", "gt_crowd")
 resolution may round."""
 
 
-def check_comparable(rows: Sequence[Row]) -> None:
+def check_comparable(experiments: DataFrame) -> None:
     """Refuse to compare numbers that were not made alike.
 
     All finished runs that share a baseline must agree in :func:`rules_of`. An experiment whose
     factor lies in ``dataset``, and those that build on it, may be trained on other data, but not
     scored on other. What a run folder does not say is not compared.
 
+    Args:
+        experiments: of :func:`labbook.results.frames.experiments_frame`.
+
     Raises:
         ValueError: they disagree; the text says in what, and which run has which.
     """
-    families: dict[str, list[Row]] = {}
-    for row in rows:
-        root = baseline_of(row, rows) or row
-        families.setdefault(root.name, []).append(row)
-    for family in families.values():
+    for _, family in experiments.groupby(
+        experiments["baseline"].fillna(experiments.index.to_series())
+    ):
         rules = {
-            run.folder.name: rules_of(run, _moves_data(row, rows))
-            for row in family
-            for run in row.finished
+            run.folder.name: rules_of(run, _moves_data(experiments, title))
+            for title, runs in family["runs"].items()
+            for run in runs
+            if run.is_finished
         }
-        _refuse_disagreement(rules)
+        _refuse_disagreement(DataFrame(rules))
 
 
 def rules_of(run: Run, moves_data: bool = False) -> dict[str, str]:
@@ -100,21 +103,20 @@ def _truth(run: Run, split: str) -> str | None:
     return hashlib.sha256(b"|".join(parts)).hexdigest()
 
 
-def _moves_data(row: Row, rows: Sequence[Row]) -> bool:
-    factors = [key for step in ancestry(row, rows) for key in step.experiment.get("factors") or []]
+def _moves_data(experiments: DataFrame, title: Any) -> bool:
+    line = [title, *experiments.at[title, "ancestors"]]
+    factors = (key for keys in experiments.loc[line, "factors"] for key in keys)
     return any(key.split(".")[0] == "dataset" for key in factors)
 
 
-def _refuse_disagreement(rules: Mapping[str, Mapping[str, str]]) -> None:
-    """Raise ValueError unless all runs, by folder name, have the same value for every rule."""
+def _refuse_disagreement(rules: DataFrame) -> None:
+    """Raise ValueError unless all runs (columns) have the same value for every rule (rows)."""
     sentences = []
-    for name in dict.fromkeys(name for known in rules.values() for name in known):
-        runs_by_value: dict[str, list[str]] = {}
-        for run, known in rules.items():
-            if name in known:
-                runs_by_value.setdefault(known[name], []).append(run)
+    for name, values in rules.iterrows():
+        runs_by_value = values.groupby(values, sort=False).groups
         if len(runs_by_value) > 1:
-            sentences.append(f"{name}: {_listing(runs_by_value.items())}")
+            parts = [f"{value} ({', '.join(runs)})" for value, runs in runs_by_value.items()]
+            sentences.append(f"{name}: {'; '.join(parts)}")
     if sentences:
         raise ValueError(
             "These runs were not made alike, so their numbers cannot be compared.\n  "
@@ -122,10 +124,6 @@ def _refuse_disagreement(rules: Mapping[str, Mapping[str, str]]) -> None:
             + "\nShow those that belong together with --only NAME ... (experiments or run folders),"
             " or run the others again."
         )
-
-
-def _listing(runs_by_value: Iterable[tuple[str, Sequence[str]]]) -> str:
-    return "; ".join(f"{value} ({', '.join(runs)})" for value, runs in runs_by_value)
 
 
 def _short(checksum: Any) -> str | None:

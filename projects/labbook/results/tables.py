@@ -1,112 +1,135 @@
-"""The results of a study, made from its run folders alone, and their table on the terminal."""
+"""The table of a study's results: on the terminal, as Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
+from typing import Any
 
-from pandas import DataFrame
+import pandas as pd
+from pandas import DataFrame, Series
 from rich.console import Console
 
-from labbook.config.signatures import nearest
-from labbook.config.studies import Study
-from labbook.results.cells import DELTA, columns_of, metrics_of, title_of
-from labbook.results.comparison import Row, declared_metric, group_runs
-from labbook.results.differences import Entry, compare, differences_frame
-from labbook.results.frames import experiments_frame, runs_frame
-from labbook.results.intervals import IntervalCache
-from labbook.results.rules import check_comparable
-from labbook.results.runs import read_runs
-from labbook.results.terminal import print_columns, print_hidden, that_fit
+from labbook.results.collect import Results, collect  # noqa: F401 (the report takes it here)
+from labbook.results.frames import (
+    MEASURES,
+    PARAMETERS,
+    SPLITS,
+    experiments_frame,
+    metrics_of,
+    title_of,
+)
+from labbook.results.rules import evaluated_since
+from labbook.results.text import STATUS_TEXT, difference_text, duration, number
+from labbook.results.text_table import TextTable
+from runfolder.files import write_text
 
-
-@dataclass(frozen=True)
-class Results:
-    """What a study has measured so far."""
-
-    study: Study
-    metric: str
-    """Key of the score that chooses checkpoints."""
-    entries: Sequence[Entry]
-    """On its way out; use the frames."""
-    runs: DataFrame
-    """See :mod:`labbook.results.frames` for all three."""
-    experiments: DataFrame
-    differences: DataFrame
-
-    @property
-    def baselines(self) -> list[str]:
-        """Names of the experiments that others are compared with."""
-        return list(dict.fromkeys(e.baseline.title for e in self.entries if e.baseline))
-
-
-def collect(
-    study: Study, root: Path, names: Iterable[str] = (), only: Iterable[str] = ()
-) -> Results:
-    """Read the runs of a study and compare them.
-
-    Args:
-        study: the study.
-        root: the project's root folder.
-        names: run names that get a row even if no run folder of theirs is found.
-        only: experiments or run folders to leave it at; empty takes all.
-
-    Raises:
-        ValueError: the runs were not made alike, or a name of ``only`` is unknown.
-    """
-    names = list(names)
-    runs, damaged = read_runs(study, root, names)
-    rows = select_rows(study, group_runs(study, runs, names, damaged), only)
-    check_comparable(rows)
-    metric = declared_metric(rows)
-    keys = dict.fromkeys([*metrics_of(study).values(), metric])
-    intervals = IntervalCache(root / study.work_folder / f"{study.family}_intervals.json")
-    frame = runs_frame(study, runs, names, damaged)
-    frame = frame[frame["title"].isin([row.title for row in rows])]
-    experiments = experiments_frame(frame)
-    differences = differences_frame(frame, experiments, keys, intervals)
-    entries = compare(rows, keys, intervals)
-    return Results(study, metric, entries, frame, experiments, differences)
-
-
-def select_rows(study: Study, rows: Sequence[Row], only: Iterable[str]) -> list[Row]:
-    """The rows with these config names, run names or run folders; all if there are none.
-
-    Raises:
-        ValueError: a name is unknown; the nearest one is said.
-    """
-    wanted = set(only)
-    folders = {run.folder.name for row in rows for run in row.runs}
-    known = folders | {row.name for row in rows}
-    for name in sorted(wanted):
-        if name not in known and study.run_name(name) not in known:
-            raise ValueError(
-                f"There is no experiment or run folder '{name}'.{nearest(name, known)} "
-                f"There are: {', '.join(sorted(known))}."
-            )
-    if not wanted:
-        return list(rows)
-    chosen = wanted | {study.run_name(name) for name in wanted}
-    return [row for row in rows if _is_chosen(row, chosen)]
+DELTA = "Δ"
+NOTES = "Status, notes"
+_NOTES_WIDTH = 24
+_FOR_WIDE_PAGES = ("Parameters", "APl", "APm", "Final loss", "s/iteration", "Peak memory")
+"""The columns that a printed page has no room for, nor a narrow terminal."""
 
 
 def print_table(results: Results, console: Console | None = None) -> None:
     """Show the table on the terminal; a narrow one gets the most important columns only."""
     console = console or Console()
-    columns = columns_of(results.study, results.entries, results.metric)
-    title = f"Results of the study {results.study.name}"
-    shown = that_fit(columns, results.entries, console.width)
-    print_columns(console, title, shown, results.entries)
-    has_differences = any(column.title.startswith(DELTA) for column in shown)
-    console.print(explanation(results, has_differences), markup=False, highlight=False)
-    print_hidden(console, columns, shown, results.entries)
+    table = results_table(results)
+    hidden = table.print(console)
+    has_differences = not all(name in hidden for name in table.cells if name.startswith(DELTA))
+    for text in (explanation(results, has_differences), table.said(hidden)):
+        console.print(text, markup=False, highlight=False)
+
+
+def write_tables(results: Results, root: Path) -> list[Path]:
+    """Write ``<study>_table.md``, ``.csv`` and ``.tex`` into the study's work folder."""
+    study = results.study
+    texts = {
+        "md": f"# Results of the study {study.name}\n\n{to_markdown(results)}\n\n{legend(results)}",
+        "csv": csv_frame(results).to_csv(index=False),
+        "tex": to_latex(results),
+    }
+    paths = [root / study.work_folder / f"{study.family}_table.{kind}" for kind in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        write_text(path, text)
+    return paths
+
+
+def results_table(results: Results) -> TextTable:
+    """A row for each experiment; what none of them has gets no column."""
+    study = results.study
+    deltas = {split: f"{DELTA} {title_of(study, results.metric)} {split}" for split in SPLITS}
+    own = set(dict(study.extra_metrics)) or {"mAP@0.5", "mAP@0.5:0.95"}  # these always stay
+    last = ("APs", "mAP@0.5", "Seeds", deltas["valid"], "mAP@0.5:0.95")
+    order = (*_FOR_WIDE_PAGES, "Best epoch", deltas["test"], "Training time", *last)
+    return TextTable(
+        f"Results of the study {study.name}",
+        DataFrame([_cells(results, title, deltas) for title in results.experiments.index]),
+        left=("Experiment", NOTES),
+        dispensable=[name for name in order if name not in own],
+        folds={NOTES: _NOTES_WIDTH},
+    )
+
+
+def differences_table(results: Results) -> TextTable:
+    """A row for each experiment and the one that it is compared with."""
+    columns = {
+        (split, key): f"{title} {split}"
+        for title, key in metrics_of(results.study).items()
+        for split in SPLITS
+    }
+    groups = results.differences.groupby(["title", "against"], sort=False)
+    rows = [
+        {"Experiment": title, "minus": against}
+        | {columns.get((f.split, f.key), ""): difference_text(f) for f in group.itertuples()}
+        for (title, against), group in groups
+    ]
+    cells = DataFrame(rows, columns=["Experiment", "minus", *columns.values()])
+    return TextTable("Differences", cells)
+
+
+def to_markdown(results: Results) -> str:
+    """Two tables: results, valid and test side by side, and differences to baseline and parent."""
+    table, differences = results_table(results), differences_table(results)
+    plain = table.without([name for name in table.cells if name.startswith(DELTA)])
+    parts = [plain.to_markdown()]
+    if len(differences.cells):
+        parts += ["## Differences", differences.to_markdown()]
+    return "\n\n".join(parts)
+
+
+def to_latex(results: Results) -> str:
+    r"""A ``tabular`` with the rules of booktabs, to be ``\input`` into a paper."""
+    head = r"% Needs \usepackage{booktabs}. Written by tools/lab.py table; made anew each time."
+    said = textwrap.fill(legend(results), 98, initial_indent="% ", subsequent_indent="% ")
+    table = results_table(results).without(_FOR_WIDE_PAGES)
+    return f"{head}\n{said}\n{table.to_latex()}"
+
+
+def csv_frame(results: Results) -> DataFrame:
+    """One raw value a column, empty where it is missing.
+
+    An experiment with several seeds has a line for their mean and one for each of them.
+    """
+    lines = []
+    names = results.experiments["experiment"]
+    for title, runs in results.runs.groupby("title", sort=False):
+        row = results.experiments.loc[title]
+        baseline = names.get(row["baseline"])
+        found = results.differences[results.differences["title"] == title]
+        lines.append(_line(row, baseline, results, found))
+        if len(runs) > 1:
+            single = experiments_frame(runs.assign(title=runs["folder"]))
+            lines += [_line(one, baseline, results, found[:0]) for _, one in single.iterrows()]
+    return DataFrame(lines).astype(dict.fromkeys(PARAMETERS, "Int64"))
 
 
 def explanation(results: Results, has_differences: bool = True) -> str:
     """What the numbers of the table mean, in a few sentences; of differences if it has such."""
     text = "AP in percent, valid / test; the checkpoint is the best on valid."
-    if any(len(entry.row.finished) > 1 for entry in results.entries):
+    if (results.experiments["finished"] > 1).any():
         text += " ±: sample standard deviation over seeds."
     if not results.baselines or not has_differences:
         return text
@@ -118,7 +141,105 @@ def explanation(results: Results, has_differences: bool = True) -> str:
     )
 
 
-def _is_chosen(row: Row, chosen: set[str]) -> bool:
-    """By its folder, or by its name unless it is an extra run under that name."""
-    by_name = row.name in chosen and not row.label
-    return by_name or any(run.folder.name in chosen for run in row.runs)
+def legend(results: Results) -> str:
+    """What the files' numbers mean."""
+    known = results.differences.query("role == 'baseline' and low.notna()")["key"].unique()
+    resampled = ", ".join(sorted(title_of(results.study, key) for key in known))
+    return f"""{explanation(results)}
+
+"-": not there (yet), or not defined for want of ground truth. A run in capitals did not finish.
+Targets are judged on valid, the split that chose the checkpoint, by the mean over seeds;
+"unknown": no run has come to its end, or the number is not defined.
+Differences: estimate, spread (sample standard deviation of the differences between runs of the
+same seed), [95 % bootstrap interval] where the score can be resampled
+({resampled or "none here: evaluation/<split>/matches.npz is needed"}).
+"""
+
+
+def _cells(results: Results, title: str, deltas: Mapping[str, str]) -> dict[str, str]:
+    """The row of one experiment; ``deltas`` are titles of columns by split."""
+    row = results.experiments.loc[title]
+    has_seeds = (results.experiments["finished"] > 1).any()
+    found = results.differences.query("title == @title and role == 'baseline'")
+    main = found[found["key"] == results.metric].set_index("split")
+    cells = {"Experiment": title} | ({"Seeds": str(row["finished"])} if has_seeds else {})
+    for name, key in metrics_of(results.study).items():
+        cells[name] = _pair(row, f"{{}} {key}")
+    for split, name in deltas.items():
+        cells[name] = difference_text(main.loc[split]) if len(main) else "-"
+    return cells | {
+        "Training time": duration(row["training_seconds"]),
+        "Best epoch": _best(row),
+        "Final loss": number(row["final_loss"], "{:.3g}", row["final_loss spread"]),
+        "s/iteration": number(row["seconds_per_iteration"], "{:.3g}"),
+        "Peak memory": number(row["peak_memory_mb"], "{:.0f} MB"),
+        "Parameters": _parameters(row),
+        NOTES: notes(row),
+    }
+
+
+def notes(row: Series) -> str:
+    """Status, what the experiment changes, its targets, and what a reader should know."""
+    averaged = _pair(row, "ema {} bbox/AP")
+    parts = [_status(row), row["change"], *row["targets"]]
+    parts += [f"EMA: AP {averaged}"] if averaged != "-" else []
+    parts += [evaluated_since(run) for run in row["runs"] if run.is_finished]
+    parts += [reason.splitlines()[0] for reason in row["reasons"]]
+    return "; ".join(filter(None, parts))
+
+
+def _pair(row: Series, name: str) -> str:
+    """A score of both splits, as ``52.1 / 49.8``."""
+    names = [name.format(split) for split in SPLITS]
+    cells = [number(row.get(n), "{:.1f}", row.get(f"{n} spread")) for n in names]
+    return " / ".join(cells) if set(cells) != {"-"} else "-"
+
+
+def _best(row: Series) -> str:
+    """The best epoch or, of runs that are counted in steps, the best step from 1 on."""
+    best, spread = row["best_iteration"], row["best_iteration spread"]
+    if best < 0:  # no evaluation gave a score
+        return "-"
+    if not row["counts_steps"]:
+        return number(row["best_epoch"], "{:.0f}", row["best_epoch spread"])
+    return "-" if pd.isna(best) else f"step {number(best + 1, '{:.0f}', spread)}"
+
+
+def _parameters(row: Series) -> str:
+    counts = {name.partition("_")[0]: row[name] for name in PARAMETERS}
+    return " + ".join(f"{n / 1e6:.2f} M {kind}" for kind, n in counts.items() if n > 0) or "-"
+
+
+def _status(row: Series) -> str:
+    runs, finished = row["runs"], row["finished"]
+    if len(runs) < 2:
+        is_bare = row["status"] == "finished" and not finished
+        return STATUS_TEXT[row["status"]] + (", but WITHOUT results.json" if is_bare else "")
+    if finished == len(runs):
+        return f"finished, {len(runs)} seeds"
+    others = [f"seed {run.seed} {STATUS_TEXT[run.status]}" for run in runs if not run.is_finished]
+    return f"{finished} of {len(runs)} seeds finished, {', '.join(others)}"
+
+
+def _line(row: Series, baseline: str | None, results: Results, found: DataFrame) -> dict[str, Any]:
+    """A line of the CSV file, with the differences ``found``."""
+    runs, metrics = row["runs"], metrics_of(results.study)
+    line = {
+        "experiment": row["experiment"],
+        "folder": " ".join(run.folder.name for run in runs),
+        "seed": " ".join(str(run.seed) for run in runs if run.seed is not None),
+        "finished": f"{row['finished']}/{len(runs)}",
+        "status": row["status"],
+        "change": row["change"],
+        "baseline": baseline,
+        "parent": row["parent"],
+    }
+    for (title, key), split, end in product(metrics.items(), SPLITS, ("", " spread")):
+        line[f"{title} {split}{end}"] = row[f"{split} {key}{end}"]
+    known = {(one.role, one.key, one.split): one for one in found.itertuples()}
+    for role, (title, key), split in product(("baseline", "parent"), metrics.items(), SPLITS):
+        one, name = known.get((role, key, split)), f"{title} {split} minus {role}"
+        line[name] = one.estimate if one else None
+        line |= {f"{name} {e}": one and getattr(one, e) for e in ("spread", "low", "high")}
+    texts = {"targets": "; ".join(row["targets"]), "reason": "; ".join(row["reasons"])}
+    return line | row[[*MEASURES, *PARAMETERS]].to_dict() | texts

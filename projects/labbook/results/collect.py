@@ -1,0 +1,88 @@
+"""The results of a study, made from its run folders alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pandas import DataFrame
+
+from labbook.config.signatures import nearest
+from labbook.config.studies import Study
+from labbook.results.differences import differences_frame
+from labbook.results.frames import declared_metric, experiments_frame, metrics_of, runs_frame
+from labbook.results.intervals import IntervalCache
+from labbook.results.rules import check_comparable
+from labbook.results.runs import read_runs
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a study has measured so far; the frames are described in :mod:`.frames`."""
+
+    study: Study
+    metric: str
+    """Key of the score that chooses checkpoints."""
+    runs: DataFrame
+    experiments: DataFrame
+    differences: DataFrame
+    root: Path = Path()
+
+    @property
+    def entries(self):
+        from labbook.results.legacy import entries_of
+
+        return entries_of(self, self.root)
+
+    @property
+    def baselines(self) -> list[str]:
+        """Titles of the experiments that others are compared with."""
+        return list(self.experiments["baseline"].dropna().unique())
+
+
+def collect(
+    study: Study, root: Path, names: Iterable[str] = (), only: Iterable[str] = ()
+) -> Results:
+    """Read the runs of a study and compare them.
+
+    Args:
+        study: the study.
+        root: the project's root folder.
+        names: run names that get a row even if no run folder of theirs is found.
+        only: experiments or run folders to leave it at; empty takes all.
+
+    Raises:
+        ValueError: the runs were not made alike, or a name of ``only`` is unknown.
+    """
+    names, only = list(names), set(only)
+    found, damaged = read_runs(study, root, {*names, *only})
+    runs = _select(study, runs_frame(study, found, names, damaged), only)
+    experiments = experiments_frame(runs)
+    check_comparable(experiments)
+    metric = declared_metric(runs["run"].dropna())
+    intervals = IntervalCache(root / study.work_folder / f"{study.family}_intervals.json")
+    keys = [*metrics_of(study).values(), metric]
+    differences = differences_frame(runs, experiments, keys, intervals)
+    return Results(study, metric, runs, experiments, differences, root)
+
+
+def _select(study: Study, runs: DataFrame, wanted: set[str]) -> DataFrame:
+    """The runs with these config names, run names or run folders; all if there are none.
+
+    Raises:
+        ValueError: a name is unknown; the nearest one is said.
+    """
+    if not wanted:
+        return runs
+    known = {*runs["folder"].dropna(), *runs["experiment"]}
+    for name in sorted(wanted):
+        if name not in known and study.run_name(name) not in known:
+            raise ValueError(
+                f"There is no experiment or run folder '{name}'.{nearest(name, known)} "
+                f"There are: {', '.join(sorted(known))}."
+            )
+    chosen = wanted | {study.run_name(name) for name in wanted}
+    usual = runs["title"] == runs["experiment"]  # an extra run is chosen by its folder alone
+    is_chosen = runs["folder"].isin(chosen) | (usual & runs["experiment"].isin(chosen))
+    return runs[runs["title"].isin(runs["title"][is_chosen])]

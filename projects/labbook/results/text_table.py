@@ -1,0 +1,85 @@
+"""A table of text for people: on terminals of any width, as Markdown and as LaTeX."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pandas import DataFrame
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+_PADDING, _EDGES = 3, 1  # characters of the border style
+_LATEX = {"±": r"$\pm$", "Δ": r"$\Delta$", "²": r"\textsuperscript{2}", "<": "$<$", ">": "$>$"}
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Cells, which are all text, and how they are laid out."""
+
+    title: str
+    cells: DataFrame
+    left: Sequence[str] = ("Experiment",)
+    """Columns of words, which start on the left, unlike numbers."""
+    dispensable: Sequence[str] = ()
+    """Columns that a narrow terminal does without, the first of them soonest."""
+    folds: Mapping[str, int] = field(default_factory=dict)
+    """Characters a line that the long texts of a column may be folded to."""
+
+    def print(self, console: Console) -> list[str]:
+        """Show the columns that the terminal has room for; return the titles of the others."""
+        hidden = self.hidden(console.width)
+        shown = self.without(hidden)
+        is_tight = shown.width() > console.width
+        table = Table(title=self.title, box=SIMPLE_HEAD, title_justify="left")
+        for name in shown.cells:
+            is_left = name in self.left
+            no_wrap = not (name in self.folds or (is_tight and is_left))
+            justify = "left" if is_left else "right"
+            table.add_column(name, justify=justify, overflow="fold", no_wrap=no_wrap)
+        for row in shown.cells.itertuples(index=False):
+            table.add_row(*row)
+        console.print(table, markup=False)
+        return hidden
+
+    def hidden(self, width: int) -> list[str]:
+        """Titles of the columns that a terminal has no room for, in the order of the table."""
+        gone: list[str] = []
+        for name in self.dispensable:
+            if self.without(gone).width() > width:
+                gone.append(name)
+        return [name for name in self.cells if name in gone]
+
+    def width(self) -> int:
+        """Characters that the table takes on a terminal."""
+        widest = {name: max([len(name), *self.cells[name].str.len()]) for name in self.cells}
+        return _EDGES + sum(
+            _PADDING + min(length, self.folds.get(name, length)) for name, length in widest.items()
+        )
+
+    def said(self, hidden: Sequence[str]) -> str:
+        """Where the columns are that did not fit."""
+        if not hidden:
+            return ""
+        wide = f"A terminal of {self.width()} columns shows the others, as do the files"
+        return f"{wide}: {', '.join(hidden)}."
+
+    def without(self, columns: Sequence[str]) -> TextTable:
+        """The table without these columns, as far as it has them."""
+        return replace(self, cells=self.cells.drop(columns=list(columns), errors="ignore"))
+
+    def to_markdown(self) -> str:
+        """A Markdown table with all columns."""
+        escaped = self.cells.map(lambda cell: re.sub(r"([|*])", r"\\\1", cell))
+        align = ["left" if name in self.left else "right" for name in escaped]
+        return escaped.to_markdown(index=False, disable_numparse=True, colalign=align)
+
+    def to_latex(self) -> str:
+        """A ``tabular`` with the rules of booktabs."""
+        style = self.cells.style.hide(axis="index").format(escape="latex")
+        style = style.format_index(escape="latex", axis="columns")
+        align = "".join("l" if name in self.left else "r" for name in self.cells)
+        text = style.to_latex(hrules=True, column_format=align)
+        return re.sub("[±Δ²<>]", lambda found: _LATEX[found[0]], text)
