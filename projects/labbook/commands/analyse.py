@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from labbook.commands.arguments import add_study, study_of
-from labbook.results.training import analyse, print_analysis, write_analysis
 
 NAME = "analyse"
 HELP = "how the runs learned: speed, steadiness, plateaus, overfitting, memory and time"
@@ -19,6 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace, root: Path) -> int:
     """Print the tables and the paths of the files that hold them."""
+    from labbook.results.training import analyse, print_analysis, write_analysis
+
     analysis = analyse(study_of(options), root)
     print_analysis(analysis)
     for path in write_analysis(analysis, root):

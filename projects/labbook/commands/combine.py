@@ -6,9 +6,7 @@ import argparse
 from pathlib import Path
 
 from labbook.commands.arguments import add_study, study_of
-from labbook.results.cells import title_of
-from labbook.results.combine import SPLIT, combine
-from labbook.results.combined_config import write_combined, write_twin
+from labbook.results.text import title_of
 
 NAME = "combine"
 HELP = "take the best level of each factor and write configs/STUDY/combined.py"
@@ -22,19 +20,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace, root: Path) -> int:
     """Say what is chosen and why, and write it as a config; 1 if there is nothing to write."""
+    from labbook.results.combine import SPLIT, combine
+    from labbook.results.combined_config import write_combined
+
     combination = combine(study_of(options), root)
     metric = title_of(combination.study, combination.metric)
-    print(f"By {metric} on {SPLIT}, against {combination.baseline.name} (95 % bootstrap interval):")
+    print(f"By {metric} on {SPLIT}, against {combination.baseline} (95 % bootstrap interval):")
     for remark in combination.remarks:
         print(f"- {remark}")
-    if any(len(one.row.finished) < 2 for one in combination.chosen):
+    if any(len(one.runs) < 2 for one in combination.chosen):
         print("A single seed each: the intervals do not know how much another seed would change.")
     if not combination.chosen:
         print("No level is supported by its interval, so nothing is written.")
         return NOTHING
     if len(combination.chosen) == 1:
-        print(f"Only one is taken, so the combination repeats {combination.chosen[0].row.name}.")
-    for path in (write_combined(combination, root), write_twin(combination, root)):
-        if path is not None:
-            print(f"Written: {path.relative_to(root)}")
+        print(f"Only one is taken, so the combination repeats {combination.chosen[0].name}.")
+    print(f"Written: {write_combined(combination, root).relative_to(root)}")
     return 0

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from labbook.commands.arguments import add_only, add_study, study_of
 from labbook.config.studies import Study, find_experiments
-from labbook.results.collect import collect
-from labbook.results.tables import print_table, write_tables
 
 NAME = "table"
 HELP = "compare the results with the baseline; written as Markdown, CSV and LaTeX, too"
@@ -33,6 +31,9 @@ def show(study: Study, root: Path, only: Iterable[str] = ()) -> None:
     Raises:
         ValueError: the runs were not made alike, or a name of ``only`` is unknown.
     """
+    from labbook.results.collect import collect
+    from labbook.results.tables import print_table, write_tables
+
     results = collect(study, root, map(study.run_name, find_experiments(study, root)), only)
     print_table(results)
     for path in write_tables(results, root):

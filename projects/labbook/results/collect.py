@@ -11,10 +11,11 @@ from pandas import DataFrame
 from labbook.config.signatures import nearest
 from labbook.config.studies import Study
 from labbook.results.differences import differences_frame
-from labbook.results.frames import declared_metric, experiments_frame, metrics_of, runs_frame
+from labbook.results.frames import declared_metric, experiments_frame, runs_frame
 from labbook.results.intervals import IntervalCache
 from labbook.results.rules import check_comparable
 from labbook.results.runs import read_runs
+from labbook.results.text import metrics_of
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from labbook.config.lineage import below
+from pandas import DataFrame
+
 from labbook.config.studies import Study
-from labbook.results.cells import difference_text
-from labbook.results.comparison import Row, ancestry, declared_metric, group_runs
-from labbook.results.differences import Difference, difference
+from labbook.config.trees import below
+from labbook.results.differences import differences_frame
+from labbook.results.frames import declared_metric, experiments_frame, runs_frame
 from labbook.results.intervals import IntervalCache
 from labbook.results.rules import check_comparable
-from labbook.results.runs import read_runs
+from labbook.results.runs import find_runs
+from labbook.results.text import difference_text
+from runfolder.run import Run
 
 SPLIT = "valid"
 """Test is for the final word on what was chosen, so it has no say in the choice."""
@@ -23,21 +28,20 @@ SPLIT = "valid"
 class Candidate:
     """A finished experiment, as a level of all factors that it moves from the baseline."""
 
-    row: Row
+    name: str
+    level: str
+    """Where it moves its factors."""
     factors: tuple[str, ...]
     """Its own and those of the experiments between it and the baseline: it is taken whole."""
-    gain: Difference
-    """To the baseline, in points of the declared metric."""
-
-    @property
-    def level(self) -> str:
-        """Where it moves its factors."""
-        return str(self.row.experiment.get("level"))
+    gain: Any
+    """To the baseline, in points of the declared metric: a row of the frame of differences."""
+    runs: tuple[Run, ...] = ()
+    """Those that have finished."""
 
     @property
     def is_supported(self) -> bool:
         """Whether it is better than the baseline by more than the choice of images explains."""
-        return self.gain.bounds is not None and self.gain.bounds.low > 0
+        return self.gain.low > 0
 
     def overlaps(self, other: Candidate) -> bool:
         """Whether both move the same key, or one a key within the other's."""
@@ -51,10 +55,16 @@ class Combination:
 
     study: Study
     metric: str
-    baseline: Row
+    baseline: str
+    """Name of the experiment."""
     chosen: tuple[Candidate, ...]
     remarks: tuple[str, ...]
     """A sentence for each factor, and on what is missing."""
+
+    @property
+    def name(self) -> str:
+        """Of the experiment that it is written as."""
+        return combined_name(self.study)
 
     @property
     def factors(self) -> list[str]:
@@ -69,33 +79,35 @@ def combine(study: Study, root: Path) -> Combination:
         ValueError: the baseline has not finished, there are several, or the runs were not made
             alike.
     """
-    runs, damaged = read_runs(study, root)
-    rows = [
-        row
-        for row in group_runs(study, runs, (), damaged)
-        if row.name != combined_name(study) and row.runs and not row.label
-    ]
-    check_comparable(rows)
-    baseline = _baseline(study, rows)
-    metric = declared_metric(rows)
+    runs = runs_frame(study, find_runs(study, root))
+    is_usual = runs["title"] == runs["experiment"]
+    runs = runs[is_usual & (runs["experiment"] != combined_name(study))]
+    experiments = experiments_frame(runs)
+    check_comparable(experiments)
+    baseline, metric = _baseline(study, experiments), declared_metric(runs["run"])
     intervals = IntervalCache(root / study.work_folder / f"{study.family}_intervals.json")
-    intervals = IntervalCache(root / study.work_folder / f"{study.family}_intervals.json")
-    candidates, remarks = [], []
-    for row in rows:
-        if row is baseline:
-            continue
+    found = differences_frame(runs, experiments, [metric], intervals, [SPLIT])
+    gains = {one.title: one for one in found.itertuples() if one.role == "baseline"}
+    candidates, missing = [], []
+    for row in experiments.drop(index=baseline).itertuples():
+        line = [row.Index, *row.ancestors]
         if not row.finished:
-            remarks.append(f"{row.name} has not finished; left out.")
-        elif ancestry(row, rows)[-1] is not baseline:
-            remarks.append(
-                f"{row.name} builds on {_missing_link(row, rows)}, which has no run folder to say "
-                "what it moves; left out."
+            missing.append(f"{row.Index} has not finished; left out.")
+        elif line[-1] != baseline:
+            unknown = experiments.at[line[-1], "parent"]
+            missing.append(
+                f"{row.Index} builds on {unknown}, which has no run folder to say what it moves; "
+                "left out."
             )
         else:
-            gain = difference(row, baseline, SPLIT, metric, intervals)
-            candidates.append(Candidate(row, _factors(row, rows), gain))
+            factors = [key for title in reversed(line) for key in experiments.at[title, "factors"]]
+            finished = tuple(run for run in row.runs if run.is_finished)
+            keys = tuple(dict.fromkeys(factors))
+            candidates.append(
+                Candidate(row.Index, str(row.level), keys, gains[row.Index], finished)
+            )
     chosen, reasons = choose(candidates)
-    return Combination(study, metric, baseline, tuple(chosen), (*reasons, *remarks))
+    return Combination(study, metric, baseline, tuple(chosen), (*reasons, *missing))
 
 
 def combined_name(study: Study) -> str:
@@ -118,65 +130,49 @@ def choose(candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[str]]
     remarks: dict[str, str] = {}
     for one in sorted(best, key=_gain, reverse=True):
         rival = next((other for other in chosen if one.overlaps(other)), None)
-        remarks[one.row.name] = _remark(one, rival)
+        remarks[one.name] = _remark(one, rival)
         if one.is_supported and rival is None:
             chosen.append(one)
-    in_order = [one for one in best if one in chosen]
-    return in_order, [remarks[one.row.name] for one in best]
+    return [one for one in best if one in chosen], [remarks[one.name] for one in best]
 
 
 def _remark(one: Candidate, rival: Candidate | None) -> str:
     kept = "the baseline's level is kept"
+    keys = ", ".join(one.factors) + (" (a bundle, taken whole)" if len(one.factors) > 1 else "")
     gain = f"{difference_text(one.gain)} points"
-    found = f"{_moved(one)}: the best level is {one.level} ({one.row.name}), {gain}"
-    if one.gain.estimate is None:
+    found = f"{keys}: the best level is {one.level} ({one.name}), {gain}"
+    if math.isnan(one.gain.estimate):
         return f"{found}; without a score it cannot be judged, {kept}."
-    if one.gain.bounds is None:
+    if math.isnan(one.gain.low):
         return f"{found}; THIN EVIDENCE, {kept}: there is no interval ({one.gain.reason})."
     if one.gain.estimate <= 0:
         return f"{found}, not above the baseline; {kept}."
     if not one.is_supported:
         return f"{found}; THIN EVIDENCE, {kept}: the interval does not leave out 0."
     if rival is not None:
-        return f"{found}; left out, because {rival.row.name} moves the same and gains more."
+        return f"{found}; left out, because {rival.name} moves the same and gains more."
     return f"{found}; taken."
 
 
-def _moved(one: Candidate) -> str:
-    names = ", ".join(one.factors)
-    return f"{names} (a bundle, taken whole)" if len(one.factors) > 1 else names
-
-
-def _missing_link(row: Row, rows: Sequence[Row]) -> str:
-    return str(ancestry(row, rows)[-1].experiment.get("parent"))
-
-
 def _gain(one: Candidate) -> float:
-    return float("-inf") if one.gain.estimate is None else one.gain.estimate
+    return -math.inf if math.isnan(one.gain.estimate) else one.gain.estimate
 
 
-def _factors(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
-    line = reversed(ancestry(row, rows))
-    keys = [key for step in line for key in step.experiment.get("factors") or []]
-    return tuple(dict.fromkeys(keys))
-
-
-def _baseline(study: Study, rows: Sequence[Row]) -> Row:
+def _baseline(study: Study, experiments: DataFrame) -> str:
     """The only experiment without parent.
 
     Raises:
         ValueError: there is none that has finished, or there are several.
     """
-    roots = [row for row in rows if not row.experiment.get("parent")]
+    roots = experiments[experiments["parent"].isna()]
     if len(roots) > 1:
-        names = ", ".join(row.title for row in roots)
         raise ValueError(
-            f"The study '{study.name}' has several experiments without parent ({names}), so there "
-            "is no one baseline to combine on."
+            f"The study '{study.name}' has several experiments without parent "
+            f"({', '.join(roots.index)}), so there is no one baseline to combine on."
         )
-    if not roots or not roots[0].finished:
+    if not roots["finished"].any():
         raise ValueError(
             f"The baseline of the study '{study.name}' has not finished, so nothing can be "
             f"compared with it. `lab.py run {study.family}` runs what is missing."
         )
-    return roots[0]
+    return roots.index[0]

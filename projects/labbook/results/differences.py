@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, NamedTuple
 
-import pandas as pd
 from pandas import DataFrame
 
 from labbook.results.comparison import SPLITS, Row, baseline_of, parent_of, seed_differences
@@ -31,6 +32,11 @@ class Difference(NamedTuple):
         """Whether the interval excludes 0."""
         return self.bounds is not None and self.bounds.excludes_zero
 
+
+_COLUMNS = (
+    *("title", "role", "against", "split", "key"),
+    *("estimate", "spread", "low", "high", "is_marked", "reason"),
+)
 
 Differences = Mapping[tuple[str, str], Difference]  # by split and key of the score
 
@@ -84,12 +90,12 @@ def _entry(row: Row, rows: Sequence[Row], keys: Sequence[str], intervals: Interv
     return Entry(row, baseline, parent, to(baseline), to(parent))
 
 
-_COLUMNS = ("title", "role", "against", "split", "key")
-_FOUND = ("estimate", "spread", "low", "high", "is_marked", "reason")
-
-
 def differences_frame(
-    runs: DataFrame, experiments: DataFrame, keys: Iterable[str], intervals: IntervalCache
+    runs: DataFrame,
+    experiments: DataFrame,
+    keys: Iterable[str],
+    intervals: IntervalCache,
+    splits: Sequence[str] = SPLITS,
 ) -> DataFrame:
     """Each experiment's scores minus its baseline's and, where it is another, its parent's.
 
@@ -98,41 +104,46 @@ def differences_frame(
         experiments: of :func:`labbook.results.frames.experiments_frame`.
         keys: of the scores, as ``bbox/AP50``.
         intervals: where the bootstrap intervals are looked up.
+        splits: on which they were scored.
 
     Returns:
         Long; its columns are described in :mod:`labbook.results.frames`.
     """
-    scores = runs[runs["finished"]].set_index(["title", "seed"])
+    by_seed = runs[runs["finished"]].set_index(["title", "seed"])
     records = [
-        (title, role, against, split, key, *_found(scores, experiments, place, intervals))
+        {"title": title, "role": role, "against": against, "split": split, "key": key}
+        | _difference(by_seed, experiments.loc[[title, against]], split, key, intervals)
         for title, row in experiments.iterrows()
         for role, against in _references(row).items()
-        for key in dict.fromkeys(keys)
-        for split in SPLITS
-        for place in [(title, against, split, key)]
+        for key, split in product(dict.fromkeys(keys), splits)
     ]
-    return DataFrame(records, columns=[*_COLUMNS, *_FOUND])
+    return DataFrame(records, columns=_COLUMNS)
 
 
-def _references(row: pd.Series) -> dict[str, str]:
-    """Whom an experiment is compared with, by role."""
+def _references(row: Any) -> dict[str, str]:
+    """Titles of those that an experiment is compared with, by role."""
     found = {"baseline": row["baseline"], "parent": row["reference"]}
     if found["parent"] == found["baseline"]:
         del found["parent"]
     return {role: title for role, title in found.items() if title is not None}
 
 
-def _found(
-    scores: DataFrame, experiments: DataFrame, place: tuple[str, str, str, str], intervals: Any
-) -> tuple[float, float, float, float, bool, str]:
-    """Estimate, spread, interval, mark and reason of one difference."""
-    title, against, split, key = place
-    column, nothing = f"{split} {key}", float("nan")
-    if column not in scores or experiments.loc[[title, against], column].isna().any():
-        return nothing, nothing, nothing, nothing, False, ""
-    estimate = experiments.at[title, column] - experiments.at[against, column]
-    spread = (scores.loc[title, column] - scores.loc[against, column]).std()
-    sides = [[run for run in experiments.at[t, "runs"] if run.is_finished] for t in place[:2]]
-    found = intervals.difference(*sides, split, key)
-    low, high = found.bounds or (nothing, nothing)
-    return estimate, spread, low, high, low > 0 or high < 0, found.reason
+def _difference(
+    by_seed: DataFrame, pair: DataFrame, split: str, key: str, intervals: IntervalCache
+) -> dict[str, float | bool | str]:
+    """The first of two experiments minus the second, where both have such a score."""
+    column, (title, against) = f"{split} {key}", pair.index
+    if column not in pair or pair[column].isna().any():
+        return {"is_marked": False, "reason": ""}
+    ours, theirs = by_seed.loc[title, column], by_seed.loc[against, column]
+    finished = [[run for run in runs if run.is_finished] for runs in pair["runs"]]
+    found = intervals.difference(finished[0], finished[1], split, key)
+    low, high = found.bounds or (math.nan, math.nan)
+    return {
+        "estimate": pair.at[title, column] - pair.at[against, column],
+        "spread": (ours - theirs).std(),
+        "low": low,
+        "high": high,
+        "is_marked": low > 0 or high < 0,
+        "reason": found.reason,
+    }

@@ -45,7 +45,8 @@ there is no interval). A parent that is the baseline has no rows of its own.
 ``experiments`` and ``differences`` of its ``Results``. Tables of text, as the terminal shows them
 (``.cells`` is a frame): :func:`labbook.results.tables.results_table`, ``differences_table``, and
 :func:`labbook.results.training.analysis_tables`; their explanations: ``tables.explanation`` and
-``training.legend``. Words and numbers for people are in :mod:`labbook.results.text`.
+``training.legend``. Words, numbers and titles of scores for people are in
+:mod:`labbook.results.text`.
 """
 
 from __future__ import annotations
@@ -63,17 +64,10 @@ from labbook.config.overrides import flatten
 from labbook.config.resume import RUN_ONLY_KEYS
 from labbook.config.signatures import MISSING
 from labbook.config.studies import Study
+from labbook.results.text import METRICS, metrics_of
 from runfolder.run import Run
 
 SPLITS = ("valid", "test")
-METRICS = {
-    "mAP@0.5": "bbox/AP50",
-    "mAP@0.5:0.95": "bbox/AP",
-    "APs": "bbox/APs",
-    "APm": "bbox/APm",
-    "APl": "bbox/APl",
-}
-"""Column title and Detectron2's key; AP in percent. A study may add its own."""
 MEASURES = (
     "training_seconds",
     "best_epoch",
@@ -86,7 +80,7 @@ MEASURES = (
 PARAMETERS = ("trainable_parameters", "frozen_parameters")
 _DECLARED = ("experiment", "parent", "factors", "level", "hypothesis", "change", "counts_steps")
 _FACTS = ("title", *_DECLARED, "folder", "run", "seed", "status", "finished", "reason")
-_EMPTY = dict.fromkeys(_FACTS) | {
+_EMPTY: dict[str, Any] = dict.fromkeys(_FACTS) | {
     "factors": (),
     "hypothesis": "",
     "change": "",
@@ -94,16 +88,6 @@ _EMPTY = dict.fromkeys(_FACTS) | {
     "finished": False,
     "reason": "",
 }
-
-
-def metrics_of(study: Study) -> dict[str, str]:
-    """Column title and key of the scores that a study's tables show."""
-    return METRICS | dict(study.extra_metrics)
-
-
-def title_of(study: Study, key: str) -> str:
-    """What the tables call a score."""
-    return next((title for title, other in metrics_of(study).items() if other == key), key)
 
 
 def declared_metric(runs: Iterable[Run]) -> str:
@@ -243,7 +227,7 @@ def _usual_folder_first(run: Run) -> tuple[str, bool, int, str]:
     return run.name, name != run.name, len(name), name
 
 
-def _targets(row: Series) -> list[str]:
+def _targets(row: Any) -> list[str]:
     """Each declared target with whether the mean over seeds meets it."""
     declared = (row["runs"][0].experiment.get("targets") or {}) if row["runs"] else {}
     return [
@@ -254,7 +238,7 @@ def _targets(row: Series) -> list[str]:
     ]
 
 
-def _reached(row: Series, name: str) -> float | None:
+def _reached(row: Any, name: str) -> float | None:
     known = (row.get(f"valid {name}"), row.get(name))
     return next((value for value in known if value is not None and not np.isnan(value)), None)
 

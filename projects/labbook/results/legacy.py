@@ -7,8 +7,8 @@ from typing import Any
 
 from labbook.results.comparison import group_runs
 from labbook.results.differences import compare
-from labbook.results.frames import metrics_of
 from labbook.results.intervals import IntervalCache
+from labbook.results.text import metrics_of
 
 
 def entries_of(results: Any, root: Path) -> list[Any]:

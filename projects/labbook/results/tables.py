@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame
 from rich.console import Console
 
 from labbook.results.collect import Results, collect  # noqa: F401 (the report takes it here)
@@ -18,11 +18,16 @@ from labbook.results.frames import (
     PARAMETERS,
     SPLITS,
     experiments_frame,
-    metrics_of,
-    title_of,
 )
 from labbook.results.rules import evaluated_since
-from labbook.results.text import STATUS_TEXT, difference_text, duration, number
+from labbook.results.text import (
+    STATUS_TEXT,
+    difference_text,
+    duration,
+    metrics_of,
+    number,
+    title_of,
+)
 from labbook.results.text_table import TextTable
 from runfolder.files import write_text
 
@@ -178,7 +183,7 @@ def _cells(results: Results, title: str, deltas: Mapping[str, str]) -> dict[str,
     }
 
 
-def notes(row: Series) -> str:
+def notes(row: Any) -> str:
     """Status, what the experiment changes, its targets, and what a reader should know."""
     averaged = _pair(row, "ema {} bbox/AP")
     parts = [_status(row), row["change"], *row["targets"]]
@@ -188,14 +193,14 @@ def notes(row: Series) -> str:
     return "; ".join(filter(None, parts))
 
 
-def _pair(row: Series, name: str) -> str:
+def _pair(row: Any, name: str) -> str:
     """A score of both splits, as ``52.1 / 49.8``."""
     names = [name.format(split) for split in SPLITS]
     cells = [number(row.get(n), "{:.1f}", row.get(f"{n} spread")) for n in names]
     return " / ".join(cells) if set(cells) != {"-"} else "-"
 
 
-def _best(row: Series) -> str:
+def _best(row: Any) -> str:
     """The best epoch or, of runs that are counted in steps, the best step from 1 on."""
     best, spread = row["best_iteration"], row["best_iteration spread"]
     if best < 0:  # no evaluation gave a score
@@ -205,12 +210,12 @@ def _best(row: Series) -> str:
     return "-" if pd.isna(best) else f"step {number(best + 1, '{:.0f}', spread)}"
 
 
-def _parameters(row: Series) -> str:
+def _parameters(row: Any) -> str:
     counts = {name.partition("_")[0]: row[name] for name in PARAMETERS}
     return " + ".join(f"{n / 1e6:.2f} M {kind}" for kind, n in counts.items() if n > 0) or "-"
 
 
-def _status(row: Series) -> str:
+def _status(row: Any) -> str:
     runs, finished = row["runs"], row["finished"]
     if len(runs) < 2:
         is_bare = row["status"] == "finished" and not finished
@@ -221,7 +226,7 @@ def _status(row: Series) -> str:
     return f"{finished} of {len(runs)} seeds finished, {', '.join(others)}"
 
 
-def _line(row: Series, baseline: str | None, results: Results, found: DataFrame) -> dict[str, Any]:
+def _line(row: Any, baseline: str | None, results: Results, found: DataFrame) -> dict[str, Any]:
     """A line of the CSV file, with the differences ``found``."""
     runs, metrics = row["runs"], metrics_of(results.study)
     line = {

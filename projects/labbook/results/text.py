@@ -1,11 +1,20 @@
-"""Numbers and statuses as people read them."""
+"""Scores, numbers and statuses as people read them."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import pandas as pd
+from labbook.config.studies import Study
 
+METRICS = {
+    "mAP@0.5": "bbox/AP50",
+    "mAP@0.5:0.95": "bbox/AP",
+    "APs": "bbox/APs",
+    "APm": "bbox/APm",
+    "APl": "bbox/APl",
+}
+"""Column title and Detectron2's key; AP in percent. A study may add its own."""
 STATUS_TEXT = {
     "new": "not started",
     "running": "running",
@@ -16,16 +25,27 @@ STATUS_TEXT = {
 }
 
 
+def metrics_of(study: Study) -> dict[str, str]:
+    """Column title and key of the scores that a study's tables show."""
+    return METRICS | dict(study.extra_metrics)
+
+
+def title_of(study: Study, key: str) -> str:
+    """What the tables call a score."""
+    return next((title for title, other in metrics_of(study).items() if other == key), key)
+
+
 def number(value: float | None, form: str, spread: float | None = None) -> str:
     """As ``61.2`` or, with a spread over seeds, ``61.2 ± 0.4``; ``-`` where there is none."""
-    if pd.isna(value):
+    if value is None or math.isnan(value):
         return "-"
-    return form.format(value) + ("" if pd.isna(spread) else f" ± {form.format(spread)}")
+    has_spread = spread is not None and not math.isnan(spread)
+    return form.format(value) + (f" ± {form.format(spread)}" if has_spread else "")
 
 
 def duration(seconds: float | None) -> str:
     """As ``40 s``, ``12 min`` or ``1 h 23 min``."""
-    if pd.isna(seconds):
+    if seconds is None or math.isnan(seconds):
         return "-"
     minutes = round(seconds / 60)
     if minutes < 1:
@@ -39,11 +59,11 @@ def difference_text(found: Any) -> str:
     Args:
         found: a row of :func:`labbook.results.differences.differences_frame`.
     """
-    if pd.isna(found.estimate):
+    if math.isnan(found.estimate):
         return "-"
     text = f"{found.estimate:+.1f}"
-    if not pd.isna(found.spread):
+    if not math.isnan(found.spread):
         text += f" ± {found.spread:.1f}"
-    if not pd.isna(found.low):
+    if not math.isnan(found.low):
         text += f" [{found.low:+.1f}, {found.high:+.1f}]"
     return text + ("*" if found.is_marked else "")

@@ -17,7 +17,6 @@ from labbook.results.frames import (
     declared_metric,
     experiments_frame,
     runs_frame,
-    title_of,
 )
 from labbook.results.measures import (
     CONVERGED,
@@ -34,7 +33,7 @@ from labbook.results.measures import (
     steps_to_converge,
 )
 from labbook.results.runs import find_runs
-from labbook.results.text import duration, number
+from labbook.results.text import duration, number, title_of
 from labbook.results.text_table import TextTable
 from runfolder.files import write_text
 
@@ -222,7 +221,7 @@ def _label(run: Any, has_others: bool) -> str:
     return " ".join(filter(None, [*parts, "" if run.finished else f"({run.status})"]))
 
 
-def _cells(run: Series) -> dict[str, str]:
+def _cells(run: Any) -> dict[str, str]:
     """How one run learned."""
     is_rising = "plateau_step: still rising" in run["missing"]
     is_sound = "overfitting_step: not seen" in run["missing"]
@@ -240,7 +239,7 @@ def _cells(run: Series) -> dict[str, str]:
     }
 
 
-def _costs(run: Series) -> dict[str, str]:
+def _costs(run: Any) -> dict[str, str]:
     """What one run costs."""
     return {
         "Batch": str(run["batch"]),
@@ -253,7 +252,7 @@ def _costs(run: Series) -> dict[str, str]:
     }
 
 
-def _place(run: Series, name: str) -> str:
+def _place(run: Any, name: str) -> str:
     """A step with its epoch in brackets."""
     step, length = run[name], run["epoch_length"]
     epoch = f" ({math.ceil(step / length)})" if step and length else ""
