@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
+from pandas import DataFrame
 
 from boxmetrics.bootstrap import bootstrap_ap
 from boxmetrics.matches import ImageBoxes, Matches, match_images
 from labbook.config.studies import STUDIES, Study
-from labbook.results.comparison import Row, group_runs
+from labbook.results.frames import experiments_frame, runs_frame
 from labbook.results.runs import read_runs
 from runfolder.records import finish_record, start_record, write_results
 
@@ -120,7 +121,10 @@ def write_evaluation(folder: Path, matches: Matches, facts: Mapping[str, Any], *
     (folder / "evaluation.json").write_text(json.dumps(facts))
 
 
-def rows_of(root: Path, study: Study = OFAT, names: Sequence[str] = ()) -> list[Row]:
-    """The rows of the study's table."""
-    runs, damaged = read_runs(study, root, names)
-    return group_runs(study, runs, names, damaged)
+def frames_of(
+    root: Path, study: Study = OFAT, names: Sequence[str] = ()
+) -> tuple[DataFrame, DataFrame]:
+    """The runs and the experiments of the study."""
+    found, damaged = read_runs(study, root, names)
+    runs = runs_frame(study, found, names, damaged)
+    return runs, experiments_frame(runs)

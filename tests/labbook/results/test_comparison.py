@@ -1,10 +1,8 @@
-"""Which runs are one experiment, what they are compared with, and what must not be compared."""
+"""What must not be compared, and by how much experiments differ."""
 
 from __future__ import annotations
 
-import json
 import math
-import random
 from pathlib import Path
 from typing import Any
 
@@ -16,138 +14,23 @@ from comparison_toys import (
     ETRAM,
     EVALUATION,
     LR,
+    OFAT,
     SGD,
+    frames_of,
     make_run,
     matches_of,
-    rows_of,
     write_evaluation,
 )
+from pandas import DataFrame
 
-from labbook.config.studies import STUDIES
-from labbook.results.comparison import (
-    Row,
-    Summary,
-    ancestry,
-    baseline_of,
-    declared_metric,
-    group_runs,
-    parent_of,
-    seed_differences,
-    summarise,
-)
-from labbook.results.differences import Difference, compare, difference
+from labbook.config.studies import STUDIES, Study
+from labbook.results.differences import differences_frame
 from labbook.results.intervals import Bounds, IntervalCache, bootstrap_arguments
 from labbook.results.rules import check_comparable, evaluated_since
-from labbook.results.runs import read_runs
-from runfolder.run import Run
 
 
-def ap50(value: float | None) -> dict[str, Any]:
-    return {"valid": {"bbox/AP50": value}, "test": {"bbox/AP50": value}}
-
-
-# Seeds -------------------------------------------------------------------------------------------
-
-
-def test_mean_and_spread() -> None:
-    assert summarise([60.0, 62.0, None, 64.0]) == Summary(62.0, 2.0, 3)
-    assert summarise([60.0, math.nan]) == Summary(60.0, None, 1)
-    assert summarise([]) == Summary(None, None, 0)
-
-
-def test_seeds_of_an_experiment_are_one_row(tmp_path: Path) -> None:
-    for seed, value in enumerate((60.0, 62.0, 64.0)):
-        make_run(tmp_path, seed=seed, results=ap50(value))
-    make_run(tmp_path, seed=3, end="failed")
-    (row,) = rows_of(tmp_path)
-    assert [run.seed for run in row.runs] == [0, 1, 2, 3]
-    assert row.score("valid", "bbox/AP50") == Summary(62.0, 2.0, 3)
-    assert row.title == BASELINE
-
-
-def test_what_only_changes_how_a_run_is_carried_out_is_no_other_experiment(tmp_path: Path) -> None:
-    make_run(tmp_path)
-    make_run(tmp_path, seed=1, config={"device": "cpu", "loader": {"num_workers": 0}})
-    assert [len(row.runs) for row in rows_of(tmp_path)] == [2]
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        {"optimizer": {"lr": 0.5}},
-        {"dataset": {"seed": 3}},  # a seed, but not this run's
-        {"dataloader": {"seed": 1, "mapper": {"seed": 7}}},
-    ],
-)
-def test_other_overrides_are_a_row_of_their_own(tmp_path: Path, config: dict[str, Any]) -> None:
-    make_run(tmp_path, config={"dataset": {"seed": 5}} if "dataset" in config else {})
-    make_run(tmp_path, seed=1, folder="quick", config=config)
-    first, second = rows_of(tmp_path)
-    assert (first.title, second.title) == (BASELINE, f"{BASELINE} (quick)")
-    assert baseline_of(second, [first, second]) is first
-
-
-def test_the_same_seed_twice_is_no_second_seed(tmp_path: Path) -> None:
-    make_run(tmp_path)
-    make_run(tmp_path, folder="again")
-    assert [row.label for row in rows_of(tmp_path)] == ["", "again"]
-
-
-def test_rows_do_not_depend_on_the_order_of_folders(tmp_path: Path) -> None:
-    for seed in range(3):
-        make_run(tmp_path, seed=seed)
-    make_run(tmp_path, LR)
-    runs, damaged = read_runs(STUDIES["ofat"], tmp_path)
-    expected = rows_of(tmp_path)
-    random.Random(0).shuffle(runs)
-    assert group_runs(STUDIES["ofat"], runs, [], damaged) == expected
-
-
-def test_pairs_of_the_same_seed(tmp_path: Path) -> None:
-    for seed, value in ((0, 50.0), (1, 40.0), (5, 1.0)):
-        make_run(tmp_path, seed=seed, results=ap50(value))
-    for seed, value in ((0, 51.0), (1, 43.0), (6, 99.0)):
-        make_run(tmp_path, LR, seed=seed, results=ap50(value))
-    base, lr = rows_of(tmp_path)
-    assert seed_differences(lr, base, "valid", "bbox/AP50") == [1.0, 3.0]
-
-
-def test_a_study_names_the_score_that_counts(tmp_path: Path) -> None:
-    assert declared_metric([]) == "bbox/AP"
-    make_run(tmp_path)
-    assert declared_metric(rows_of(tmp_path)) == "bbox/AP50"
-
-
-# Family ------------------------------------------------------------------------------------------
-
-
-def tree(**parents: str | None) -> list[Row]:
-    return [
-        Row(name, (Run(Path(name), {"experiment": {"name": name, "parent": parent}}, "finished"),))
-        for name, parent in parents.items()
-    ]
-
-
-def test_a_ladder_is_a_tree() -> None:
-    rows = tree(a=None, b="a", c="b")
-    a, b, c = rows
-    assert (baseline_of(a, rows), baseline_of(b, rows), baseline_of(c, rows)) == (None, a, a)
-    assert (parent_of(a, rows), parent_of(b, rows), parent_of(c, rows)) == (None, a, b)
-    assert ancestry(c, rows) == [c, b, a]
-
-
-def test_a_missing_link_leads_to_the_only_baseline() -> None:
-    rows = [*tree(a=None, c="b"), Row("b")]
-    assert baseline_of(rows[1], rows) is rows[0]
-    several = [*tree(a=None, other=None, c="b")]
-    assert baseline_of(several[2], several) is None
-    assert parent_of(rows[1], rows) is rows[2]
-
-
-def test_a_circle_of_parents_ends() -> None:
-    rows = tree(a="b", b="a")
-    assert ancestry(rows[0], rows) == rows
-    assert baseline_of(rows[0], rows) is None
+def check(root: Path, study: Study = OFAT) -> None:
+    check_comparable(frames_of(root, study)[1])
 
 
 # Rules -------------------------------------------------------------------------------------------
@@ -167,13 +50,13 @@ def test_a_circle_of_parents_ends() -> None:
 def test_other_rules_are_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
     make_run(tmp_path, evaluation={"results": {"num_images": 8}})
     make_run(tmp_path, SGD, evaluation={"results": {"num_images": 8}})
-    check_comparable(rows_of(tmp_path))
+    check(tmp_path)
     make_run(tmp_path, LR, evaluation={"results": {"num_images": 8}} | change)
     with pytest.raises(ValueError) as caught:
-        check_comparable(rows_of(tmp_path))
+        check(tmp_path)
     text = str(caught.value)
     assert words in text and "--only" in text
-    assert f"({BASELINE}, {SGD}); " in text and f"({LR})" in text
+    assert f"({BASELINE}, {SGD})" in text and f"({LR})" in text
 
 
 @pytest.mark.parametrize("key", ["data set", "metric that chose"])
@@ -184,13 +67,13 @@ def test_other_data_and_another_choice_are_refused(tmp_path: Path, key: str) -> 
         other = {"config": {"train": {"seed": 0, "best_metric": "bbox/AP"}}}
     make_run(tmp_path, LR, **other)
     with pytest.raises(ValueError, match=key):
-        check_comparable(rows_of(tmp_path))
+        check(tmp_path)
 
 
 def test_an_unfinished_run_is_not_compared(tmp_path: Path) -> None:
     make_run(tmp_path)
     make_run(tmp_path, LR, end="failed", evaluation={"evaluator": "another"})
-    check_comparable(rows_of(tmp_path))
+    check(tmp_path)
 
 
 def test_what_is_not_known_is_not_compared(tmp_path: Path) -> None:
@@ -199,7 +82,7 @@ def test_what_is_not_known_is_not_compared(tmp_path: Path) -> None:
     for split in ("valid", "test"):
         (folder / "evaluation" / split / "evaluation.json").unlink()
         (folder / "evaluation" / split / "matches.npz").unlink()
-    check_comparable(rows_of(tmp_path))
+    check(tmp_path)
 
 
 def test_a_factor_in_the_data_may_change_what_is_trained_on(tmp_path: Path) -> None:
@@ -207,39 +90,42 @@ def test_a_factor_in_the_data_may_change_what_is_trained_on(tmp_path: Path) -> N
     other = {"results": {"data_fingerprint": "e" * 64}}
     make_run(tmp_path, LR, experiment={"factors": ["dataset.downsample"]}, **other)
     make_run(tmp_path, SGD, experiment={"parent": LR}, **other)  # builds on it
-    check_comparable(rows_of(tmp_path))
+    check(tmp_path)
     make_run(tmp_path, BATCH, **other)
     with pytest.raises(ValueError, match="data set"):
-        check_comparable(rows_of(tmp_path))
+        check(tmp_path)
 
 
 def test_the_truth_of_recordings_is_compared_by_its_labels(tmp_path: Path) -> None:
     facts = {**EVALUATION, "annotation_sha256": None}
     make_run(tmp_path, share=0.4, evaluation=facts)
     folder = make_run(tmp_path, LR, share=0.8, evaluation=facts)
-    check_comparable(rows_of(tmp_path))
+    check(tmp_path)
     write_evaluation(folder / "evaluation" / "test", matches_of(0.5, images=39), facts)
     with pytest.raises(ValueError, match="ground truth of test"):
-        check_comparable(rows_of(tmp_path))
+        check(tmp_path)
 
 
 def test_families_are_not_compared_with_one_another(tmp_path: Path) -> None:
     demo = STUDIES["demo"]
     make_run(tmp_path, "demo_heads", study=demo)
     make_run(tmp_path, "demo_events", study=demo, evaluation={"evaluator": "boxmetrics"})
-    check_comparable(rows_of(tmp_path, demo))
+    check(tmp_path, demo)
 
 
 def test_scores_that_were_made_anew_are_told(tmp_path: Path) -> None:
     scores = {split: {"bbox/AP": 30.0} for split in ("valid", "test")}
     make_run(tmp_path, results=scores, evaluation={"results": {"AP": 30.0}})
     make_run(tmp_path, LR, results=scores, evaluation={"results": {"AP": 31.5}})
-    same, anew = (row.runs[0] for row in rows_of(tmp_path))
-    assert evaluated_since(same) == ""
-    assert "AP 31.50 in evaluation/, 30.00 in results.json" in evaluated_since(anew)
+    same, anew = map(evaluated_since, frames_of(tmp_path)[0]["run"])
+    assert same == "" and "31.50" in anew and "30.00" in anew
 
 
 # Differences -------------------------------------------------------------------------------------
+
+
+def ap50(value: float | None) -> dict[str, Any]:
+    return {"valid": {"bbox/AP50": value}, "test": {"bbox/AP50": value}}
 
 
 class Counted:
@@ -256,58 +142,69 @@ class Counted:
         return self.answer
 
 
-def cache(root: Path, bootstrap: Any = None) -> IntervalCache:
+def differences(
+    root: Path, bootstrap: Any = None, study: Study = OFAT, key: str = "bbox/AP50"
+) -> DataFrame:
+    """All differences in one score."""
     path = root / "intervals.json"
-    return IntervalCache(path, bootstrap) if bootstrap else IntervalCache(path)
+    cache = IntervalCache(path, bootstrap) if bootstrap else IntervalCache(path)
+    return differences_frame(*frames_of(root, study), [key], cache)
+
+
+def difference(root: Path, bootstrap: Any = None, name: str = LR, **more: Any) -> Any:
+    """That of an experiment to the baseline on valid."""
+    found = differences(root, bootstrap, **more)
+    return next(found[(found["title"] == name) & (found["split"] == "valid")].itertuples())
 
 
 def test_a_clear_difference_is_marked_and_none_is_not(tmp_path: Path) -> None:
-    make_run(tmp_path, share=0.5)
-    make_run(tmp_path, LR, share=0.9)
-    make_run(tmp_path, SGD, share=0.5)
-    base, lr, sgd = rows_of(tmp_path)
-    clear = difference(lr, base, "valid", "bbox/AP50", cache(tmp_path))
-    assert clear.is_marked and clear.bounds is not None and clear.estimate is not None
-    assert clear.bounds.low < clear.estimate < clear.bounds.high
-    assert clear.estimate == pytest.approx(40, abs=2)
-    none = difference(sgd, base, "valid", "bbox/AP50", cache(tmp_path))
-    assert (none.estimate, none.bounds, none.is_marked) == (0.0, Bounds(0.0, 0.0), False)
-    back = difference(base, lr, "valid", "bbox/AP50", cache(tmp_path))
-    assert back.bounds is not None
-    assert back.bounds == pytest.approx((-clear.bounds.high, -clear.bounds.low))
+    for name, share in {BASELINE: 0.5, LR: 0.9, BATCH: 0.1, SGD: 0.5}.items():
+        make_run(tmp_path, name, share)
+    better, worse, none = (difference(tmp_path, name=name) for name in (LR, BATCH, SGD))
+    assert 0 < better.low < better.estimate < better.high and better.is_marked
+    assert better.estimate == pytest.approx(40, abs=2)
+    assert worse.low < worse.estimate < worse.high < 0 and worse.is_marked
+    assert (none.estimate, none.low, none.high, none.is_marked) == (0.0, 0.0, 0.0, False)
+
+
+def test_the_other_way_round_the_difference_has_the_other_sign(tmp_path: Path) -> None:
+    make_run(tmp_path / "there", share=0.5)
+    make_run(tmp_path / "there", LR, share=0.9)
+    make_run(tmp_path / "back", share=0.9)
+    make_run(tmp_path / "back", LR, share=0.5)
+    there, back = difference(tmp_path / "there"), difference(tmp_path / "back")
+    assert there.estimate == -back.estimate
+    assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
 
 
 def test_seeds_are_averaged_and_their_pairs_give_the_spread(tmp_path: Path) -> None:
-    for seed, (old, new) in enumerate([(50.0, 51.0), (40.0, 43.0)]):
+    for seed, old, new in ((0, 50.0, 51.0), (1, 40.0, 43.0)):
         make_run(tmp_path, seed=seed, results=ap50(old))
         make_run(tmp_path, LR, seed=seed, results=ap50(new))
     bootstrap = Counted()
-    base, lr = rows_of(tmp_path)
-    found = difference(lr, base, "valid", "bbox/AP50", cache(tmp_path, bootstrap))
-    assert found == Difference(2.0, pytest.approx(math.sqrt(2)), Bounds(1.0, 2.0))
+    found = difference(tmp_path, bootstrap)
+    assert (found.estimate, found.low, found.high) == (2.0, 1.0, 2.0)
+    assert found.spread == pytest.approx(math.sqrt(2))
     assert bootstrap.calls[0]["sides"] == [2, 2]
+    make_run(tmp_path, seed=5, results=ap50(1.0))  # without a partner
+    assert difference(tmp_path, bootstrap).spread == pytest.approx(math.sqrt(2))
 
 
 def test_an_interval_is_computed_once(tmp_path: Path) -> None:
     make_run(tmp_path)
     folder = make_run(tmp_path, LR)
     bootstrap = Counted()
-
-    def interval() -> Bounds | None:
-        base, lr = rows_of(tmp_path)
-        return difference(lr, base, "valid", "bbox/AP50", cache(tmp_path, bootstrap)).bounds
-
-    assert interval() == interval() == Bounds(1.0, 2.0)
-    assert len(bootstrap.calls) == 1
+    assert difference(tmp_path, bootstrap).low == difference(tmp_path, bootstrap).low == 1.0
+    assert len(bootstrap.calls) == 2  # valid and test
     folder.rename(folder.with_name("moved"))
-    interval()
-    assert len(bootstrap.calls) == 1
-    write_evaluation(tmp_path / "work_dirs/moved/evaluation/valid", matches_of(0.7), EVALUATION)
-    interval()
+    difference(tmp_path, bootstrap, f"{LR} (moved)")
     assert len(bootstrap.calls) == 2
-    (tmp_path / "intervals.json").write_text("{")
-    interval()
+    write_evaluation(tmp_path / "work_dirs/moved/evaluation/valid", matches_of(0.7), EVALUATION)
+    difference(tmp_path, bootstrap, f"{LR} (moved)")
     assert len(bootstrap.calls) == 3
+    (tmp_path / "intervals.json").write_text("{")
+    difference(tmp_path, bootstrap, f"{LR} (moved)")
+    assert len(bootstrap.calls) == 5
 
 
 @pytest.mark.parametrize(
@@ -316,20 +213,17 @@ def test_an_interval_is_computed_once(tmp_path: Path) -> None:
 )
 def test_why_there_is_no_interval(tmp_path: Path, answer: Any, reason: str) -> None:
     make_run(tmp_path)
-    make_run(tmp_path, LR)
-    base, lr = rows_of(tmp_path)
+    matches = make_run(tmp_path, LR) / "evaluation/valid/matches.npz"
     for _ in range(2):  # the second time from the file
-        found = difference(lr, base, "valid", "bbox/AP50", cache(tmp_path, Counted(answer)))
-        assert (found.bounds, found.reason, found.is_marked) == (None, reason, False)
-    found = difference(lr, base, "valid", "prophesee/AP50", cache(tmp_path))
-    assert found == Difference()
-    matches = lr.runs[0].folder / "evaluation/valid/matches.npz"
+        found = difference(tmp_path, Counted(answer))
+        assert math.isnan(found.low) and (found.reason, found.is_marked) == (reason, False)
+    assert math.isnan(difference(tmp_path, key="prophesee/AP50").estimate)
     matches.write_bytes(matches.read_bytes()[:-100])
-    found = difference(lr, base, "valid", "bbox/AP50", cache(tmp_path))
-    assert (found.estimate, found.bounds) == (0.0, None) and "zip" in found.reason
+    found = difference(tmp_path)
+    assert found.estimate == 0.0 and math.isnan(found.low) and "zip" in found.reason
     matches.unlink()
-    found = difference(lr, base, "valid", "bbox/AP50", cache(tmp_path))
-    assert (found.estimate, found.reason) == (0.0, "evaluation/valid/matches.npz is missing")
+    found = difference(tmp_path)
+    assert found.estimate == 0.0 and "evaluation/valid/matches.npz" in found.reason
 
 
 def test_recordings_are_resampled_as_a_whole(tmp_path: Path) -> None:
@@ -338,11 +232,9 @@ def test_recordings_are_resampled_as_a_whole(tmp_path: Path) -> None:
         folder = make_run(tmp_path, name) / "evaluation" / "valid"
         write_evaluation(folder, matches_of(0.5), EVALUATION, image_recording=recordings)
     bootstrap = Counted()
-    base, lr = rows_of(tmp_path)
-    difference(lr, base, "valid", "bbox/AP50", cache(tmp_path, bootstrap))
-    difference(lr, base, "test", "bbox/AP50", cache(tmp_path, bootstrap))
+    differences(tmp_path, bootstrap)
     assert bootstrap.calls[0]["groups"].tolist() == recordings.tolist()
-    assert bootstrap.calls[1]["groups"] is None
+    assert bootstrap.calls[1]["groups"] is None  # test
 
 
 @pytest.mark.parametrize(
@@ -372,9 +264,10 @@ def test_parents_that_are_no_baseline_are_compared_with_too(tmp_path: Path) -> N
     for value, (name, parent) in enumerate(parents.items()):
         declared = {"parent": parent, "factors": ["x"] if parent else []}
         make_run(tmp_path, name, study=ETRAM, experiment=declared, results=ap50(10.0 * value))
-    rows = rows_of(tmp_path, ETRAM)
-    a, b, c = compare(rows, ["bbox/AP50"], cache(tmp_path, Counted()))
-    assert (a.baseline, a.to_baseline, b.parent, c.parent) == (None, {}, None, rows[1])
-    assert c.to_baseline["valid", "bbox/AP50"].estimate == 20.0
-    assert c.to_parent["test", "bbox/AP50"].estimate == 10.0
-    assert json.dumps(list(b.to_parent)) == "[]"
+    found = differences(tmp_path, Counted(), ETRAM)
+    valid = found[found["split"] == "valid"]
+    assert valid[["title", "role", "against", "estimate"]].to_numpy().tolist() == [
+        ["etram_b", "baseline", "etram_a", 10.0],
+        ["etram_c", "baseline", "etram_a", 20.0],
+        ["etram_c", "parent", "etram_b", 10.0],
+    ]
