@@ -8,6 +8,5 @@ input before relying on it.
 """
 
 from nativecode.library import load_library, why_absent
-from nativecode.memory import keep_freed_memory
 
-__all__ = ["keep_freed_memory", "load_library", "why_absent"]
+__all__ = ["load_library", "why_absent"]

@@ -16,7 +16,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nativecode import keep_freed_memory
 from smalldet.kernels.scan.backends import BACKENDS, resolve_backend
 from smalldet.kernels.scan.inputs import (
     ScanBackend,
@@ -113,8 +112,6 @@ def bidirectional_scan(
 
 
 def _backend(name: str, device: torch.device) -> ScanBackend:
-    if device.type == "cpu":
-        keep_freed_memory()
     return BACKENDS[resolve_backend(name, device)]
 
 
