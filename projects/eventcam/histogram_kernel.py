@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from ctypes import Structure, byref, c_int64, c_void_p
+from ctypes import CDLL, Structure, byref, c_int64, c_void_p
 from pathlib import Path
 
 import numpy as np
 
 from eventcam.io.events import Events
-from nativecode import load_library
 
 SOURCE = Path(__file__).with_name("csrc") / "stacked_histogram.cpp"
 
@@ -22,17 +21,19 @@ class _Histogram(Structure):
     )
 
 
-def kernel_exists() -> bool:
-    """Whether there is a compiler, or the library was built before."""
-    return load_library(SOURCE) is not None
-
-
 def count_events(
-    events: Events, borders: np.ndarray, out: np.ndarray, limit: int, half: bool, odd: bool
+    library: CDLL,
+    events: Events,
+    borders: np.ndarray,
+    out: np.ndarray,
+    limit: int,
+    half: bool,
+    odd: bool,
 ) -> None:
     """Count events into ``out``.
 
     Args:
+        library: compiled from ``SOURCE``.
         events: all on the sensor.
         borders: (bins + 1,) position of the first event of each time bin, and their number.
         out: (2 * bins, h, w) uint8, zeros; receives the counts.
@@ -40,8 +41,6 @@ def count_events(
         half: the result has half the resolution of the sensor.
         odd: only events whose column and row are odd have a cell.
     """
-    library = load_library(SOURCE)
-    assert library is not None
     kinds = (np.uint16, np.uint16, np.uint8, np.int64)
     given = (events.x, events.y, events.p, borders)
     arrays = [np.ascontiguousarray(a, k) for a, k in zip(given, kinds, strict=True)]

@@ -11,18 +11,15 @@ Counts never wrap around: they stay at the cutoff.
 from __future__ import annotations
 
 import itertools
-import logging
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal, get_args
 
 import numpy as np
 
 from eventcam.errors import EventDataError
-from eventcam.histogram_kernel import count_events, kernel_exists
+from eventcam.histogram_kernel import SOURCE, count_events
 from eventcam.io.events import Events
-
-LOG = logging.getLogger(__name__)
+from nativecode import CheckedKernel
 
 Downsample = Literal["nearest", "sum", "none"]
 MAX_COUNT = np.iinfo(np.uint8).max
@@ -94,7 +91,7 @@ class StackedHistogram:
     def count(self, events: Events) -> np.ndarray:
         """As a call, for events that are known to be on the sensor and sorted by time."""
         borders = bin_borders(events.t, self.bins)
-        return (self._compiled if _kernel_works() else self.plain)(events, borders)
+        return (self._compiled if KERNEL.available() else self.plain)(events, borders)
 
     def plain(self, events: Events, borders: np.ndarray) -> np.ndarray:
         """The histogram, without compiled code.
@@ -109,7 +106,8 @@ class StackedHistogram:
     def _compiled(self, events: Events, borders: np.ndarray) -> np.ndarray:
         out = np.zeros(self.shape, np.uint8)
         nearest = self.downsample == "nearest"
-        count_events(events, borders, out, self._limit, half=self.factor == 2, odd=nearest)
+        half = self.factor == 2
+        count_events(KERNEL.library, events, borders, out, self._limit, half=half, odd=nearest)
         return out
 
     @property
@@ -155,23 +153,19 @@ def bin_borders(times: np.ndarray, bins: int) -> np.ndarray:
     return np.concatenate(([0], np.searchsorted(times, starts), [len(times)]))
 
 
-@cache
-def _kernel_works() -> bool:
-    """Whether there is compiled code, and it counts as it should."""
-    if not kernel_exists():
-        return False
+def _agrees() -> bool:
     rng = np.random.default_rng(0)
     x, y, p = (rng.integers(0, most, 3000) for most in (13, 9, 2))
     columns = (x.astype(np.uint16), y.astype(np.uint16), p.astype(np.uint8))
     events = Events(*columns, np.sort(rng.integers(0, 900, 3000)))
     borders = bin_borders(events.t, 3)
     histograms = [StackedHistogram(9, 13, 3, 5, kind) for kind in get_args(Downsample)]
-    works = all(
+    return all(
         np.array_equal(h._compiled(events, borders), h.plain(events, borders)) for h in histograms
     )
-    if not works:
-        LOG.warning("The compiled histogram is not used: it counts wrongly here.")
-    return works
+
+
+KERNEL = CheckedKernel("compiled histogram", _agrees, SOURCE)
 
 
 def _count(cells: np.ndarray, size: int, limit: int) -> np.ndarray:

@@ -1,12 +1,15 @@
-"""C++ sources compiled on first use and called through ctypes; needs the standard library only.
+"""C++ sources that are compiled on first use, tried beside their oracles, and done without.
 
-    library = load_library(Path(__file__).with_name("csrc") / "kernel.cpp")
-    if library is None:  # no compiler, switched off, ...: the slower way; why_absent() says why
+A kernel is a :class:`CheckedKernel`: a C++ file, and a comparison with the slow way to compute the
+same. In: that file. Out: ``available()``, and where it is true the functions of ``library``,
+called through ctypes. A missing compiler, a failing build or a wrong result is logged once in a
+sentence, and the caller takes the slow way. Modules that inherit from :class:`UsesKernels` have
+their kernels tried when they are built.
 
-A library that was built is an offer, not a promise: compare it with a slow oracle on a small
-input before relying on it.
+A leaf for all packages; imports the standard library only. Start with ``checked.py``;
+``library.py`` keeps the built files, ``compiler.py`` calls the compiler.
 """
 
-from nativecode.library import load_library, why_absent
+from nativecode.checked import CheckedKernel, UsesKernels
 
-__all__ = ["load_library", "why_absent"]
+__all__ = ["CheckedKernel", "UsesKernels"]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import logging
 import os
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 from nativecode.compiler import (
@@ -21,27 +19,6 @@ from nativecode.compiler import (
     find_compiler,
 )
 
-SWITCH = "SMALLDET_NATIVE"  # 0 switches compiled code off
-logger = logging.getLogger(__name__)
-
-
-def load_library(source: Path) -> ctypes.CDLL | None:
-    """The library compiled from the C++ file ``source``, built if it is not in the cache.
-
-    Headers (``*.h``) are looked for in its folder; a change of one is a new library too.
-    Never raises for a missing or broken compiler: the reason is logged once, and None says that
-    the caller has to do without. Processes that start together wait for the first one's build.
-    Declare ``argtypes`` of the functions you call; ctypes lets other Python threads run meanwhile.
-    """
-    found = _load(source)
-    return found if isinstance(found, ctypes.CDLL) else None
-
-
-def why_absent(source: Path) -> str | None:
-    """The sentence that says why ``load_library`` gives None; None if it does not."""
-    found = _load(source)
-    return found if isinstance(found, str) else None
-
 
 def cache_folder() -> Path:
     """Where built libraries are kept; safe to delete."""
@@ -49,19 +26,11 @@ def cache_folder() -> Path:
     return Path(root) / "smalldet"
 
 
-@cache
-def _load(source: Path) -> ctypes.CDLL | str:
-    if os.environ.get(SWITCH) == "0":
-        return f"Compiled code is switched off ({SWITCH}=0)."
-    try:
-        return build(source)
-    except NativeCodeError as error:
-        logger.warning("%s Going on without %s, more slowly.", error, source.name)
-        return str(error)
-
-
 def build(source: Path) -> ctypes.CDLL:
-    """As :func:`load_library`, without memory of earlier calls.
+    """The library compiled from the C++ file ``source``, from the cache if it is there.
+
+    Headers (``*.h``) are looked for in its folder; a change of one is a new library too. Processes
+    that start together wait for the first one's build.
 
     Raises:
         NativeCodeError: if there is no library to be had.

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from eventcam import representations
 from eventcam.errors import EventDataError
-from eventcam.histogram_kernel import kernel_exists
 from eventcam.io import Events
-from eventcam.representations import StackedHistogram, bin_borders, inside_sensor
+from eventcam.representations import KERNEL, StackedHistogram, bin_borders, inside_sensor
 
 ARRAYS, META = golden("stacked_histogram")
 WRAPS = ("hot_pixels_fast_uint8_wrap", "hot_pixels_no_cutoff")  # the published 8-bit counter does
@@ -73,7 +72,7 @@ def test_compiled_and_plain_counting_equal_one_event_at_a_time(window):
     wanted, borders = plain_histogram(events, histogram), bin_borders(events.t, histogram.bins)
     assert np.array_equal(histogram.plain(events, borders), wanted)
     assert np.array_equal(histogram(events), wanted)
-    if kernel_exists():
+    if KERNEL.available():
         assert np.array_equal(histogram._compiled(events, borders), wanted)
 
 
@@ -87,7 +86,7 @@ def test_compiled_counting_takes_any_view_and_type(window, every_other):
     borders = bin_borders(events.t, histogram.bins)
     wanted = histogram.plain(events, borders)
     assert np.array_equal(histogram(foreign), wanted)
-    if kernel_exists():
+    if KERNEL.available():
         assert np.array_equal(histogram._compiled(foreign, borders), wanted)
 
 

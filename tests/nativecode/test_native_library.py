@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nativecode import compiler, library, load_library, why_absent
+from nativecode import CheckedKernel, checked, compiler, library
 
 SOURCE = 'extern "C" int answer(int x) { return x + FACTOR; }\n'
 needs_compiler = pytest.mark.skipif(
@@ -25,11 +25,14 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A C++ file, with a cache folder of its own and no memory of earlier calls."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.delenv(library.SWITCH, raising=False)
-    library._load.cache_clear()
+    monkeypatch.delenv(checked.SWITCH, raising=False)
     path = tmp_path / "plus.cpp"
     path.write_text(SOURCE.replace("FACTOR", "41"))
     return path
+
+
+def why_absent(source: Path) -> str | None:
+    return CheckedKernel("sum", lambda: True, source).why_absent
 
 
 def cached() -> list[Path]:
@@ -38,10 +41,9 @@ def cached() -> list[Path]:
 
 @needs_compiler
 def test_a_source_becomes_a_function(source: Path) -> None:
-    loaded = load_library(source)
-    assert loaded is not None and loaded.answer(1) == 42
-    assert why_absent(source) is None
-    assert load_library(source) is loaded
+    kernel = CheckedKernel("sum", lambda: kernel.library.answer(1) == 42, source)
+    assert kernel.available() and kernel.why_absent is None
+    assert isinstance(kernel.library, ctypes.CDLL)
 
 
 @needs_compiler
@@ -88,8 +90,8 @@ def test_processes_that_start_together_share_one_build(source: Path) -> None:
     )
     wrapper.chmod(0o755)
     code = (
-        "import sys; from pathlib import Path; from nativecode import load_library;"
-        "print(load_library(Path(sys.argv[1])).answer(1))"
+        "import sys; from pathlib import Path; from nativecode.library import build;"
+        "print(build(Path(sys.argv[1])).answer(1))"
     )
     root = Path(library.__file__).parents[1]
     environment = {**os.environ, "CXX": str(wrapper), "PYTHONPATH": str(root)}
@@ -104,8 +106,7 @@ def test_processes_that_start_together_share_one_build(source: Path) -> None:
 
 
 def test_the_switch_gives_no_library(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(library.SWITCH, "0")
-    assert load_library(source) is None
+    monkeypatch.setenv(checked.SWITCH, "0")
     assert "SMALLDET_NATIVE=0" in str(why_absent(source))
     assert not library.cache_folder().exists()
 
@@ -114,23 +115,22 @@ def test_a_missing_compiler_is_said_once(
     source: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler -O2")
-    with caplog.at_level(logging.WARNING, logger=library.logger.name):
-        assert load_library(source) is None
-        assert load_library(source) is None
+    kernel = CheckedKernel("sum", lambda: True, source)
+    with caplog.at_level(logging.WARNING, logger=checked.logger.name):
+        assert not kernel.available()
+        assert not kernel.available()
     assert len(caplog.records) == 1
-    assert "no-such-compiler" in caplog.text
+    assert "no-such-compiler" in caplog.text and "sum" in caplog.text
 
 
 def test_no_compiler_at_all_is_a_sentence(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert load_library(source) is None
     assert "install g++" in str(why_absent(source))
 
 
 @needs_compiler
 def test_an_error_in_the_source_is_named(source: Path) -> None:
     source.write_text("this is not C++\n")
-    assert load_library(source) is None
     assert "could not compile plus.cpp" in str(why_absent(source))
     assert not list(library.cache_folder().glob("*.so"))
     assert not [path for path in library.cache_folder().iterdir() if path.is_dir()]
@@ -143,7 +143,6 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(
     blocked = source.with_name("file")
     blocked.touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    assert load_library(source) is None
     assert "XDG_CACHE_HOME" in str(why_absent(source))
 
 
@@ -153,7 +152,6 @@ def test_a_compiler_that_hangs_is_given_up(source: Path, monkeypatch: pytest.Mon
     hanging.chmod(0o755)
     monkeypatch.setenv("CXX", str(hanging))
     monkeypatch.setattr(compiler, "TIME_LIMIT", 0.2)
-    assert load_library(source) is None
     assert "did not end" in str(why_absent(source))
 
 
@@ -164,5 +162,4 @@ def test_a_compiler_without_openmp_will_do(source: Path, monkeypatch: pytest.Mon
     refusing.write_text(f'#!/bin/sh\ncase "$*" in *-fopenmp*) exit 1;; esac\nexec "{real}" "$@"\n')
     refusing.chmod(0o755)
     monkeypatch.setenv("CXX", str(refusing))
-    loaded = load_library(source)
-    assert isinstance(loaded, ctypes.CDLL) and loaded.answer(0) == 41
+    assert library.build(source).answer(0) == 41

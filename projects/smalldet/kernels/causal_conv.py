@@ -5,9 +5,7 @@ Shape shorthand: B batch, L tokens, I channels, K width of the convolution.
 
 from __future__ import annotations
 
-import logging
 from ctypes import Structure, byref, c_int64, c_void_p
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nativecode import load_library
+from nativecode import CheckedKernel
+from smalldet.kernels.comparison import agree, normal
 
-SOURCE = Path(__file__).with_name("csrc") / "causal_conv.cpp"
 WIDTH = 4  # that the compiled kernel is made for
-logger = logging.getLogger(__name__)
 
 
 class ConvWeights(NamedTuple):
@@ -47,7 +44,7 @@ def convolve_both_ways(
     ``compiled`` allows the C++ kernel, which does both in one pass; it is taken where it works,
     no gradient is needed, and all is float32 on the CPU.
     """
-    if compiled and _fits_kernel(x, ahead, back) and _kernel_works():
+    if compiled and _fits_kernel(x, ahead, back) and KERNEL.available():
         return _compiled(x, ahead, back)
     return F.silu(causal_conv1d(x, *ahead)), F.silu(causal_conv1d(x, *back, reverse=True))
 
@@ -61,24 +58,15 @@ def _fits_kernel(x: Tensor, ahead: ConvWeights, back: ConvWeights) -> bool:
     return plain and fits and not torch.is_autocast_enabled("cpu")
 
 
-@cache
-def _kernel_works() -> bool:
-    """Whether there is a kernel, and it computes what the plain way does."""
-    if load_library(SOURCE) is None:
-        return False
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(2, 70, 19, generator=generator)
-    ahead, back = (
-        ConvWeights(
-            torch.randn(19, 1, 4, generator=generator), torch.randn(19, generator=generator)
-        )
-        for _ in range(2)
-    )
-    pairs = zip(_compiled(x, ahead, back), convolve_both_ways(x, ahead, back), strict=True)
-    works = all(torch.allclose(got, want, rtol=1e-4, atol=1e-5) for got, want in pairs)
-    if not works:
-        logger.warning("The compiled convolution is not used: it computes wrong values here.")
-    return works
+def _agrees() -> bool:
+    x = normal(2, 70, 19)
+    ahead, back = (ConvWeights(normal(19, 1, 4, seed=i), normal(19, seed=i + 2)) for i in (1, 2))
+    return agree(_compiled(x, ahead, back), convolve_both_ways(x, ahead, back))
+
+
+KERNEL = CheckedKernel(
+    "compiled convolution", _agrees, Path(__file__).with_name("csrc") / "causal_conv.cpp"
+)
 
 
 class _Convolutions(Structure):
@@ -92,8 +80,6 @@ class _Convolutions(Structure):
 
 
 def _compiled(x: Tensor, ahead: ConvWeights, back: ConvWeights) -> tuple[Tensor, Tensor]:
-    library = load_library(SOURCE)
-    assert library is not None
     weights = [w.weight.contiguous() for w in (ahead, back)]
     biases = [w.bias.contiguous() for w in (ahead, back)]
     outputs = (x.new_empty(x.shape), x.new_empty(x.shape))
@@ -102,5 +88,5 @@ def _compiled(x: Tensor, ahead: ConvWeights, back: ConvWeights) -> tuple[Tensor,
         *(x.data_ptr(), *x.stride()[:2]),
         *((c_void_p * 2)(*(t.data_ptr() for t in pair)) for pair in (weights, biases, outputs)),
     )
-    library.convolve_both_ways(byref(call))
+    KERNEL.library.convolve_both_ways(byref(call))
     return outputs

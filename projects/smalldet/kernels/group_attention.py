@@ -6,9 +6,7 @@ ctypes. Shape shorthand: B batch, (H, W) map, D channels of a head, (P, Q) parti
 
 from __future__ import annotations
 
-import logging
 from ctypes import Structure, byref, c_int64, c_void_p
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +14,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nativecode import load_library
-
-SOURCE = Path(__file__).with_name("csrc") / "group_attention.cpp"
-logger = logging.getLogger(__name__)
+from nativecode import CheckedKernel
+from smalldet.kernels.comparison import agree, normal, with_gradients
 
 
 def fits_kernel(x: Tensor) -> bool:
     """Whether maps like ``x`` can go through :func:`attend_in_groups` here."""
     if torch.is_autocast_enabled("cpu") or torch.jit.is_tracing() or torch.compiler.is_compiling():
         return False
-    return x.device.type == "cpu" and x.dtype == torch.float32 and _kernel_works()
+    return x.device.type == "cpu" and x.dtype == torch.float32 and KERNEL.available()
 
 
 def attend_in_groups(qkv: Tensor, size: tuple[int, int], grid: bool) -> Tensor:
@@ -41,6 +37,25 @@ def attend_in_groups(qkv: Tensor, size: tuple[int, int], grid: bool) -> Tensor:
         (B, H, W, heads * D).
     """
     return _GroupAttention.apply(qkv.contiguous(), size, grid)
+
+
+def _agrees() -> bool:
+    def by_definition(qkv: Tensor) -> Tensor:
+        groups = qkv.unflatten(2, (5, 2)).permute(3, 4, 5, 1, 2, 0, 6).reshape(2, 2, 3, 15, 5)
+        query, key, value = groups.unbind(2)
+        out = (query @ key.mT / 5**0.5).softmax(-1) @ value  # (2 groups, heads, tokens, D)
+        return out.unflatten(2, (3, 5)).permute(2, 3, 0, 1, 4).reshape(1, 3, 10, 10)
+
+    def compiled(qkv: Tensor) -> Tensor:
+        return attend_in_groups(qkv, (3, 5), grid=True)
+
+    qkv = normal(1, 3, 10, 2, 3, 5)
+    return agree(with_gradients(compiled, qkv), with_gradients(by_definition, qkv))
+
+
+KERNEL = CheckedKernel(
+    "compiled attention", _agrees, Path(__file__).with_name("csrc") / "group_attention.cpp"
+)
 
 
 class _GroupAttention(torch.autograd.Function):
@@ -78,28 +93,4 @@ def _call(
     pointers = [None if x is None else x.data_ptr() for x in (qkv, *others)]
     threads = torch.get_num_threads()
     call = _Attention(batch, height, width, heads, dim, *size, grid, threads, *pointers)
-    getattr(load_library(SOURCE), function)(byref(call))
-
-
-@cache
-def _kernel_works() -> bool:
-    """Whether there is a kernel, and it computes what it should."""
-    if load_library(SOURCE) is None:
-        return False
-    generator = torch.Generator().manual_seed(0)
-    with torch.enable_grad():
-        qkv = torch.randn(1, 3, 10, 2, 3, 5, generator=generator, requires_grad=True)
-        out = attend_in_groups(qkv, (3, 5), grid=True)
-        groups = qkv.unflatten(2, (5, 2)).permute(3, 4, 5, 1, 2, 0, 6).reshape(2, 2, 3, 15, 5)
-        query, key, value = groups.unbind(2)
-        wanted = (query @ key.mT / 5**0.5).softmax(-1) @ value  # (2 groups, heads, tokens, D)
-        wanted = wanted.unflatten(2, (3, 5)).permute(2, 3, 0, 1, 4).reshape(1, 3, 10, 10)
-        weights = torch.randn(out.shape, generator=generator)
-        grad, wanted_grad = (
-            torch.autograd.grad((x * weights).sum(), qkv)[0] for x in (out, wanted)
-        )
-    pairs = ((out, wanted), (grad, wanted_grad))
-    works = all(torch.allclose(got, want, rtol=1e-4, atol=1e-5) for got, want in pairs)
-    if not works:
-        logger.warning("The compiled attention is not used: it computes wrong values here.")
-    return works
+    getattr(KERNEL.library, function)(byref(call))

@@ -5,9 +5,7 @@ It keeps nothing but its inputs for the backward pass, and is called through cty
 
 from __future__ import annotations
 
-import logging
 from ctypes import Structure, byref, c_int64, c_void_p
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nativecode import load_library
-
-SOURCE = Path(__file__).with_name("csrc") / "lstm_update.cpp"
-logger = logging.getLogger(__name__)
+from nativecode import CheckedKernel
+from smalldet.kernels.comparison import agree, normal, with_gradients
 
 
 def update_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
@@ -28,8 +24,8 @@ def update_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         gates: (B, 4 C, h, w) forget, input, output gate, candidate, before their activations.
         cell: (B, C, h, w), of the same type.
     """
-    if _fits_kernel(gates) and _kernel_works():
-        return _Update.apply(_in_pixels(gates), _in_pixels(cell))
+    if _fits_kernel(gates) and KERNEL.available():
+        return _compiled(gates, cell)
     return plain_update(gates, cell)
 
 
@@ -38,6 +34,26 @@ def plain_update(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     forget, write, read, candidate = gates.chunk(4, dim=1)
     cell = forget.sigmoid() * cell + write.sigmoid() * candidate.tanh()
     return read.sigmoid() * cell.tanh(), cell
+
+
+def _fits_kernel(gates: Tensor) -> bool:
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return False
+    return gates.device.type == "cpu" and gates.dtype == torch.float32
+
+
+def _compiled(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    return _Update.apply(_in_pixels(gates), _in_pixels(cell))
+
+
+def _agrees() -> bool:
+    given = 3 * normal(2, 76, 3, 5), normal(2, 19, 3, 5, seed=1)
+    return agree(with_gradients(_compiled, *given), with_gradients(plain_update, *given))
+
+
+KERNEL = CheckedKernel(
+    "compiled LSTM cell", _agrees, Path(__file__).with_name("csrc") / "lstm_update.cpp"
+)
 
 
 class _Update(torch.autograd.Function):
@@ -73,39 +89,9 @@ def _call(function: str, gates: Tensor, cell: Tensor, *others: Tensor | None) ->
     pointers = [None if x is None else x.data_ptr() for x in (gates, cell, *others)]
     channels = cell.shape[1]
     call = _CellUpdate(cell.numel() // channels, channels, torch.get_num_threads(), *pointers)
-    getattr(load_library(SOURCE), function)(byref(call))
+    getattr(KERNEL.library, function)(byref(call))
 
 
 def _in_pixels(x: Tensor) -> Tensor:
     """``x`` (B, C, h, w) with the channels of a pixel together in memory."""
     return x.contiguous(memory_format=torch.channels_last)
-
-
-def _fits_kernel(gates: Tensor) -> bool:
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
-        return False
-    return gates.device.type == "cpu" and gates.dtype == torch.float32
-
-
-@cache
-def _kernel_works() -> bool:
-    """Whether there is a kernel, and it computes what it should."""
-    if load_library(SOURCE) is None:
-        return False
-    generator = torch.Generator().manual_seed(0)
-    with torch.enable_grad():
-        given = [
-            3 * torch.randn(2, width, 3, 5, generator=generator, requires_grad=True)
-            for width in (76, 19)
-        ]
-        results = []
-        for function in (lambda *x: _Update.apply(*map(_in_pixels, x)), plain_update):
-            hidden, cell = function(*given)
-            grads = torch.autograd.grad((hidden * cell + cell).sum(), given)
-            results.append([hidden, cell, *grads])
-    works = all(
-        torch.allclose(got, want, rtol=1e-4, atol=1e-5) for got, want in zip(*results, strict=True)
-    )
-    if not works:
-        logger.warning("The compiled LSTM cell is not used: it computes wrong values here.")
-    return works

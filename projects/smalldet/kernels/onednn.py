@@ -1,34 +1,38 @@
-"""Products and convolutions for inference in float32 on a CPU, whoever made the CPU.
+"""Linear layers and convolutions whose speed on a CPU does not depend on who made the CPU.
 
 PyTorch's default library for float32 products runs at half of what an AMD processor can do, and
 its convolutions lay out their weights anew at each call. oneDNN, which PyTorch brings as well,
 does neither if it is asked directly. The names that it is asked by are private to PyTorch: they
-are used only where a small example gives what the public functions give.
+are used only where a small example gives what the public functions give, and without gradients.
+
+Shape shorthand: I, O channels in and out, k side of a kernel in cells.
 """
 
 from __future__ import annotations
 
-import logging
-from functools import cache
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-logger = logging.getLogger(__name__)
-FUSED_ACTIVATIONS = {"": "none", "silu": "swish", "relu": "relu"}
+from nativecode import CheckedKernel, UsesKernels
+from smalldet.kernels.cached_tensor import CachedTensor
+from smalldet.kernels.comparison import agree, normal
+
+FUSED: dict[type[nn.Module], str] = {nn.Identity: "none", nn.SiLU: "swish", nn.ReLU: "relu"}
 Pair = tuple[int, int]
 
 
 def can_infer(x: Tensor, *weights: Tensor | None) -> bool:
-    """Whether the functions of this module take ``x`` and ``weights`` here and now."""
+    """Whether oneDNN is asked about ``x`` and ``weights`` here and now."""
     tensors = [x, *(w for w in weights if w is not None)]
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         return False
     if torch.is_autocast_enabled("cpu") or torch.jit.is_tracing() or torch.compiler.is_compiling():
         return False
     plain = all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
-    return plain and x.numel() > 0 and bool(torch.backends.mkldnn.enabled) and _works()
+    return plain and x.numel() > 0 and bool(torch.backends.mkldnn.enabled) and KERNEL.available()
 
 
 def pack_linear(weight: Tensor, rows: int) -> Tensor:
@@ -57,36 +61,86 @@ def conv2d(
     stride: Pair,
     padding: Pair,
     groups: int = 1,
-    activation: str = "",
+    activation: str = "none",
 ) -> Tensor:
-    """``F.conv2d`` with a packed weight, then one of ``FUSED_ACTIVATIONS``.
+    """``F.conv2d`` with a packed weight, then one of the activations in ``FUSED``.
 
     The result has the channels of a pixel together in memory.
     """
-    name = FUSED_ACTIVATIONS[activation]
     x = x.contiguous(memory_format=torch.channels_last)
     return torch.ops.mkldnn._convolution_pointwise(
-        x, packed, bias, padding, stride, (1, 1), groups, name, [], ""
+        x, packed, bias, padding, stride, (1, 1), groups, activation, [], ""
     )
 
 
-@cache
-def _works() -> bool:
-    """Whether PyTorch has these operations, and they compute what they should."""
-    if not torch.backends.mkldnn.is_available():
-        return False
-    generator = torch.Generator().manual_seed(0)
-    x, weight, bias = (torch.randn(s, generator=generator) for s in ((2, 8, 9, 7), (4, 8, 3, 3), 4))
+def _agrees() -> bool:
+    x, weight, bias = normal(2, 8, 9, 7), normal(4, 8, 3, 3, seed=1), normal(4, seed=2)
     rows, table = x.permute(0, 2, 3, 1), weight[:, :, 0, 0]
-    try:
-        pairs = [(linear(rows, pack_linear(table, 126), bias), F.linear(rows, table, bias))]
-        for name, activation in (("", torch.nn.Identity()), ("silu", F.silu), ("relu", F.relu)):
-            packed = pack_conv(weight, (2, 2), (1, 1), 1, list(x.shape))
-            wanted = activation(F.conv2d(x, weight, bias, stride=2, padding=1))
-            pairs.append((conv2d(x, packed, bias, (2, 2), (1, 1), activation=name), wanted))
-    except (AttributeError, RuntimeError, TypeError, NotImplementedError):
-        return False  # another version of PyTorch
-    works = all(torch.allclose(got, wanted, rtol=1e-4, atol=1e-5) for got, wanted in pairs)
-    if not works:
-        logger.warning("oneDNN is not asked directly: it computes wrong values here.")
-    return works
+    got, want = [linear(rows, pack_linear(table, 126), bias)], [F.linear(rows, table, bias)]
+    for act, name in FUSED.items():
+        packed = pack_conv(weight, (2, 2), (1, 1), 1, list(x.shape))
+        got.append(conv2d(x, packed, bias, (2, 2), (1, 1), activation=name))
+        want.append(act()(F.conv2d(x, weight, bias, stride=2, padding=1)))
+    return agree(got, want)
+
+
+KERNEL = CheckedKernel("oneDNN asked directly", _agrees)
+
+
+class _Packed(UsesKernels, nn.Module):
+    """Keeps weights as oneDNN wants them, from one inference to the next."""
+
+    kernels = (KERNEL,)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._packed = CachedTensor()
+
+    def train(self, mode: bool = True) -> Self:
+        self._packed.clear()
+        return super().train(mode)
+
+
+class Linear(_Packed, nn.Linear):
+    """``nn.Linear``; in float32 on a CPU its products, gradients too, are those of oneDNN.
+
+    With gradients, a convolution of 1x1 is the same product and goes through oneDNN (where there
+    are two threads or more); without a copy, if the channels of a pixel stand together in memory.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in_features) -> (..., out_features)."""
+        if can_infer(x, self.weight, self.bias):
+            rows = x.numel() // self.in_features
+            packed = self._packed.get(lambda w: pack_linear(w, rows), self.weight)
+            return linear(x, packed, self.bias)
+        plain = x.device.type != "cpu" or x.dtype != torch.float32 or x.numel() == 0
+        if plain or torch.is_autocast_enabled("cpu"):
+            return super().forward(x)
+        pixels = x.reshape(1, -1, 1, self.in_features).permute(0, 3, 1, 2)
+        out = F.conv2d(pixels, self.weight[:, :, None, None], self.bias)
+        return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], self.out_features)
+
+
+class Conv2d(_Packed, nn.Conv2d):
+    """``nn.Conv2d`` without dilation; in float32 on a CPU, without gradients, by oneDNN itself."""
+
+    stride: Pair
+    padding: Pair
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, out_channels, h, w)."""
+        return self.convolve(x, self.weight, self.bias)
+
+    def convolve(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, act: nn.Module | None = None
+    ) -> Tensor:
+        """``act`` of ``x`` convolved with other weights of this layer's shape."""
+        act = act or nn.Identity()
+        if not can_infer(x, weight, bias):
+            return act(self._conv_forward(x, weight, bias))
+        how = (self.stride, self.padding, self.groups)
+        packed = self._packed.get(lambda w: pack_conv(w, *how, [*x.shape]), weight)
+        fused = FUSED.get(type(act))
+        out = conv2d(x, packed, bias, *how, fused or "none")
+        return out if fused else act(out)

@@ -13,12 +13,10 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smalldet.kernels import onednn
-from smalldet.kernels.derived import Derived
-from smalldet.layers.conv import Conv2d
+from smalldet.kernels.cached_tensor import CachedTensor
+from smalldet.kernels.onednn import Conv2d
 
 ACTIVATIONS = ("silu", "relu", "lrelu")
 LEAKY_SLOPE = 0.1
@@ -58,30 +56,22 @@ class ConvBlock(nn.Module):
         )
         self.bn = nn.BatchNorm2d(out_channels)
         self.act = build_activation(activation)
-        self._fused = activation if activation in onednn.FUSED_ACTIVATIONS else ""
-        self._folded, self._packed = Derived(), Derived()
+        self._folded = CachedTensor()
 
     def train(self, mode: bool = True) -> ConvBlock:
         self._folded.clear()
-        self._packed.clear()
         return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, h, w)."""
         if self.training or torch.is_grad_enabled():
             return self.act(self.bn(self.conv(x)))
-        conv, bn = self.conv, self.bn
+        bn = self.bn
         mean, variance = bn.running_mean, bn.running_var
         assert mean is not None and variance is not None
-        sources = (conv.weight, bn.weight, bn.bias, mean, variance)
+        sources = (self.conv.weight, bn.weight, bn.bias, mean, variance)
         weight, bias = self._folded.get(partial(_fold, bn.eps), *sources)
-        if not onednn.can_infer(x, weight):
-            out = F.conv2d(x, weight, bias, conv.stride, conv.padding, groups=conv.groups)
-            return self.act(out)
-        how = (conv.stride, conv.padding, conv.groups)
-        packed = self._packed.get(lambda w: onednn.pack_conv(w, *how, [*x.shape]), weight)
-        out = onednn.conv2d(x, packed, bias, *how, self._fused)
-        return out if self._fused else self.act(out)
+        return self.conv.convolve(x, weight, bias, self.act)
 
 
 def _fold(

@@ -10,11 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from smalldet.kernels.lstm_update import update_cell
-from smalldet.layers.conv import Conv2d
+from nativecode import UsesKernels
+from smalldet.kernels import lstm_update
+from smalldet.kernels.onednn import Conv2d
 
 
-class ConvLSTM(nn.Module):
+class ConvLSTM(UsesKernels, nn.Module):
     """One LSTM cell per position of a feature map.
 
     With a = conv1x1([x, h]) cut into f, i, o, g (in this order):
@@ -32,6 +33,8 @@ class ConvLSTM(nn.Module):
     Raises:
         ValueError: an even kernel.
     """
+
+    kernels = (lstm_update.KERNEL,)
 
     def __init__(
         self,
@@ -75,7 +78,7 @@ class ConvLSTM(nn.Module):
             both = self.conv3x3_dws(both)
         gates = self.conv1x1(both)
         wide = gates.to(_wide(gates))
-        hidden, cell = update_cell(wide, cell.to(wide.dtype))
+        hidden, cell = lstm_update.update_cell(wide, cell.to(wide.dtype))
         return hidden.to(gates.dtype), cell
 
 

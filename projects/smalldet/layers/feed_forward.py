@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from smalldet.kernels.linear import Linear
+from smalldet.kernels.onednn import Linear
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}
 GATED_STEP = 32  # the hidden width of a gated layer is a multiple of this

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smalldet.kernels.group_attention import attend_in_groups, fits_kernel
-from smalldet.kernels.linear import Linear
+from nativecode import UsesKernels
+from smalldet.kernels import group_attention
+from smalldet.kernels.onednn import Linear
 from smalldet.layers.feed_forward import FeedForward, LayerScale
 
 Size = tuple[int, int]
@@ -87,7 +88,7 @@ def check_size(x: Tensor, size: Size) -> None:
         )
 
 
-class SelfAttention(nn.Module):
+class SelfAttention(UsesKernels, nn.Module):
     """Multi-head self-attention whose channels are ordered head by head: q, k, v of head 0, ...
 
     Args:
@@ -99,6 +100,8 @@ class SelfAttention(nn.Module):
         ValueError: C is no multiple of D.
     """
 
+    kernels = (group_attention.KERNEL,)
+
     def __init__(self, dim: int, dim_head: int = 32, bias: bool = True) -> None:
         super().__init__()
         self.heads = count_heads(dim, dim_head)
@@ -107,10 +110,10 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, size: Size, grid: bool) -> Tensor:
         """Attention inside each group of a map (B, H, W, C)."""
-        if fits_kernel(x):
+        if group_attention.fits_kernel(x):
             check_size(x, size)
             qkv = self.qkv(x).unflatten(-1, (self.heads, 3, -1))
-            return self.proj(attend_in_groups(qkv, size, grid))
+            return self.proj(group_attention.attend_in_groups(qkv, size, grid))
         groups = partition(x, size, grid)
         qkv = self.qkv(groups).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         out = F.scaled_dot_product_attention(*qkv.chunk(3, dim=-1))  # each (N, heads, L, D)

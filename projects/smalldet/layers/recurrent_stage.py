@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smalldet.layers.conv import Conv2d
+from smalldet.kernels.onednn import Conv2d
 from smalldet.layers.conv_lstm import ConvLSTM
 from smalldet.layers.partition_attention import AttentionPair
 

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from smalldet.kernels.scan.backends import BACKENDS, resolve_backend
 from smalldet.kernels.scan.inputs import (
-    ScanBackend,
     ScanInputs,
     ScanPair,
     check_shapes,
@@ -64,7 +63,7 @@ def selective_scan(
     Raises:
         ValueError: if the backend is unknown or unusable here, or the shapes do not fit together.
     """
-    run = _backend(backend, u.device).scan
+    run = BACKENDS[resolve_backend(backend, u.device, u.dtype)].scan
     inputs = _checked(ScanInputs(u, delta, A, B, C, D, z, delta_bias, delta_softplus))
     with torch.autocast(u.device.type, enabled=False):
         out, last_state = run(inputs)
@@ -97,7 +96,7 @@ def bidirectional_scan(
     Raises:
         ValueError: as :func:`selective_scan`; if the two differ in shape or softplus, or have a z.
     """
-    run = _backend(backend, ahead.u.device).pair
+    run = BACKENDS[resolve_backend(backend, ahead.u.device, ahead.u.dtype)].pair
     if ahead.z is not None or back.z is not None:
         raise ValueError("bidirectional_scan gates the sum: give z to it, not to the directions.")
     if (ahead.u.shape, ahead.delta_softplus) != (back.u.shape, back.delta_softplus):
@@ -109,10 +108,6 @@ def bidirectional_scan(
     pair = ScanPair(_checked(ahead), _checked(back), gate, scale)
     with torch.autocast(ahead.u.device.type, enabled=False):
         return run(pair).to(ahead.u.dtype)
-
-
-def _backend(name: str, device: torch.device) -> ScanBackend:
-    return BACKENDS[resolve_backend(name, device)]
 
 
 def _checked(inputs: ScanInputs) -> ScanInputs:

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from nativecode import compiler, library
-from smalldet.kernels.scan import compiled as compiled_scan
+from nativecode import CheckedKernel, compiler
+from smalldet.kernels.scan import compiled
 from smalldet.kernels.scan.backends import BACKENDS, why_unusable
-from smalldet.kernels.scan.check import agrees_with_reference, random_pair, random_scan, results
+from smalldet.kernels.scan.check import random_pair, random_scan, results
 from smalldet.kernels.scan.inputs import ScanInputs
 
 COMPILED, REFERENCE = BACKENDS["compiled"], BACKENDS["reference"]
 pytestmark = pytest.mark.skipif(
     why_unusable("compiled", "cpu") is not None, reason="no compiled scan here"
 )
-
-
-@pytest.fixture
-def no_library() -> Iterator[None]:
-    """The kernel is loaded anew, here and afterwards."""
-    caches = (library._load, compiled_scan._library)
-    for cache in caches:
-        cache.cache_clear()
-    yield
-    for cache in caches:
-        cache.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -40,7 +28,6 @@ def test_every_instruction_set_computes_the_same(
     target: str,
     flag: str,
     lanes: int,
-    no_library: None,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
@@ -49,8 +36,9 @@ def test_every_instruction_set_computes_the_same(
     flags = tuple(f"-march={target}" if f == "-march=native" else f for f in compiler.FLAGS)
     monkeypatch.setattr(compiler, "FLAGS", flags)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert compiled_scan._library().lanes[torch.float32] == lanes
-    assert agrees_with_reference(COMPILED, "cpu")
+    kernel = CheckedKernel("scan", compiled.KERNEL.agrees, compiled.KERNEL.source)
+    monkeypatch.setattr(compiled, "KERNEL", kernel)
+    assert kernel.available() and compiled.lanes_of(torch.float32) == lanes
     scan = random_scan(batch=1, groups=1, group_size=20, states=11, length=70)
     for value in (float("nan"), float("inf"), -float("inf")):
         assert_equal_with_nan(with_one(scan, "delta", value))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from smalldet.kernels.linear import Linear
+from smalldet.kernels.onednn import Linear
 
 
 @pytest.mark.parametrize("bias", [True, False])

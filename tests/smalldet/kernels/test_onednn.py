@@ -9,17 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from nativecode import CheckedKernel
 from smalldet.kernels import onednn
-from smalldet.layers.conv import Conv2d
+from smalldet.kernels.onednn import FUSED, Conv2d
 
-pytestmark = pytest.mark.skipif(not onednn._works(), reason="this PyTorch has no such operations")
+pytestmark = pytest.mark.skipif(not onednn.KERNEL.available(), reason="another PyTorch")
 
 
 @settings(deadline=None, max_examples=40)
 @given(
     batch=st.integers(1, 3), channels=st.integers(1, 9), out=st.integers(1, 9),
     size=st.tuples(st.integers(3, 9), st.integers(3, 9)), kernel=st.sampled_from([1, 3]),
-    stride=st.integers(1, 2), last=st.booleans(), activation=st.sampled_from(["", "silu", "relu"]),
+    stride=st.integers(1, 2), last=st.booleans(),
+    activation=st.sampled_from([*FUSED, nn.LeakyReLU]),
 )  # fmt: skip
 def test_any_convolution(batch, channels, out, size, kernel, stride, last, activation):
     torch.manual_seed(0)
@@ -30,8 +32,12 @@ def test_any_convolution(batch, channels, out, size, kernel, stride, last, activ
     torch.testing.assert_close(layer(x), want, rtol=1e-4, atol=1e-5)
     how = (layer.stride, layer.padding, 1)
     packed = onednn.pack_conv(layer.weight, *how, [9, channels, 40, 3])  # made for another input
-    got = onednn.conv2d(x, packed, layer.bias, *how, activation)
-    want = {"": nn.Identity(), "silu": F.silu, "relu": F.relu}[activation](want)
+    want = activation()(want)
+    fused = FUSED.get(activation, "none")
+    got = onednn.conv2d(x, packed, layer.bias, *how, fused)
+    if activation in FUSED:
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+    got = layer.convolve(x, layer.weight.clone(), layer.bias, activation())
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
     assert got.is_contiguous(memory_format=torch.channels_last)
 
@@ -57,11 +63,8 @@ def test_another_pytorch_goes_the_public_way(monkeypatch: pytest.MonkeyPatch, fa
         return torch.zeros(*x.shape[:-1], 4)
 
     monkeypatch.setattr(onednn, "linear", broken)
-    onednn._works.cache_clear()
-    try:
-        assert not onednn.can_infer(torch.ones(1, 2))
-        layer, x = Conv2d(2, 3, 1), torch.randn(1, 2, 4, 4)
-        with torch.no_grad():
-            torch.testing.assert_close(layer(x), F.conv2d(x, layer.weight, layer.bias))
-    finally:
-        onednn._works.cache_clear()
+    monkeypatch.setattr(onednn, "KERNEL", CheckedKernel("oneDNN", onednn.KERNEL.agrees))
+    assert not onednn.can_infer(torch.ones(1, 2))
+    layer, x = Conv2d(2, 3, 1), torch.randn(1, 2, 4, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), F.conv2d(x, layer.weight, layer.bias))

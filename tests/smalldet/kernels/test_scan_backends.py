@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from nativecode import library
+from nativecode import CheckedKernel
+from nativecode.checked import SWITCH
 from smalldet.kernels.scan import backends as scan_backends
-from smalldet.kernels.scan import compiled as compiled_scan
+from smalldet.kernels.scan import compiled
 from smalldet.kernels.scan.backends import BACKENDS, check_backend_name, resolve_backend
 from smalldet.kernels.scan.check import agrees_with_reference, random_scan, results
 from smalldet.kernels.scan.inputs import ScanBackend, ScanInputs
-
-CACHES = (
-    library._load,
-    compiled_scan._library,
-    scan_backends.why_unusable,
-    scan_backends._fastest,
-)
 
 
 @pytest.fixture
 def fresh() -> Iterator[None]:
     """Nothing is remembered of earlier choices, nor of those made here."""
-    for cache in CACHES:
-        cache.cache_clear()
+    for function in (scan_backends.checked, scan_backends._fastest):
+        function.cache_clear()
     yield
-    for cache in CACHES:
-        cache.cache_clear()
+    for function in (scan_backends.checked, scan_backends._fastest):
+        function.cache_clear()
 
 
 def test_names_are_resolved() -> None:
@@ -58,35 +53,53 @@ def test_a_backend_that_cannot_run_here_says_why(backend: str, message: str) -> 
 def test_without_compiled_code_the_chunks_take_over(
     fresh: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(library.SWITCH, "0")
+    monkeypatch.setenv(SWITCH, "0")
+    kernel = CheckedKernel("scan", compiled.KERNEL.agrees, compiled.KERNEL.source)
+    monkeypatch.setattr(compiled, "KERNEL", kernel)
     assert resolve_backend("auto", "cpu") == "chunked"
     with pytest.raises(ValueError, match=r"'compiled' cannot be used here: .*SMALLDET_NATIVE=0"):
         resolve_backend("compiled", "cpu")
 
 
-def test_a_kernel_that_computes_wrong_values_is_not_used(
-    fresh: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def louder(inputs: ScanInputs) -> tuple[torch.Tensor, torch.Tensor]:
+    out, state = BACKENDS["chunked"].scan(inputs)
+    return out * 1.001, state
+
+
+def failing(_inputs: object) -> torch.Tensor:
+    raise RuntimeError("no such function")
+
+
+@pytest.mark.parametrize(
+    ("scan", "reason"), [(louder, "wrong values"), (failing, "RuntimeError: no such function")]
+)
+def test_a_wrong_kernel_is_not_used_and_that_is_said_once(
+    scan, reason: str, fresh: None, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
-    right = BACKENDS["chunked"]
-
-    def wrong(inputs: ScanInputs) -> tuple[torch.Tensor, torch.Tensor]:
-        out, state = right.scan(inputs)
-        return out * 1.001, state
-
-    monkeypatch.setitem(BACKENDS, "compiled", ScanBackend(wrong, right.pair))
-    monkeypatch.setattr(scan_backends, "why_not_compiled", lambda: None)
-    with caplog.at_level(logging.WARNING, logger=scan_backends.logger.name):
+    wrong = ScanBackend(scan, BACKENDS["chunked"].pair)
+    kernel = CheckedKernel("scan", lambda: agrees_with_reference(wrong, "cpu"))
+    monkeypatch.setattr(compiled, "KERNEL", kernel)
+    with caplog.at_level(logging.WARNING):
         assert resolve_backend("auto", "cpu") == "chunked"
-    assert "compiled is not used. It fails or computes wrong values" in caplog.text
+        with pytest.raises(ValueError, match=reason):
+            resolve_backend("compiled", "cpu")
+    assert [reason in record.getMessage() for record in caplog.records] == [True]
 
 
-def test_a_kernel_that_fails_is_not_used(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(_inputs: object) -> torch.Tensor:
-        raise RuntimeError("no such function")
-
-    monkeypatch.setitem(BACKENDS, "compiled", ScanBackend(failing, failing))  # type: ignore
-    monkeypatch.setattr(scan_backends, "why_not_compiled", lambda: None)
-    assert resolve_backend("auto", "cpu") == "chunked"
+@pytest.mark.parametrize("backend", ["triton", "mamba_ssm"])
+def test_kernels_in_single_precision_refuse_float64(
+    backend: str, fresh: None, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    for name in ("_why_no_triton", "_why_no_mamba_ssm"):
+        monkeypatch.setattr(scan_backends, name, lambda _device: None)
+    monkeypatch.setattr(scan_backends, "checked", lambda *_: SimpleNamespace(why_absent=None))
+    assert resolve_backend(backend, "cuda") == backend
+    with pytest.raises(ValueError, match="float64"):
+        resolve_backend(backend, "cuda", torch.float64)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert resolve_backend("auto", "cuda", torch.float64) == "chunked"
+    assert ["float64" in record.getMessage() for record in caplog.records] == [True]
 
 
 def test_wrong_gradients_are_seen_too() -> None:
@@ -108,9 +121,9 @@ def test_of_several_gpu_kernels_the_quickest_is_taken(
     fresh: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = {"triton": 2.0, "mamba_ssm": 1.0}
-    monkeypatch.setattr(scan_backends, "why_unusable", lambda _name, _device: None)
+    monkeypatch.setattr(scan_backends, "why_unusable", lambda *_: None)
     monkeypatch.setattr(scan_backends, "_seconds", lambda name, _device: seconds[name])
-    assert scan_backends._fastest("cuda") == "mamba_ssm"
+    assert scan_backends._fastest("cuda", False) == "mamba_ssm"
 
 
 def test_the_self_test_leaves_the_random_numbers_alone() -> None:

@@ -25,11 +25,12 @@ import torch
 from vim_golden import golden, relative_error
 from smalldet.kernels.scan import triton_scan
 from smalldet.kernels.scan.fused import fused_backend
-from smalldet.kernels.scan.check import REFERENCE, random_pair, random_scan, results
+from smalldet.kernels.scan.reference import REFERENCE
+from smalldet.kernels.scan.check import random_pair, random_scan, results
 from smalldet.kernels.scan.inputs import ScanInputs
 
 triton_scan.STEPS, triton_scan.CHANNELS = 4, 2
-triton = fused_backend(triton_scan.TritonKernel())
+triton = fused_backend(triton_scan.TritonScan())
 scan = random_scan(batch=1, groups=2, group_size=3, states=3, length=6)
 turned = scan._replace(u=scan.u.mT.contiguous().mT, B=scan.B.mT.contiguous().mT)
 bare = random_scan(batch=2, groups=1, group_size=1, states=2, length=4)
@@ -94,7 +95,7 @@ def test_the_kernels_compile_without_a_gpu(
     triton_compile = compiler.compile
     for name in ("scan_forward", "scan_backward"):
         monkeypatch.setattr(triton_scan, name, compiling(getattr(triton_scan, name)))
-    kernels = fused_backend(triton_scan.TritonKernel())
+    kernels = fused_backend(triton_scan.TritonScan())
     scan = random_scan(batch=1, groups=2, group_size=20, states=11, length=70)
     bare = scan._replace(D=None, z=None, delta_bias=None, delta_softplus=False)
     for inputs in (scan, bare, random_pair(batch=1, group_size=20, states=16, length=70)):

@@ -54,7 +54,7 @@ def test_neighbours_are_seen_with_the_depthwise_convolution_only(dws_conv: bool)
     assert changed.sum() == (9 if dws_conv else 1)
 
 
-@pytest.mark.skipif(not lstm_update._kernel_works(), reason="no compiler")
+@pytest.mark.skipif(not lstm_update.KERNEL.available(), reason="no compiler")
 @pytest.mark.parametrize("channels", [1, 16, 19, 48])
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 def test_the_compiled_kernel_computes_the_same(channels: int, scale: float):

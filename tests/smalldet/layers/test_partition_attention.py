@@ -89,7 +89,7 @@ def with_gradients(attention: SelfAttention, x: torch.Tensor, size: tuple[int, i
     return out, *torch.autograd.grad(loss, [x, *attention.parameters()])
 
 
-@pytest.mark.skipif(not group_attention._kernel_works(), reason="no compiler")
+@pytest.mark.skipif(not group_attention.KERNEL.available(), reason="no compiler")
 @pytest.mark.parametrize("grid", [False, True])
 @pytest.mark.parametrize(
     ("shape", "size", "dim_head"),
@@ -112,13 +112,13 @@ def test_the_compiled_kernel_computes_the_same(
     torch.manual_seed(0)
     attention, x = SelfAttention(shape[-1], dim_head), 3 * torch.randn(shape)
     compiled = with_gradients(attention, x, size, grid)
-    monkeypatch.setattr(group_attention, "_kernel_works", lambda: False)
+    monkeypatch.setattr(group_attention.KERNEL, "why_absent", "not here")
     plain = with_gradients(attention, x, size, grid)
     for got, want in zip(compiled, plain, strict=True):
         assert relative_error(got, want) < 1e-5
 
 
-@pytest.mark.skipif(not group_attention._kernel_works(), reason="no compiler")
+@pytest.mark.skipif(not group_attention.KERNEL.available(), reason="no compiler")
 def test_the_number_of_threads_changes_no_bit():
     qkv = torch.randn(2, *MAP, 3, 3, 8, generator=torch.Generator().manual_seed(0))
     before, results = torch.get_num_threads(), []

@@ -11,12 +11,16 @@ R rank of the step sizes.
 from __future__ import annotations
 
 import math
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from nativecode import UsesKernels
+from smalldet.kernels import causal_conv
 from smalldet.kernels.causal_conv import ConvWeights, convolve_both_ways
-from smalldet.kernels.linear import Linear
+from smalldet.kernels.onednn import Linear
+from smalldet.kernels.scan import compiled
 from smalldet.kernels.scan.backends import resolve_backend
 from smalldet.kernels.scan.inputs import ScanInputs
 from smalldet.layers.norms import RMSNorm
@@ -27,7 +31,7 @@ CONV_WIDTH = 4
 STEP_SIZE_RANGE = (1e-3, 0.1)
 
 
-class BidirectionalMixer(nn.Module):
+class BidirectionalMixer(UsesKernels, nn.Module):
     """Two selective scans over a token sequence, one from each end, added or averaged.
 
     Parameters whose names end in ``_b`` (and ``A_b_log``) belong to the scan from the end.
@@ -39,6 +43,8 @@ class BidirectionalMixer(nn.Module):
             weights exist for both; nothing in a file's tensors tells which it was.
         scan_backend: backend of ``selective_scan``.
     """
+
+    kernels = (causal_conv.KERNEL, compiled.KERNEL)
 
     A_log: nn.Parameter  # (I, N); decay rates are -exp of it
     A_b_log: nn.Parameter
@@ -84,10 +90,15 @@ class BidirectionalMixer(nn.Module):
         self.dt_proj.bias.copy_(steps + torch.log(-torch.expm1(-steps)))  # inverse of softplus
         self.dt_proj_b.bias.zero_()
 
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:
+        module = super()._apply(*args, **kwargs)
+        resolve_backend("auto", self.D.device)  # moved to a GPU: its kernels are tried now
+        return module
+
     def forward(self, x: Tensor) -> Tensor:
         """Mix ``x`` (B, L, E) along L; the result has the same shape."""
         u, z = self.in_proj(x).chunk(2, dim=-1)  # (B, L, I) each
-        backend = resolve_backend(self.scan_backend, x.device)
+        backend = resolve_backend(self.scan_backend, u.device, u.dtype)
         inputs = convolve_both_ways(
             u,
             ConvWeights(*self.conv1d.parameters()),

@@ -13,9 +13,10 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from nativecode import CheckedKernel
+from smalldet.kernels.scan import compiled
 from smalldet.kernels.scan.check import agrees_with_reference, random_pair
 from smalldet.kernels.scan.chunked import chunked_scan
-from smalldet.kernels.scan.compiled import CompiledKernel, why_not_compiled
 from smalldet.kernels.scan.fused import fused_backend
 from smalldet.kernels.scan.inputs import ScanBackend, ScanInputs, with_plain_delta
 from smalldet.kernels.scan.reference import REFERENCE, pair_by_turning
@@ -30,9 +31,9 @@ def one_way(scan: Callable[[ScanInputs], tuple[Tensor, Tensor]]) -> ScanBackend:
 
 @cache
 def _triton() -> ScanBackend:
-    from smalldet.kernels.scan.triton_scan import TritonKernel  # needs Triton, and takes a while
+    from smalldet.kernels.scan.triton_scan import TritonScan  # needs Triton, and takes a while
 
-    return fused_backend(TritonKernel())
+    return fused_backend(TritonScan())
 
 
 def mamba_ssm_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
@@ -47,19 +48,26 @@ def mamba_ssm_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
 BACKENDS: dict[str, ScanBackend] = {
     "reference": REFERENCE,
     "chunked": one_way(chunked_scan),
-    "compiled": fused_backend(CompiledKernel()),
+    "compiled": compiled.COMPILED,
     "triton": ScanBackend(lambda scan: _triton().scan(scan), lambda pair: _triton().pair(pair)),
     "mamba_ssm": one_way(mamba_ssm_scan),
 }
+ANYWHERE = ("reference", "chunked")  # PyTorch's own operations
 FAST = {"cpu": ("compiled",), "cuda": ("triton", "mamba_ssm")}  # by type of device
+SINGLE_PRECISION = ("triton", "mamba_ssm")  # polynomials and a compiled operator of float32
 
 
-def resolve_backend(backend: str = "auto", device: torch.device | str | None = None) -> str:
+def resolve_backend(
+    backend: str = "auto",
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> str:
     """The name in ``BACKENDS`` that ``backend`` stands for ("auto" picks the fastest one here).
 
     Args:
         backend: "auto" or a name in ``BACKENDS``.
         device: where the tensors are; None: the GPU if torch sees one, else the CPU.
+        dtype: of the input; all but float64 are computed in float32.
 
     Raises:
         ValueError: if there is no such backend, or it cannot be used here.
@@ -71,8 +79,8 @@ def resolve_backend(backend: str = "auto", device: torch.device | str | None = N
     if backend == "auto":
         # Tracers follow torch's own operations only.
         traced = torch.jit.is_tracing() or torch.compiler.is_compiling()
-        return "chunked" if traced else _fastest(kind)
-    reason = why_unusable(backend, kind)
+        return "chunked" if traced else _fastest(kind, dtype == torch.float64)
+    reason = why_unusable(backend, kind, dtype)
     if reason:
         raise ValueError(f"The selective-scan backend {backend!r} cannot be used here: {reason}")
     return backend
@@ -85,35 +93,38 @@ def check_backend_name(backend: str) -> None:
         raise ValueError(f"There is no selective-scan backend {backend!r}; choose one of {known}.")
 
 
-@cache
-def why_unusable(backend: str, device: str) -> str | None:
+def why_unusable(backend: str, device: str, dtype: torch.dtype = torch.float32) -> str | None:
     """The sentence that says why ``backend`` cannot be used on ``device``; None if it can.
 
     Kernels are compared with the reference first: what computes wrong values is never used.
     """
-    if backend in ("reference", "chunked"):
+    if backend in ANYWHERE:
         return None
-    reason = {
+    if dtype == torch.float64 and backend in SINGLE_PRECISION:
+        return "It computes in float32, and the input is float64; chunked takes it."
+    absent = {
         "compiled": _why_not_compiled,
         "triton": _why_no_triton,
         "mamba_ssm": _why_no_mamba_ssm,
     }[backend](device)
-    if reason is None and not _works(backend, device):
-        reason = "It fails or computes wrong values on this machine."
-        logger.warning("The selective-scan backend %s is not used. %s", backend, reason)
-    return reason
+    return absent or checked(backend, device).why_absent
 
 
-def _works(backend: str, device: str) -> bool:
-    try:
-        return agrees_with_reference(BACKENDS[backend], device)
-    except Exception:  # foreign code may fail in any way; then it is not used
-        logger.warning("The self-test of %s failed.", backend, exc_info=True)
-        return False
+@cache
+def checked(backend: str, device: str) -> CheckedKernel:
+    """The kernel of ``backend`` with its comparison on the current ``device`` of that type."""
+    if backend == "compiled":
+        return compiled.KERNEL
+    # Which GPU is the current one depends on the thread.
+    where = torch.device(device, torch.cuda.current_device() if device == "cuda" else 0)
+    return CheckedKernel(
+        f"selective-scan backend {backend}",
+        lambda: agrees_with_reference(BACKENDS[backend], where),
+    )
 
 
 def _why_not_compiled(device: str) -> str | None:
-    return why_not_compiled() if device == "cpu" else f"It runs on the CPU, not on {device}."
+    return None if device == "cpu" else f"It runs on the CPU, not on {device}."
 
 
 def _why_no_triton(device: str) -> str | None:
@@ -132,8 +143,12 @@ def _why_no_mamba_ssm(device: str) -> str | None:
 
 
 @cache
-def _fastest(device: str) -> str:
-    usable = [name for name in FAST.get(device, ()) if why_unusable(name, device) is None]
+def _fastest(device: str, double: bool) -> str:
+    dtype = torch.float64 if double else torch.float32
+    reasons = {name: why_unusable(name, device, dtype) for name in FAST.get(device, ())}
+    usable = [name for name, reason in reasons.items() if reason is None]
+    if double and not usable:
+        logger.warning("Selective scans in float64 run in chunks on %s: %s", device, reasons)
     if len(usable) < 2:
         return usable[0] if usable else "chunked"
     seconds = {name: _seconds(name, device) for name in usable}

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from smalldet.kernels.comparison import agree, with_gradients
+from smalldet.kernels.scan.fused import FusedCall
 from smalldet.kernels.scan.inputs import ScanBackend, ScanInputs, ScanPair
 from smalldet.kernels.scan.reference import REFERENCE
-
-TOLERANCE = 1e-4  # of the largest value; float32 gives about 1e-6
 
 
 def agrees_with_reference(backend: ScanBackend, device: torch.device | str) -> bool:
@@ -21,9 +21,7 @@ def agrees_with_reference(backend: ScanBackend, device: torch.device | str) -> b
     scan = random_scan(batch=2, groups=2, group_size=19, states=11, length=70, device=device)
     pair = random_pair(batch=1, group_size=21, states=16, length=37, device=device)
     return all(
-        torch.allclose(got, want, rtol=0, atol=TOLERANCE * float(want.abs().max()))
-        for inputs in (scan, pair)
-        for got, want in zip(results(backend, inputs), results(REFERENCE, inputs), strict=True)
+        agree(results(backend, inputs), results(REFERENCE, inputs)) for inputs in (scan, pair)
     )
 
 
@@ -66,23 +64,15 @@ def random_pair(batch: int, group_size: int, **options: Any) -> ScanPair:
 @torch.enable_grad()
 def results(backend: ScanBackend, inputs: ScanInputs | ScanPair) -> list[Tensor]:
     """The output, and its gradients with respect to all tensors."""
-    if isinstance(inputs, ScanInputs):
-        inputs = _leaves(inputs)
-        out, leaves = backend.scan(inputs)[0], _tensors(inputs)
-    else:
-        ahead, back = _leaves(inputs.ahead), _leaves(inputs.back)
-        z = None if inputs.z is None else inputs.z.detach().requires_grad_()
-        out = backend.pair(ScanPair(ahead, back, z, inputs.scale))
-        leaves = [*_tensors(ahead), *_tensors(back), *([] if z is None else [z])]
-    return [out.detach(), *torch.autograd.grad(out, leaves, torch.cos(out.detach()))]
+    call = FusedCall.of(inputs)
+    given = call.tensors()
 
+    def run(*tensors: Tensor) -> Tensor:
+        rest = iter(tensors)
+        filled = call.with_tensors(None if x is None else next(rest) for x in given)
+        if isinstance(inputs, ScanInputs):
+            return backend.scan(filled.scans[0]._replace(z=filled.z))[0]
+        ahead, back = filled.scans
+        return backend.pair(ScanPair(ahead, back, filled.z, filled.scale))
 
-def _leaves(scan: ScanInputs) -> ScanInputs:
-    tensors = {
-        k: v.detach().requires_grad_() for k, v in scan._asdict().items() if isinstance(v, Tensor)
-    }
-    return scan._replace(**tensors)
-
-
-def _tensors(scan: ScanInputs) -> list[Tensor]:
-    return [x for x in scan if isinstance(x, Tensor)]
+    return with_gradients(run, *(x for x in given if x is not None))

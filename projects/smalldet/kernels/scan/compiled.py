@@ -3,98 +3,56 @@
 from __future__ import annotations
 
 import math
-from ctypes import CDLL, Structure, byref, c_double, c_int64, c_void_p
-from functools import cache
+from ctypes import Structure, byref, c_double, c_int64, c_void_p
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from nativecode import load_library, why_absent
-from smalldet.kernels.scan.fused import Direction, Options, empty_like
+from nativecode import CheckedKernel
+from smalldet.kernels.scan.check import agrees_with_reference
+from smalldet.kernels.scan.fused import FusedCall, empty_like, fused_backend
+from smalldet.kernels.scan.inputs import ScanInputs
 
-SOURCE = Path(__file__).parents[1] / "csrc" / "selective_scan.cpp"
 DTYPES = {torch.float32: "f32", torch.float64: "f64"}
 
 
-class CompiledKernel:
-    """Float32 or float64, on the CPU."""
+class CompiledScan:
+    """A :class:`~smalldet.kernels.scan.fused.Kernel` in float32 or float64, on the CPU."""
 
     multiplies_delta = True
 
-    def forward(
-        self, options: Options, z: Tensor | None, directions: list[Direction], keep: bool
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """See ``fused_scan.Kernel``."""
-        call = _Call(options, z, directions)
-        starts = call.room_for_starts() if keep else None
-        call.function("forward")(byref(call.scan(starts)))
-        return call.out, call.last_state, starts
+    def forward(self, call: FusedCall, keep: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """See ``Kernel``."""
+        layout = _Layout(call)
+        out = empty_like(layout.u)
+        last = out.new_empty(len(out), *call.scans[0].A.shape) if len(call.scans) == 1 else None
+        starts = layout.room_for_starts() if keep else None
+        scan = layout.scan(out, starts, last)
+        layout.function("forward")(byref(scan))
+        return out, last, starts
 
     def backward(
-        self,
-        options: Options,
-        z: Tensor | None,
-        directions: list[Direction],
-        kept: Tensor,
-        grad_out: Tensor,
-        grad_last: Tensor | None,
+        self, call: FusedCall, kept: Tensor, grad_out: Tensor, grad_last: Tensor | None
     ) -> list[Tensor | None]:
-        """See ``fused_scan.Kernel``."""
-        call = _Call(options, z, directions)
-        rooms = [call.room_for_gradients() for _ in directions]
-        grad_z = None if z is None else empty_like(z)
+        """See ``Kernel``."""
+        layout = _Layout(call)
+        rooms = [layout.room_for_gradients() for _ in call.scans]
+        grad_z = None if call.z is None else empty_like(call.z)
         last = None if grad_last is None else grad_last.contiguous()
         gradients = _ScanGradients(_stream(grad_out), _stream(grad_z))
         for i, room in enumerate(rooms):
             pointers = map(_pointer, (room.A, room.D, room.bias, room.weights, last))
             gradients.direction[i] = _Gradients(_stream(room.u), _stream(room.delta), *pointers)
-        call.function("backward")(byref(call.scan(kept)), byref(gradients))
-        pairs = zip(directions, rooms, strict=True)
-        return [grad_z, *(x for direction, room in pairs for x in _sums(direction, room))]
-
-
-def why_not_compiled() -> str | None:
-    """The sentence that says why there is no kernel here; None if there is."""
-    return why_absent(SOURCE)
+        scan = layout.scan(None, kept, None)
+        layout.function("backward")(byref(scan), byref(gradients))
+        return [grad_z, *(x for pair in zip(call.scans, rooms, strict=True) for x in _sums(*pair))]
 
 
 def lanes_of(dtype: torch.dtype) -> int:
     """Channels that the kernel does at once; 16 of float32 with AVX-512, 8 with AVX2."""
-    return _library().lanes[dtype]
-
-
-class _Library(NamedTuple):
-    functions: CDLL
-    lanes: dict[torch.dtype, int]  # channels done at once
-    steps: int  # of a chunk
-    states: int  # done at once
-
-
-@cache
-def _library() -> _Library:
-    functions = load_library(SOURCE)
-    if functions is None:
-        raise RuntimeError(why_not_compiled())
-    for name in ("steps_of_chunk", "states_of_round", *(f"lanes_{t}" for t in DTYPES.values())):
-        getattr(functions, name).restype = c_int64
-    lanes = {dtype: getattr(functions, f"lanes_{name}")() for dtype, name in DTYPES.items()}
-    return _Library(functions, lanes, functions.steps_of_chunk(), functions.states_of_round())
-
-
-class _Fit(NamedTuple):
-    """One direction as the kernel reads it."""
-
-    u: Tensor  # (B, D, L), any strides
-    delta: Tensor | None
-    B: Tensor  # (B, G, L, N), states adjacent
-    C: Tensor
-    steps: Tensor | None  # (B, 1, L, R), instead of delta
-    factor: Tensor | None  # (D, R)
-    A: Tensor  # (D, N)
-    D: Tensor | None
-    bias: Tensor | None
+    return getattr(KERNEL.library, f"lanes_{DTYPES[dtype]}")()
 
 
 class _Room(NamedTuple):
@@ -108,62 +66,60 @@ class _Room(NamedTuple):
     weights: Tensor  # (B, G, blocks, L, rounds, 2, states): of B and C, for each block of channels
 
 
-class _Call:
-    """One call of the kernel: its tensors in a fit layout, kept alive while it runs."""
+class _Layout:
+    """The tensors of a call as the kernel reads them, kept alive while it runs, and its sizes."""
 
-    def __init__(self, options: Options, z: Tensor | None, directions: list[Direction]) -> None:
-        self.library, self.options, self.z = _library(), options, z
-        self.directions = [_fit(direction) for direction in directions]
-        u, A, B = (getattr(directions[0], name) for name in ("u", "A", "B"))
-        (self.batch, self.channels, self.length), self.states = u.shape, A.shape[1]
-        self.groups, self.lanes = B.shape[1], self.library.lanes[u.dtype]
+    def __init__(self, call: FusedCall) -> None:
+        self.call, self.fit = call, [_fit(scan) for scan in call.scans]
+        self.u, A = call.scans[0].u, call.scans[0].A
+        self.lanes = lanes_of(self.u.dtype)
+        (self.batch, self.channels, self.length), self.states = self.u.shape, A.shape[1]
+        self.groups = call.scans[0].B.shape[1]
         self.blocks = math.ceil(self.channels // self.groups / self.lanes)  # in a group
-        self.rounds = math.ceil(self.states / self.library.states)
-        self.out = empty_like(u)
-        self.last_state = u.new_empty(self.batch, *A.shape) if len(directions) == 1 else None
+        self.at_once = KERNEL.library.states_of_round()
+        self.rounds = math.ceil(self.states / self.at_once)
 
     def room_for_starts(self) -> Tensor:
         """Memory for the states at the start of each chunk, (directions, numbers)."""
-        chunks = math.ceil(self.length / self.library.steps)
-        vectors = self.groups * self.blocks * chunks * self.rounds * self.library.states
-        return self.out.new_empty(len(self.directions), self.batch * vectors * self.lanes)
+        chunks = math.ceil(self.length / KERNEL.library.steps_of_chunk())
+        vectors = self.groups * self.blocks * chunks * self.rounds * self.at_once
+        return self.u.new_empty(len(self.fit), self.batch * vectors * self.lanes)
 
     def room_for_gradients(self) -> _Room:
-        empty, channels = self.out.new_empty, (self.batch, self.channels)
+        empty, channels = self.u.new_empty, (self.batch, self.channels)
         parts = (self.batch, self.groups, self.blocks, self.length, self.rounds)
-        streams = (empty_like(self.out), empty_like(self.out))
+        streams = (empty_like(self.u), empty_like(self.u))
         sums = (empty((*channels, self.states)), empty(channels), empty(channels))
-        return _Room(*streams, *sums, weights=empty((*parts, 2, self.library.states)))
+        return _Room(*streams, *sums, weights=empty((*parts, 2, self.at_once)))
 
-    def scan(self, starts: Tensor | None) -> _Scan:
+    def scan(self, out: Tensor | None, starts: Tensor | None, last: Tensor | None) -> _Scan:
         """The arguments of the C++ functions; ``starts`` as :meth:`room_for_starts` gives them."""
         sizes = (self.batch, self.channels, self.groups, self.length, self.states)
-        flags = (torch.get_num_threads(), self.options.softplus, len(self.directions))
-        scan = _Scan(*sizes, *flags, self.options.scale, _stream(self.out), _stream(self.z))
-        for i, (fit, reverse) in enumerate(zip(self.directions, self.options.reverse, strict=True)):
-            start = None if starts is None else starts[i]
+        flags = (torch.get_num_threads(), self.fit[0].delta_softplus, len(self.fit))
+        scan = _Scan(*sizes, *flags, self.call.scale, _stream(out), _stream(self.call.z))
+        for i, fit in enumerate(self.fit):
+            factor, start = fit.delta_factor, None if starts is None else starts[i]
+            rows = (fit.B, fit.C, None if factor is None else fit.delta)
+            vectors = (factor, fit.A, fit.D, fit.delta_bias, last, start)
             scan.direction[i] = _Direction(
-                *(_stream(fit.u), _stream(fit.delta)),
-                *(_rows(fit.B), _rows(fit.C), _rows(fit.steps)),
-                *map(_pointer, (fit.factor, fit.A, fit.D, fit.bias, self.last_state, start)),
-                *(reverse, 0 if fit.factor is None else fit.factor.shape[1]),
+                *(_stream(fit.u), _stream(fit.delta if factor is None else None)),
+                *(*map(_rows, rows), *map(_pointer, vectors)),
+                *(i == 1, 0 if factor is None else factor.shape[1]),
             )
         return scan
 
     def function(self, name: str) -> Any:
-        return getattr(self.library.functions, f"{name}_{DTYPES[self.out.dtype]}")
+        return getattr(KERNEL.library, f"{name}_{DTYPES[self.u.dtype]}")
 
 
-def _fit(given: Direction) -> _Fit:
-    def contiguous(x: Tensor | None) -> Tensor | None:
-        return None if x is None else x.contiguous()
-
-    factor, delta, steps = contiguous(given.delta_factor), given.delta, None
-    if factor is not None:
-        delta, steps = None, _adjacent_rows(given.delta.unsqueeze(1))
-    B, C = _adjacent_rows(given.B), _adjacent_rows(given.C)
-    vectors = (given.A.contiguous(), contiguous(given.D), contiguous(given.delta_bias))
-    return _Fit(given.u, delta, B, C, steps, factor, *vectors)
+def _fit(scan: ScanInputs) -> ScanInputs:
+    """``scan`` with B and C, and delta if it has a factor, as rows; vectors without gaps."""
+    names = ("A", "D", "delta_bias", "delta_factor")
+    given = {name: getattr(scan, name) for name in names}
+    vectors = {name: None if x is None else x.contiguous() for name, x in given.items()}
+    factored = scan.delta_factor is not None
+    delta = _adjacent_rows(scan.delta.unsqueeze(1)) if factored else scan.delta
+    return scan._replace(delta=delta, B=_adjacent_rows(scan.B), C=_adjacent_rows(scan.C), **vectors)
 
 
 def _adjacent_rows(x: Tensor) -> Tensor:
@@ -171,17 +127,17 @@ def _adjacent_rows(x: Tensor) -> Tensor:
     return x.mT if x.stride(2) == 1 else x.mT.contiguous()
 
 
-def _sums(direction: Direction, room: _Room) -> list[Tensor | None]:
+def _sums(scan: ScanInputs, room: _Room) -> list[Tensor | None]:
     """Gradients of the tensors of a direction.
 
     The kernel leaves the sums over images and over blocks of channels to this, in a fixed order:
     so the digits do not depend on the number of threads.
     """
-    states = direction.A.shape[1]
+    states = scan.A.shape[1]
     weights = room.weights.sum(2)  # (B, G, L, rounds, 2, states of a round)
     B, C = (x.flatten(-2)[..., :states].mT for x in weights.unbind(-2))
-    D = None if direction.D is None else room.D.sum(0)
-    bias = None if direction.delta_bias is None else room.bias.sum(0)
+    D = None if scan.D is None else room.D.sum(0)
+    bias = None if scan.delta_bias is None else room.bias.sum(0)
     return [room.u, room.delta, room.A.sum(0), B, C, D, bias, None]
 
 
@@ -234,3 +190,11 @@ def _rows(x: Tensor | None) -> _Weights:
 
 def _pointer(x: Tensor | None) -> int | None:
     return None if x is None else x.data_ptr()
+
+
+COMPILED = fused_backend(CompiledScan())
+KERNEL = CheckedKernel(
+    "compiled selective scan",
+    lambda: agrees_with_reference(COMPILED, "cpu"),
+    Path(__file__).parents[1] / "csrc" / "selective_scan.cpp",
+)

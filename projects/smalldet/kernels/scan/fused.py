@@ -8,7 +8,7 @@ chunks, not of steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -17,100 +17,86 @@ from torch.autograd.function import once_differentiable
 
 from smalldet.kernels.scan.inputs import ScanBackend, ScanInputs, ScanPair, with_plain_delta
 
-
-class Options(NamedTuple):
-    """What is no tensor."""
-
-    reverse: tuple[bool, ...]  # for each direction, whether it runs from the end
-    softplus: bool
-    scale: float
+TENSORS = ("u", "delta", "A", "B", "C", "D", "delta_bias", "delta_factor")  # of one direction
 
 
-class Direction(NamedTuple):
-    """The tensors of one direction; shapes as in ``ScanInputs``."""
+class FusedCall(NamedTuple):
+    """One or two scans over a sequence that share output and gate."""
 
-    u: Tensor
-    delta: Tensor
-    A: Tensor
-    B: Tensor
-    C: Tensor
-    D: Tensor | None
-    delta_bias: Tensor | None
-    delta_factor: Tensor | None
+    scans: tuple[ScanInputs, ...]  # one from the start, or one from each end; without their own z
+    z: Tensor | None  # (B, D, L)
+    scale: float  # of the sum of the outputs
+
+    @classmethod
+    def of(cls, inputs: ScanInputs | ScanPair) -> FusedCall:
+        """The call that computes ``inputs``."""
+        if isinstance(inputs, ScanInputs):
+            return cls((inputs._replace(z=None),), inputs.z, 1.0)
+        return cls((inputs.ahead, inputs.back), inputs.z, inputs.scale)
+
+    def tensors(self) -> list[Tensor | None]:
+        """z, then those named by ``TENSORS`` of each scan."""
+        return [self.z, *(getattr(scan, name) for scan in self.scans for name in TENSORS)]
+
+    def with_tensors(self, tensors: Iterable[Tensor | None]) -> FusedCall:
+        """The same with other tensors, in the order of :meth:`tensors`."""
+        z, *rest = tensors
+        scans = (
+            scan._replace(**dict(zip(TENSORS, rest[i * len(TENSORS) :], strict=False)))
+            for i, scan in enumerate(self.scans)
+        )
+        return FusedCall(tuple(scans), z, self.scale)
 
 
 class Kernel(Protocol):
-    """One implementation. The output and z are (B, D, L); there are one or two directions."""
+    """One implementation of a :class:`FusedCall`."""
 
     multiplies_delta: bool  # whether ``forward`` takes a ``delta_factor``
 
-    def forward(
-        self, options: Options, z: Tensor | None, directions: list[Direction], keep: bool
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Output, last state (B, D, N) of a single direction, and what ``backward`` needs."""
+    def forward(self, call: FusedCall, keep: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Output (B, D, L), last state (B, D, N) of a single scan, and what ``backward`` needs."""
         ...
 
     def backward(
-        self,
-        options: Options,
-        z: Tensor | None,
-        directions: list[Direction],
-        kept: Tensor,
-        grad_out: Tensor,
-        grad_last: Tensor | None,
-    ) -> list[Tensor | None]:
-        """Gradients of z and of all tensors of each direction (None for ``delta_factor``)."""
+        self, call: FusedCall, kept: Tensor, grad_out: Tensor, grad_last: Tensor | None
+    ) -> Sequence[Tensor | None]:
+        """Gradients of ``call.tensors()``; None for those that are None."""
         ...
 
 
 def fused_backend(kernel: Kernel) -> ScanBackend:
     """The backend that runs ``kernel``."""
-
-    def scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
-        return _run(kernel, Options((False,), inputs.delta_softplus, 1.0), inputs.z, [inputs])
-
-    def pair(pair: ScanPair) -> Tensor:
-        options = Options((False, True), pair.ahead.delta_softplus, pair.scale)
-        return _run(kernel, options, pair.z, [pair.ahead, pair.back])[0]
-
-    return ScanBackend(scan, pair)
+    return ScanBackend(
+        lambda scan: _run(kernel, FusedCall.of(scan)),
+        lambda pair: _run(kernel, FusedCall.of(pair))[0],
+    )
 
 
-def _run(kernel: Kernel, options: Options, z: Tensor | None, scans: list[ScanInputs]) -> Any:
-    tensors = [z, *(x for scan in scans for x in _direction(scan))]
+def _run(kernel: Kernel, call: FusedCall) -> Any:
+    tensors = call.tensors()
     learns = torch.is_grad_enabled() and any(x.requires_grad for x in tensors if x is not None)
     if learns or not kernel.multiplies_delta:
-        scans = [with_plain_delta(scan) for scan in scans]
-    directions = [_direction(scan) for scan in scans]
+        call = call._replace(scans=tuple(with_plain_delta(scan) for scan in call.scans))
     if learns:
-        return _FusedScan.apply(kernel, options, z, *(x for d in directions for x in d))
-    return kernel.forward(options, z, directions, keep=False)[:2]
-
-
-def _direction(scan: ScanInputs) -> Direction:
-    return Direction(*(getattr(scan, name) for name in Direction._fields))
-
-
-def _directions(tensors: Sequence[Any]) -> list[Direction]:
-    size = len(Direction._fields)
-    return [Direction(*tensors[i : i + size]) for i in range(0, len(tensors), size)]
+        tensors = call.tensors()
+        return _FusedScan.apply(kernel, call.with_tensors([None] * len(tensors)), *tensors)
+    return kernel.forward(call, keep=False)[:2]
 
 
 class _FusedScan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, kernel: Kernel, options: Options, z: Any, *tensors: Any) -> Any:
-        out, last_state, kept = kernel.forward(options, z, _directions(tensors), keep=True)
-        ctx.kernel, ctx.options = kernel, options
-        ctx.save_for_backward(kept, z, *tensors)
+    def forward(ctx: Any, kernel: Kernel, empty: FusedCall, *tensors: Any) -> Any:
+        out, last_state, kept = kernel.forward(empty.with_tensors(tensors), keep=True)
+        ctx.kernel, ctx.empty = kernel, empty
+        ctx.save_for_backward(kept, *tensors)
         return out, last_state
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_out: Tensor, grad_last: Tensor | None) -> tuple[Any, ...]:
-        kept, z, *tensors = ctx.saved_tensors
-        directions = _directions(tensors)
-        gradients = ctx.kernel.backward(ctx.options, z, directions, kept, grad_out, grad_last)
-        return None, None, *gradients
+        kept, *tensors = ctx.saved_tensors
+        call = ctx.empty.with_tensors(tensors)
+        return None, None, *ctx.kernel.backward(call, kept, grad_out, grad_last)
 
 
 def empty_like(x: Tensor) -> Tensor:

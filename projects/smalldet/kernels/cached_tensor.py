@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 
-class Derived:
-    """A value made from tensors; it stays with the process: copies and files begin without it."""
+class CachedTensor:
+    """Tensors made from others; they stay with the process: copies and files begin without them."""
 
     def __init__(self) -> None:
         self.clear()
@@ -29,11 +29,8 @@ class Derived:
             self._value, self._sources, self._state = make(*sources), sources, state
         return self._value
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Derived:
-        return Derived()
-
-    def __reduce__(self) -> tuple[type[Derived], tuple[()]]:
-        return Derived, ()
+    def __reduce__(self) -> tuple[type[CachedTensor], tuple[()]]:
+        return CachedTensor, ()
 
 
 def _state(tensors: tuple[Tensor, ...]) -> list[tuple[int, int]]:
