@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -73,7 +74,7 @@ def test_official_outputs(name: str, backend: str) -> None:
     assert relative_error(last, arrays["last_state"]) < 1e-5
     exact, _ = selective_scan(**{k: v.double() for k, v in inputs.items()}, **options)
     assert exact.dtype == torch.float64
-    # softplus is cut to a line above 20, where that drops exp(-20) = 2e-9 of it
+    # the published softplus is a line above 20, which drops exp(-20) = 2e-9 of it
     assert relative_error(exact, arrays["out_f64"]) < 1e-10
 
 
@@ -110,6 +111,34 @@ def test_backends_agree(**shape: int) -> None:
             torch.testing.assert_close(got[key], value, rtol=1e-9, atol=1e-9, msg=key)
             atol = 1e-4 * float(value.detach().abs().max()) + 1e-9
             torch.testing.assert_close(single[key].double(), value, rtol=0, atol=atol, msg=key)
+
+
+def in_numpy(inputs: dict[str, Tensor]) -> np.ndarray:
+    """The output in float64 by the definition, with nothing of PyTorch in it."""
+    u, delta, A, B, C, D, z, bias = (inputs[name].numpy() for name in NAMES)
+    dt = np.logaddexp(delta + bias[:, None], 0)
+    state, out = np.zeros((len(u), *A.shape)), np.empty_like(u)
+    for t in range(u.shape[-1]):
+        decay, x = np.exp(dt[..., t, None] * A), (dt * u)[..., t, None] * B[:, 0, None, :, t]
+        state = decay * state + x
+        out[..., t] = (state * C[:, 0, None, :, t]).sum(-1)
+    return (out + u * D[:, None]) * z / (1 + np.exp(-z))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_float64_is_accurate_to_its_last_digits_or_refused(backend: str) -> None:
+    inputs = random_inputs(group_size=9, states=5, length=70)
+    inputs["delta"][..., ::7] += 25  # where the softplus is nearly, but not quite, a line
+    inputs["delta"][..., 3::7] -= 25
+    if why_unusable(backend, "cpu", torch.float64):
+        with pytest.raises(ValueError, match=f"{backend}.*cannot be used"):
+            selective_scan(**inputs, delta_softplus=True, backend=backend)
+        return
+    got = selective_scan(**inputs, delta_softplus=True, backend=backend)
+    want = torch.from_numpy(in_numpy(inputs))
+    assert got.dtype == torch.float64
+    assert relative_error(got, want) < 1e-13
+    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("backend", USABLE[1:])

@@ -7,7 +7,7 @@
 //
 // Every stream is addressed by strides, so that any layout is read in place, and "steps" count in
 // the direction of the scan: a scan from the end runs through the same memory the other way.
-// The structures are mirrored in compiled_scan.py.
+// The structures are mirrored in scan/compiled.py.
 #include <algorithm>
 #include <vector>
 
@@ -321,7 +321,7 @@ void backward(const Scan<T>& s, const ScanGradients<T>& g, const Block<T>& b, in
     }
     for (int64_t i = 0; i < c.steps; ++i) {
       gdt[i] += gx[i] * in.u[i];
-      if (s.softplus) gdt[i] = in.raw[i] > 20 ? gdt[i] : gdt[i] * sigmoid(in.raw[i]);
+      if (s.softplus) gdt[i] = in.raw[i] > LINEAR_FROM<T> ? gdt[i] : gdt[i] * sigmoid(in.raw[i]);
       gx[i] = gx[i] * in.dt[i] + gy[i] * skip;
       gD += gy[i] * in.u[i];
       gbias += gdt[i];

@@ -105,10 +105,13 @@ inline Vec<double> log1p_of(Vec<double> t) {
   return t;
 }
 
-// log(1 + exp(x)), and x itself above 20 as in torch.
+// Above it softplus(x) is x in all digits of the type.
+template <class T> constexpr T LINEAR_FROM = sizeof(T) == 4 ? 20 : 40;
+
+// log(1 + exp(x)).
 template <class V> inline V softplus(V x) {
   const V soft = log1p_of(exp_of(x > 0 ? -x : x)) + (x > 0 ? x : V{});
-  return x > 20 ? x : soft;
+  return x > LINEAR_FROM<decltype(x[0] + x[0])> ? x : soft;
 }
 
 template <class V> inline V sigmoid(V x) { return 1 / (1 + exp_of(-x)); }
