@@ -60,7 +60,7 @@ def measured_steps(folder: Path) -> list[tuple[float, float]]:
         f"train.output_dir={folder / 'run'}",
         f"train.max_iter={STEPS}",
         f"train.eval_period={STEPS}",
-        f"train.checkpoint_period={STEPS}",
+        f"train.checkpointer.period={STEPS}",
     ]
     cfg = to_plain(load_config(ROOT / CONFIG, overrides))
     settings: Any = instantiate(cfg["train"])

@@ -15,5 +15,6 @@ train = L(TrainSettings)(
     max_iter="${iterations:${train.epochs},${train.images},${train.total_batch_size}}",
     warmup_iters=500,
     eval_period="${train.iterations_per_epoch}",
-    checkpoint_period="${train.iterations_per_epoch}",
+    checkpointer=dict(period="${train.iterations_per_epoch}", max_to_keep=2),
+    amp=dict(enabled=False, dtype="bf16"),
 )

@@ -13,7 +13,7 @@ train = L(TrainSettings)(
     iterations_per_epoch="${train.eval_period}",
     max_iter=100_000,
     eval_period=10_000,
-    checkpoint_period=1_000,
-    amp="bf16",
+    checkpointer=dict(period=1_000, max_to_keep=2),
+    amp=dict(enabled=True, dtype="bf16"),
     clip_grad_value=1.0,
 )

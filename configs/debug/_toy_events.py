@@ -17,7 +17,9 @@ def toy(name):
     for loader in (cfg.dataloader.train, cfg.dataloader.valid, cfg.dataloader.test):
         loader.num_workers = 0
     cfg.train.max_iter = cfg.train.max_iter // 10_000
-    cfg.train.update(eval_period=5, checkpoint_period=5, log_period=1, amp="off")
+    cfg.train.eval_period = cfg.train.checkpointer.period = 5
+    cfg.train.log_period = 1
+    cfg.train.amp.enabled = False
     rvt = cfg.model.backbone.bottom_up
     rvt.update(embed_dim=rvt.embed_dim // 4, dim_head=rvt.dim_head // 4, partition_split=1)
     return cfg

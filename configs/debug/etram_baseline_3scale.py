@@ -11,7 +11,7 @@ experiment.update(name="etram_baseline_3scale", study="demo-events")
 dataset.root = "${oc.env:DETECTRON2_DATASETS,datasets}/demo_events"
 dataset.generate.update(seed=1, train=24, val=4, test=4, seconds=3.0, width=240, height=180)
 train.update(total_batch_size=4, micro_batch_size=4, max_iter=400, log_period=20)
-train.update(eval_period=200, checkpoint_period=200)
+train.eval_period = train.checkpointer.period = 200
 optimizer.lr = 1.5e-3
 model.backbone.depth = 0.33
 model.backbone.bottom_up.update(embed_dim=32, dim_head=32)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-RENAMED: dict[str, str | None] = {}
+RENAMED: dict[str, str | None] = {
+    "train.amp": None,  # "off" is now amp.enabled=False, "bf16" amp.enabled=True; traces compare it
+    "train.checkpoint_period": "train.checkpointer.period",
+    "train.compile": None,
+    "train.keep_last": "train.checkpointer.max_to_keep",
+}
 """Old dotted key -> new one, or None where it has gone. A key stands for all below it too.
 The overrides with which runs were recorded are translated likewise."""
 

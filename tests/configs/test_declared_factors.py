@@ -123,7 +123,7 @@ def test_a_literal_is_found_on_its_own_line() -> None:
         ("model.head.size_aware_loss", "3scale_sizeaware_100k.py", "size_aware_loss = True"),
         ("model.head.max_detections", "rvt_yolox.py", "max_detections=300"),
         ("dataloader.valid.batch_size", "etram.py", "batch_size=2"),
-        ("train.checkpoint_period", "train_steps.py", "checkpoint_period=1_000"),
+        ("train.checkpointer.period", "train_steps.py", "period=1_000"),
     ):
         place = origins[key].place
         assert place.file.name == file

@@ -238,7 +238,7 @@ def test_patch_2_in_less_memory_and_evaluated_from_its_run_folder(tmp_path):
     overrides = [
         "train.micro_batch_size=1",
         "model.backbone.bottom_up.checkpoint=true",
-        "train.amp=bf16",
+        "train.amp.enabled=true",
         "train.max_iter=2",
         "dataloader.sequence_length=2",
         "dataloader.valid.limit=2",

@@ -60,7 +60,7 @@ def overrides(config: Path, recordings: Path) -> list[str]:
         "dataloader.test.limit=2",
         "train.max_iter=2",
         "train.eval_period=2",
-        "train.checkpoint_period=2",
+        "train.checkpointer.period=2",
         "train.log_period=1",
     ]
 

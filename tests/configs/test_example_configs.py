@@ -10,7 +10,7 @@ from labbook.config.load import load_config, to_plain
 from smalldet.engine.run import run
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORT = ["max_iter=2", "eval_period=2", "checkpoint_period=2", "log_period=1"]
+SHORT = ["max_iter=2", "eval_period=2", "checkpointer.period=2", "log_period=1"]
 SHORT = [f"train.{item}" for item in (*SHORT, "total_batch_size=2", "micro_batch_size=1")]
 EXAMPLES = {
     "yolox_vim_tiny": [

@@ -30,7 +30,7 @@ def inputs(tmp_path_factory) -> list[str]:
         "train.max_iter=2",
         "train.log_period=1",
         "train.eval_period=2",
-        "train.checkpoint_period=2",
+        "train.checkpointer.period=2",
     ]
 
 

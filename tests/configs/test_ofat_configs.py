@@ -25,7 +25,7 @@ STEPS = {
 }
 CHILDREN = [name for name in STEPS if name.startswith("ofat")]
 DERIVED = {"train.max_iter", "train.iterations_per_epoch", "train.eval_period"} | {
-    "train.checkpoint_period",
+    "train.checkpointer.period",
     "lr_multiplier.warmup_length",
     "dataloader.train.total_batch_size",
 }

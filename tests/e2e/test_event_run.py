@@ -29,7 +29,7 @@ def small(tmp_path_factory) -> list[str]:
         "train.micro_batch_size=1",
         "train.max_iter=6",
         "train.eval_period=2",
-        "train.checkpoint_period=2",
+        "train.checkpointer.period=2",
         "train.ema_decay=0.9",
     ]
 

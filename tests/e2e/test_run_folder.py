@@ -107,7 +107,7 @@ def test_kill_9_and_resume_end_in_the_same_digits(whole_run, small, tmp_path):
 
 
 def test_ctrl_c_saves_and_the_resumed_run_ends_in_the_same_digits(whole_run, small, tmp_path):
-    rare = ["train.log_period=1", "train.checkpoint_period=100"]
+    rare = ["train.log_period=1", "train.checkpointer.period=100"]
     overrides = [*small, *rare, "dataloader.train.num_workers=1"]
     process = subprocess.Popen(
         command(CONFIG, tmp_path, overrides),

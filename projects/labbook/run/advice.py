@@ -31,7 +31,7 @@ def _ended_badly(run: Run) -> Iterator[str]:
     if "not finite" in reason or "NaN" in reason or "FloatingPointError" in reason:
         yield (
             "A loss or gradient was not finite: nan_dump.pth has the images and weights of that "
-            "step. Try a lower optimizer.lr, train.clip_grad_norm, or train.amp=off."
+            "step. Try a lower optimizer.lr, train.clip_grad_norm, or train.amp.enabled=false."
         )
     elif "out of memory" in reason.lower():
         yield "Memory ran out: a smaller train.micro_batch_size leaves the experiment the same."

@@ -65,7 +65,7 @@ def _try(name: str, config_file: Path, root: Path, train_script: str) -> Trial:
     overrides = [
         f"train.max_iter={STEPS}",
         f"train.eval_period={STEPS}",
-        f"train.checkpoint_period={STEPS}",
+        f"train.checkpointer.period={STEPS}",
         "train.device=cpu",
         f"dataloader.valid.limit={SAMPLES}",
         f"dataloader.test.limit={SAMPLES}",

@@ -81,7 +81,7 @@ def build_trainer(cfg: Config, settings: TrainSettings, model: nn.Module) -> Tra
         model,
         instantiate(cfg["dataloader"]["train"]),
         instantiate({**optimizer, "params": params}),
-        amp=settings.amp,
+        amp_dtype=settings.amp_dtype,
         clip_grad_norm=settings.clip_grad_norm,
         clip_grad_value=settings.clip_grad_value,
         total_batch_size=settings.total_batch_size,

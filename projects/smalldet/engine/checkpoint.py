@@ -95,12 +95,12 @@ def link_or_copy(source: Path, target: Path) -> None:
     part.replace(target)
 
 
-def prune_checkpoints(folder: Path, keep_last: int, keep_every: int) -> list[Path]:
+def prune_checkpoints(folder: Path, max_to_keep: int, keep_every: int) -> list[Path]:
     """Remove periodic checkpoints but the newest and every n-th; return what was removed.
 
     Args:
         folder: The run folder.
-        keep_last: How many of the newest stay.
+        max_to_keep: How many of the newest stay.
         keep_every: Those whose number of finished steps is a multiple of this stay; 0: none.
     """
     numbered = sorted(
@@ -110,7 +110,7 @@ def prune_checkpoints(folder: Path, keep_last: int, keep_every: int) -> list[Pat
     )
     removed = [
         path
-        for iteration, path in numbered[:-keep_last]
+        for iteration, path in numbered[:-max_to_keep]
         if not (keep_every and (iteration + 1) % keep_every == 0)
     ]
     for path in removed:

@@ -11,7 +11,7 @@ from torch import nn
 from tqdm import tqdm
 
 from smalldet.engine.build import Config, build_model, load_pretrained
-from smalldet.engine.settings import TrainSettings
+from smalldet.engine.settings import TrainSettings, read_settings
 
 REPEATABLE = ("Resize", "RandomFlip")
 SPLITS = ("train", "valid", "test")
@@ -43,7 +43,7 @@ def fill_feature_cache(cfg: Config, folder: str, dtype: str) -> dict[str, int]:
         ValueError: see :func:`use_feature_cache`.
     """
     check_augmentations(cfg["dataloader"]["train"]["mapper"]["augmentations"])
-    settings: TrainSettings = instantiate(cfg["train"])
+    settings = read_settings(cfg["train"])
     model: Any = build_model(cfg, settings).eval()
     load_pretrained(model, settings.init_checkpoint)
     cache = frozen_part(model).use_cache(folder, dtype)

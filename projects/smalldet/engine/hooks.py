@@ -25,8 +25,8 @@ LOGGERS = ("detectron2", "smalldet", "eventcam", "boxmetrics", "labbook", "fvcor
 
 
 def is_due(step: int, period: int, max_iter: int) -> bool:
-    """Whether something done every ``period`` steps and at the end is due after step ``step``."""
-    return (step + 1) % period == 0 or step + 1 == max_iter
+    """Whether what comes every ``period`` steps (0: never) and at the end is due after ``step``."""
+    return step + 1 == max_iter or (period > 0 and (step + 1) % period == 0)
 
 
 def peak_memory_mb() -> float:
@@ -147,7 +147,7 @@ class SaveCheckpoint(HookBase):
     Args:
         checkpointer: Its folder is the run's.
         period: In steps.
-        keep_last, keep_every: See ``TrainSettings``.
+        max_to_keep, keep_every: See ``TrainSettings``.
         extra: More to save, as the fingerprint of the data.
     """
 
@@ -155,13 +155,13 @@ class SaveCheckpoint(HookBase):
         self,
         checkpointer: RunCheckpointer,
         period: int,
-        keep_last: int,
+        max_to_keep: int,
         keep_every: int,
         **extra: Any,
     ) -> None:
         self.checkpointer = checkpointer
         self.period = period
-        self.keep_last = keep_last
+        self.max_to_keep = max_to_keep
         self.keep_every = keep_every
         self.extra = extra
 
@@ -179,7 +179,7 @@ class SaveCheckpoint(HookBase):
         step = self.trainer.iter
         self.checkpointer.save(checkpoint_name(step), iteration=step, **self.extra)
         if comm.is_main_process():
-            prune_checkpoints(Path(self.checkpointer.save_dir), self.keep_last, self.keep_every)
+            prune_checkpoints(Path(self.checkpointer.save_dir), self.max_to_keep, self.keep_every)
 
 
 class ProgressBar(HookBase):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.config import instantiate
-from detectron2.engine import hooks
+from detectron2.engine import create_ddp_model, hooks
 from detectron2.solver.lr_scheduler import LRMultiplier
 from detectron2.utils import comm
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from smalldet.engine.build import (
     Config,
@@ -32,7 +32,6 @@ from smalldet.engine.checkpoint import (
     load_weights,
     replace_text,
 )
-from smalldet.engine.compile import compile_parts
 from smalldet.engine.distributed import unwrapped
 from smalldet.engine.early_stop import EarlyStop
 from smalldet.engine.ema import EvaluateAverage
@@ -48,7 +47,7 @@ from smalldet.engine.hooks import (
 )
 from smalldet.engine.hparams import write_hparams
 from smalldet.engine.profile import Profile, steps_to_profile
-from smalldet.engine.settings import TrainSettings
+from smalldet.engine.settings import DDP, TrainSettings, read_settings
 from smalldet.engine.stop import StopOnRequest
 from smalldet.engine.trainer import Trainer
 from smalldet.engine.writers import build_writers, require_wandb, rewind_metrics
@@ -72,7 +71,7 @@ def run(cfg: Config, resume: bool = False, eval_only: bool = False) -> dict[str,
         ValueError: Config, data and model do not fit together.
         FileExistsError: The run folder holds a run and ``resume`` is False.
     """
-    settings: TrainSettings = instantiate(cfg["train"])
+    settings = read_settings(cfg["train"])
     set_up_logging(settings.output_dir)
     if settings.wandb and not eval_only:
         require_wandb()
@@ -101,9 +100,7 @@ def train(
         load_pretrained(model, settings.init_checkpoint)
     counts = parameter_counts(model)
     logger.info(f"Parameters: {counts['trainable']:,} trainable, {counts['frozen']:,} frozen.")
-    if settings.compile:
-        compile_parts(model)
-    model = parallel(model)
+    model = parallel(model, settings.ddp)
     trainer = build_trainer(cfg, settings, model)
     checkpointer = RunCheckpointer(model, str(folder), trainer=trainer)
     throughput = Throughput(settings.total_batch_size)
@@ -130,13 +127,11 @@ def train(
     }
 
 
-def parallel(model: nn.Module) -> nn.Module:
-    """The model, wrapped for several processes if there are several."""
-    if comm.get_world_size() == 1:
-        return model
+def parallel(model: nn.Module, ddp: Mapping[str, Any] = DDP) -> nn.Module:
+    """The model, wrapped for several processes if there are several; ``ddp`` as in ``train``."""
     on_gpu = next(model.parameters()).is_cuda
     ids = [torch.cuda.current_device()] if on_gpu else None
-    return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+    return create_ddp_model(model, device_ids=ids, **ddp)
 
 
 def register_writing_hooks(
@@ -151,12 +146,10 @@ def register_writing_hooks(
         rewind_metrics(Path(settings.output_dir) / "metrics.json", start)
         writers = build_writers(settings, start)
         trainer.register_hooks(
-            [WriteMetrics(writers, settings.log_period, settings.checkpoint_period)]
+            [WriteMetrics(writers, settings.log_period, settings.checkpointer["period"])]
         )
-    keep = (settings.keep_last, settings.keep_every)
-    saving = SaveCheckpoint(
-        checkpointer, settings.checkpoint_period, *keep, data_fingerprint=fingerprint
-    )
+    keep = {**settings.checkpointer, "keep_every": settings.keep_every}
+    saving = SaveCheckpoint(checkpointer, **keep, data_fingerprint=fingerprint)
     trainer.register_hooks([saving, progress_bar(), StopOnRequest(saving)])
 
 

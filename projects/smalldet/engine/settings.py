@@ -2,44 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from smalldet.engine.profile import steps_to_profile
 
-PRECISIONS = ("off", "bf16", "fp16")
+DTYPES = ("bf16", "fp16")
+AMP = {"enabled": False, "dtype": "bf16"}
+DDP = {"broadcast_buffers": False, "find_unused_parameters": False, "fp16_compression": False}
+CHECKPOINTER = {"period": 5000, "max_to_keep": 2}
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
 class TrainSettings:
     """Everything about a run that is neither model, data, optimizer nor schedule.
 
+    Names and nesting are those of Detectron2's ``common/train.py``; the others are ours, and may be
+    left out.
+
     Attributes:
         output_dir: The run folder; all that the run writes goes there.
+        init_checkpoint: Whole-model checkpoint to start from; "" starts from the backbone's own.
+            One of another program (``.pkl``, ``detectron2://...``) is loaded as far as it fits.
+        max_iter: Optimisation steps.
+        amp: ``enabled``, and ``dtype``: "bf16" or "fp16" (GPU only; with loss scaling). Evaluation
+            and validation loss are fp32 always.
+        ddp: Of several processes: ``broadcast_buffers``, ``find_unused_parameters``,
+            ``fp16_compression`` of the gradients that they exchange.
+        checkpointer: ``period``, steps between checkpoints; ``max_to_keep``, how many of the newest
+            stay on disk.
+        eval_period: Steps between evaluations on the valid split; 0 evaluates at the end only.
+        log_period: Steps between lines in ``log.txt``, ``metrics.json`` and TensorBoard.
+        device: "auto" (the GPU if there is one), "cuda" or "cpu".
         images: Number of images in the training split; compared with the data set at start. 0
             where steps are given directly, as for streams of recordings.
         epochs: Passes over the training split; 0 likewise.
-        total_batch_size: Images per optimisation step over all processes: the effective batch.
+        total_batch_size: Images per optimisation step over all processes: the effective batch. 0
+            takes batches as the loader gives them.
         micro_batch_size: Images per forward pass of one process; gradients accumulate over the
-            micro-batches of a step. Lower it to save memory; the experiment stays the same.
+            micro-batches of a step. Lower it to save memory.
         iterations_per_epoch: ceil(images / total_batch_size), or what counts as one; derived.
-        max_iter: Optimisation steps; derived.
         warmup_iters: Steps of linear learning-rate warm-up.
         seed: Seeds weights, data order, augmentation and the model's random sampling.
-        device: "auto" (the GPU if there is one), "cuda" or "cpu".
-        amp: "off" (fp32), "bf16" or "fp16" (GPU only; with loss scaling). Evaluation and validation
-            loss are fp32 always.
-        compile: Have PyTorch's compiler (torch.compile) make the kernels of trained necks and
-            heads, in training steps only. Losses differ by rounding; checkpoints are the same.
-            Off, because it wins nothing that can be told from noise: with ``make bench
-            PARTS=compile`` on 2 CPU cores RVT-T had 1.02 times the speed and the toy Cascade R-CNN
-            0.96, and compiling took a minute (at full size several). On a GPU it was not measured.
         clip_grad_norm: Upper bound of the global L2 norm of the gradient; 0 does not clip.
         clip_grad_value: Upper bound of the size of each gradient; 0 does not clip.
-        init_checkpoint: Whole-model checkpoint to start from; "" starts from the backbone's own.
         feature_cache: Folder with the features of the frozen backbone, which
             ``tools/cache_features.py`` makes; "" computes them anew.
         feature_cache_dtype: "fp32" or "fp16", as the cache was made.
-        eval_period: Steps between evaluations on the valid split.
         validation_loss: Also compute the losses on the valid split at each evaluation.
         best_metric: The valid score that ``model_best.pth`` maximises.
         ema_decay: Of an average of the weights over the steps, as 0.999; 0 has none. It is scored
@@ -48,31 +62,32 @@ class TrainSettings:
         patience: Evaluations in a row without a better best score after which the run ends; 0 never
             ends it early.
         profile: Steps to watch with torch's profiler, as "10:20"; "" none.
-        checkpoint_period: Steps between checkpoints.
-        keep_last: How many of the newest checkpoints stay on disk.
         keep_every: Also keep each checkpoint whose step is a multiple of this; 0 keeps none.
-        log_period: Steps between lines in ``log.txt``, ``metrics.json`` and TensorBoard.
         wandb: Also log to Weights & Biases (extra ``[wandb]``).
         project_name, group_name, experiment_id: What W&B files the run under.
+
+    Raises:
+        ValueError: a value is out of its range.
     """
 
-    output_dir: str
-    images: int
-    epochs: int
-    total_batch_size: int
-    micro_batch_size: int
-    iterations_per_epoch: int
-    max_iter: int
-    eval_period: int
-    checkpoint_period: int
+    output_dir: str = "./output"
+    init_checkpoint: str = ""
+    max_iter: int = 90_000
+    amp: dict[str, Any] = field(default_factory=AMP.copy)
+    ddp: dict[str, Any] = field(default_factory=DDP.copy)
+    checkpointer: dict[str, Any] = field(default_factory=CHECKPOINTER.copy)
+    eval_period: int = 5000
+    log_period: int = 20
+    device: str = "auto"
+    images: int = 0
+    epochs: int = 0
+    total_batch_size: int = 0
+    micro_batch_size: int = 0
+    iterations_per_epoch: int = 0
     warmup_iters: int = 500
     seed: int = 0
-    device: str = "auto"
-    amp: str = "off"
-    compile: bool = False
     clip_grad_norm: float = 0.0
     clip_grad_value: float = 0.0
-    init_checkpoint: str = ""
     feature_cache: str = ""
     feature_cache_dtype: str = "fp32"
     validation_loss: bool = True
@@ -80,26 +95,23 @@ class TrainSettings:
     ema_decay: float = 0.0
     patience: int = 0
     profile: str = ""
-    keep_last: int = 2
     keep_every: int = 0
-    log_period: int = 20
     wandb: bool = False
     project_name: str = "smalldet"
     group_name: str = ""
     experiment_id: str = ""
 
     def __post_init__(self) -> None:
-        if self.amp not in PRECISIONS:
-            raise ValueError(f'train.amp is "{self.amp}"; it must be one of {PRECISIONS}.')
-        counts = ("total_batch_size", "micro_batch_size", "iterations_per_epoch", "max_iter")
-        periods = ("eval_period", "checkpoint_period", "log_period", "keep_last")
-        limits = ("warmup_iters", "seed", "clip_grad_norm", "clip_grad_value", "keep_every")
-        limits += ("ema_decay", "patience")
-        for least, names in ((1, (*counts, *periods)), (0, limits)):
-            for name in names:
-                value = getattr(self, name)
-                if value < least:
-                    raise ValueError(f"train.{name} is {value}; it must be at least {least}.")
+        self.amp = _filled("amp", self.amp, AMP)
+        self.ddp = _filled("ddp", self.ddp, DDP)
+        self.checkpointer = _filled("checkpointer", self.checkpointer, CHECKPOINTER)
+        if self.amp["dtype"] not in DTYPES:
+            raise ValueError(f'train.amp.dtype is "{self.amp["dtype"]}"; expected one of {DTYPES}.')
+        for name, least in _LEAST.items():
+            section, _, key = name.rpartition(".")
+            value = getattr(self, section)[key] if section else getattr(self, key)
+            if value < least:
+                raise ValueError(f"train.{name} is {value}; it must be at least {least}.")
         if self.ema_decay >= 1:
             raise ValueError(
                 f"train.ema_decay is {self.ema_decay}; it must be below 1, as 0.999, or 0 for none."
@@ -109,3 +121,51 @@ class TrainSettings:
             raise ValueError(
                 f'train.best_metric is "{self.best_metric}", a loss; the best score is the highest.'
             )
+
+    @property
+    def amp_dtype(self) -> str | None:
+        """Of autocast in training; None without."""
+        return self.amp["dtype"] if self.amp["enabled"] else None
+
+
+_LEAST = dict.fromkeys(
+    ("max_iter", "log_period", "checkpointer.period", "checkpointer.max_to_keep"), 1
+) | dict.fromkeys(
+    (
+        "eval_period",
+        "images",
+        "epochs",
+        "total_batch_size",
+        "micro_batch_size",
+        "iterations_per_epoch",
+        "warmup_iters",
+        "seed",
+        "clip_grad_norm",
+        "clip_grad_value",
+        "ema_decay",
+        "patience",
+        "keep_every",
+    ),
+    0,
+)
+
+
+def read_settings(node: Mapping[str, Any]) -> TrainSettings:
+    """The settings of a config's ``train``; what it has besides is named in the log, once.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+    known = {item.name for item in fields(TrainSettings)}
+    unread = sorted(node.keys() - known - {"_target_"})
+    if unread:
+        logger.warning(f"Nothing reads train.{', train.'.join(unread)}.")
+    return TrainSettings(**{name: node[name] for name in node if name in known})
+
+
+def _filled(name: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    for key in given.keys() - defaults.keys():
+        near = difflib.get_close_matches(key, defaults, 1)
+        hint = f" Did you mean train.{name}.{near[0]}?" if near else ""
+        raise ValueError(f"Nothing reads train.{name}.{key}.{hint}")
+    return {**defaults, **given}

@@ -30,8 +30,9 @@ logger = logging.getLogger(__name__)
 Batch = list[dict[str, Any]]
 WINDOW = 20  # steps that Detectron2's writers smooth over
 OUT_OF_MEMORY = (
-    "The GPU is out of memory. In this order: train.amp=bf16, a smaller train.micro_batch_size, "
-    "activation checkpointing (model.backbone.checkpoint=true for the OFAT line)."
+    "The GPU is out of memory. In this order: train.amp.enabled=true, a smaller "
+    "train.micro_batch_size, activation checkpointing (model.backbone.checkpoint=true for the "
+    "OFAT line)."
 )
 LEAST_SCALE = 1e-4  # of fp16 gradients; below it they are not too large but broken
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -49,7 +50,7 @@ class Trainer(TrainerBase):
         loader: Yields, per step, this process's images as a list of micro-batches, and has
             ``seek(samples_seen)``.
         optimizer: Over the trainable parameters of ``model``.
-        amp: "off", "bf16" or "fp16".
+        amp_dtype: "bf16" or "fp16"; None computes in fp32.
         clip_grad_norm: Upper bound of the gradient's global L2 norm; 0 does not clip.
         clip_grad_value: Upper bound of the size of each of its entries; 0 does not clip.
         total_batch_size: Images per step over all processes.
@@ -71,7 +72,7 @@ class Trainer(TrainerBase):
         model: nn.Module,
         loader: Any,
         optimizer: torch.optim.Optimizer,
-        amp: str = "off",
+        amp_dtype: str | None = None,
         clip_grad_norm: float = 0.0,
         clip_grad_value: float = 0.0,
         total_batch_size: int = 1,
@@ -87,10 +88,10 @@ class Trainer(TrainerBase):
         self.total_batch_size = total_batch_size
         self.dump_folder = Path(dump_folder)
         self.device = next(model.parameters()).device
-        if amp == "fp16" and self.device.type != "cuda":
-            raise ValueError("train.amp=fp16 needs a GPU; use train.amp=bf16 or off on a CPU.")
-        self.autocast_dtype = DTYPES.get(amp)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp == "fp16")
+        if amp_dtype == "fp16" and self.device.type != "cuda":
+            raise ValueError("train.amp.dtype=fp16 needs a GPU; on a CPU use bf16.")
+        self.autocast_dtype = DTYPES[amp_dtype] if amp_dtype else None
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp_dtype == "fp16")
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._batches: Iterator[list[Batch]] = iter(())
         self._restored: dict[str, Any] = {}
@@ -215,7 +216,8 @@ class Trainer(TrainerBase):
         torch.save(dump, path)
         raise NonFiniteLoss(
             f"{what} was not finite at iteration {self.iter}: {values}. The images and weights are "
-            f"in {path}. A lower learning rate, train.clip_grad_norm or train.amp=off may help."
+            f"in {path}. A lower learning rate, train.clip_grad_norm or train.amp.enabled=false may"
+            " help."
         )
 
     def _log(self, losses: dict[str, Tensor], norm: Tensor, data_time: float) -> None:

@@ -32,7 +32,7 @@ def test_what_does_not_change_the_measurement_is_allowed(
 
 
 def test_what_changes_numbers_by_rounding_counts() -> None:
-    assert is_measured("train.compile") and is_measured("train.amp")
+    assert is_measured("train.patience") and is_measured("train.amp.enabled")
 
 
 def test_an_empty_folder_takes_any_config(path: Path, tmp_path: Path) -> None:

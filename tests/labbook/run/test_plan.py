@@ -50,7 +50,7 @@ class Settings(_Settings):
 def config(**train: Any) -> dict[str, Any]:
     """A resolved config as far as a plan reads it."""
     settings = {"max_iter": 100, "epochs": 10, "total_batch_size": 8, "micro_batch_size": 2,
-                "amp": "off", "seed": 0, "output_dir": "x"} | train  # fmt: skip
+                "amp": {"enabled": False}, "seed": 0, "output_dir": "x"} | train  # fmt: skip
     return {
         "experiment": {"name": "ofat_a", "study": "ofat", "factors": [], "level": "baseline"},
         "train": settings,
@@ -84,7 +84,7 @@ def job(content: dict[str, Any], name: str = "a") -> Job:
         ("dataloader.valid.limit", 3, True),
         ("train.total_batch_size", 16, False),
         ("train.micro_batch_size", 8, False),
-        ("train.amp", "bf16", False),
+        ("train.amp.enabled", True, False),
         ("model.depth", 3, False),
         ("optimizer._target_", "SGD", False),
         ("dataloader.train.size", 32, False),

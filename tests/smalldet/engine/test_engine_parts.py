@@ -72,7 +72,7 @@ def test_prune_keeps_the_newest_and_every_nth(tmp_path):
     names = [f"model_{step:07d}.pth" for step in (9, 19, 29, 39, 49)]
     for name in [*names, "model_best.pth", "model_final.pth", "model_old.pth"]:
         (tmp_path / name).touch()
-    removed = prune_checkpoints(tmp_path, keep_last=2, keep_every=20)
+    removed = prune_checkpoints(tmp_path, max_to_keep=2, keep_every=20)
     assert [path.name for path in removed] == [names[0], names[2]]
     left = {path.name for path in tmp_path.iterdir()}
     assert {"model_best.pth", "model_final.pth", "model_old.pth", names[1]} <= left

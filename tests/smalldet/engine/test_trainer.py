@@ -90,19 +90,21 @@ def test_clipping_by_value_bounds_each_entry():
 
 
 def test_bf16_trains_on_a_cpu_with_fp32_weights():
-    trainer = one_step(amp="bf16")
+    trainer = one_step(amp_dtype="bf16")
     assert all(p.dtype == torch.float32 and p.grad is not None for p in trainer.parameters)
 
 
 def test_fp16_for_a_model_on_the_cpu_is_a_sentence():
-    with pytest.raises(ValueError, match="amp=bf16"):
-        toy_trainer(amp="fp16")
+    with pytest.raises(ValueError, match="on a CPU use bf16"):
+        toy_trainer(amp_dtype="fp16")
 
 
 @pytest.mark.gpu
 def test_fp16_scales_and_unscales_on_a_gpu():
     model = ToyModel().cuda()
-    plain, scaled = (step(toy_trainer(model=copy.deepcopy(model), amp=a)) for a in ("off", "fp16"))
+    plain, scaled = (
+        step(toy_trainer(model=copy.deepcopy(model), amp_dtype=a)) for a in (None, "fp16")
+    )
     for a, b in zip(plain.parameters, scaled.parameters, strict=True):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-2, atol=1e-3)
 
@@ -192,6 +194,6 @@ def test_settings_refuse_too_small_values(tmp_path, field):
 
 
 def test_settings_refuse_unknown_precision(tmp_path):
-    values = vars(settings_for(tmp_path, 2)) | {"amp": "fp8"}
+    values = vars(settings_for(tmp_path, 2)) | {"amp": {"enabled": True, "dtype": "fp8"}}
     with pytest.raises(ValueError, match="fp8"):
         type(settings_for(tmp_path, 2))(**values)

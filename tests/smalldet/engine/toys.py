@@ -77,7 +77,7 @@ def settings_for(folder, max_iter: int) -> TrainSettings:
         iterations_per_epoch=2,
         max_iter=max_iter,
         eval_period=2,
-        checkpoint_period=2,
+        checkpointer={"period": 2},
         log_period=1,
     )
 
@@ -111,8 +111,8 @@ def train_toy(
         start = trainer.iter + 1
     rewind_metrics(folder / "metrics.json", start)
     writers = build_writers(settings, start)
-    saving = SaveCheckpoint(checkpointer, settings.checkpoint_period, 2, 0)
-    writing = WriteMetrics(writers, settings.log_period, settings.checkpoint_period)
+    saving = SaveCheckpoint(checkpointer, settings.checkpointer["period"], 2, 0)
+    writing = WriteMetrics(writers, settings.log_period, settings.checkpointer["period"])
     trainer.register_hooks([writing, saving, StopOnRequest(saving)])
     if not (stop and stop.is_over):
         trainer.train(start, max_iter)
