@@ -9,7 +9,7 @@ import argparse
 import logging
 import sys
 
-from smalldet.data import CocoSplits, DataError, default_root, report_table
+from smalldet.data import CocoSplits, DataError, default_root, register, report_table
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     dataset = CocoSplits(options.data_root, tuple(options.classes))
     try:
-        names = dataset.register()
+        names = register(dataset)
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

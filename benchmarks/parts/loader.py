@@ -34,8 +34,8 @@ def rows() -> Iterator[Row]:
 
 def calls(root: Path) -> tuple[Call, Call]:
     """The detector on one batch, and the loader (in this process) of the next one."""
-    dataset = RvtFolder(root, "etram_cls8")
-    loader = build_sequence_train_loader(dataset, SamplingSettings(), STEPS, STREAMS, STREAMS)
+    recordings = RvtFolder(root, "etram_cls8").recordings("train")
+    loader = build_sequence_train_loader(recordings, SamplingSettings(), STEPS, STREAMS, STREAMS)
     batches = iter(loader)
     detector, _ = rvt_pair("tiny")
     batch = [

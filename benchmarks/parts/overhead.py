@@ -12,7 +12,6 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from detectron2.config import instantiate
 from torch import Tensor, nn
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
@@ -21,8 +20,9 @@ from torch.optim.optimizer import (
 
 from benchmarks.parts.measure import Row
 from labbook.config.load import load_config, to_plain
-from smalldet.engine.build import build_model, check_data
+from smalldet.engine.build import build_model, register_data
 from smalldet.engine.run import train
+from smalldet.engine.settings import read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
@@ -63,10 +63,10 @@ def measured_steps(folder: Path) -> list[tuple[float, float]]:
         f"train.checkpointer.period={STEPS}",
     ]
     cfg = to_plain(load_config(ROOT / CONFIG, overrides))
-    settings: Any = instantiate(cfg["train"])
+    settings = read_settings(cfg["train"])
     Path(settings.output_dir).mkdir(parents=True)
     model = build_model(cfg, settings)
-    fingerprint = check_data(cfg, settings, model)
+    fingerprint = register_data(cfg, settings, model)
     clock = StepClock()
     with clock.attached(model):
         train(cfg, settings, model, False, fingerprint)

@@ -11,6 +11,7 @@ def toy(name):
     cfg.experiment.study = "ofat-debug"
     cfg.train.output_dir = "work_dirs/debug/${experiment.name}"
     cfg.dataset.root = "${oc.env:DETECTRON2_DATASETS,datasets}/toy_heads"
+    cfg.dataset.name = "toy_heads"
     cfg.dataset.generate = L(GeneratedHeads)(seed=0, image_size=160, train=32, valid=8, test=8)
     cfg.dataloader.image_size = 160
     cfg.dataloader.num_workers = 0

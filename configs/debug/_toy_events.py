@@ -11,6 +11,7 @@ def toy(name):
     cfg.experiment.study = "etram-debug"
     cfg.train.output_dir = "work_dirs/debug/${experiment.name}"
     cfg.dataset.root = "${oc.env:DETECTRON2_DATASETS,datasets}/toy_events_${dataset.downsample}"
+    cfg.dataset.name = "toy_events_${dataset.downsample}"
     sizes = dict(train=4, val=2, test=2, seconds=1.0, width=240, height=180)
     cfg.dataset.generate = L(GeneratedRecordings)(seed=0, **sizes)
     cfg.dataset.downsample = "none" if cfg.dataset.downsample == "nearest" else "sum"

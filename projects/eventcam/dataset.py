@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from eventcam.class_maps import get_class_map
 from eventcam.errors import EventDataError
@@ -27,15 +27,18 @@ class Generator(Protocol):
 
 
 class EventRecordings:
-    """Recordings in RVT's layout with the splits train, val and test.
+    """Recordings in RVT's layout with the splits train, val and test; each is opened once.
 
     Args:
         root: the prepared folder (``tools/prepare_etram.py RAW ROOT``).
         class_map: name of the map that it was prepared with.
         downsample: which of its representations: "nearest", "sum" or "none".
+        name: the splits are registered as ``<name>_train`` and so on; "" takes the folder's name.
         generate: makes raw recordings (in ``<root>_raw``) if they are missing, as
             ``toydata.streets.GeneratedRecordings``; they are prepared on first use.
     """
+
+    splits = ("train", "val", "test")
 
     def __init__(
         self,
@@ -43,8 +46,10 @@ class EventRecordings:
         class_map: str = "etram_cls8",
         downsample: Downsample = "nearest",
         generate: Generator | None = None,
+        name: str = "",
     ) -> None:
         self.root = root
+        self.name = name or Path(root).resolve().name
         self.class_map = get_class_map(class_map)
         self.downsample: Downsample = downsample
         self.generate = generate
@@ -57,22 +62,35 @@ class EventRecordings:
             self._opened[split] = self._prepared().recordings(split)
         return self._opened[split]
 
-    def check(self, head_widths: Collection[int], images: int) -> None:
+    def records(self, split: str) -> list[RvtRecording]:
+        """The same, under the name by which data sets of all kinds are registered."""
+        return self.recordings(split)
+
+    def metadata(self, split: str) -> dict[str, Any]:
+        """What a reader of the recordings needs to know besides."""
+        return {
+            "split": split,
+            "root": self.root,
+            "class_map": self.class_map,
+            "downsample": self.downsample,
+        }
+
+    def check(self, num_classes: Mapping[str, int], images: int) -> None:
         """Compare with the model and the schedule, before the first step.
 
         Args:
-            head_widths: numbers of classes that the model's heads predict.
+            num_classes: how many classes a head predicts, by its key in the config.
             images: expected labelled frames in the training split; 0 expects nothing.
 
         Raises:
             EventDataError: a head has another number of classes, or there is nothing to train on.
         """
         classes = self.class_map.classes
-        for width in head_widths:
-            if width != len(classes):
+        for key, found in num_classes.items():
+            if found != len(classes):
                 raise EventDataError(
-                    f"The head predicts {width} classes, but the class map {self.class_map.name} "
-                    f"has {len(classes)} ({', '.join(classes)}). Set model.head.num_classes."
+                    f"The head predicts {found} classes ({key}.num_classes), but the class map "
+                    f"{self.class_map.name} has {len(classes)} ({', '.join(classes)})."
                 )
         frames = {split: self._labelled_frames(split) for split in ("train", "val")}
         if not all(frames.values()) or (images and images != frames["train"]):

@@ -13,7 +13,7 @@ from script_runs import ROOT, command, execute, results
 
 from labbook.config.load import load_config, to_plain
 from smalldet.backbones.vim.random_checkpoint import write_random_checkpoint
-from smalldet.data import CocoSplits
+from smalldet.data import CocoSplits, register
 
 CONFIG = "configs/debug/demo/heads.py"
 EVENTS = "configs/debug/demo/events.py"
@@ -24,7 +24,7 @@ def demo(tmp_path_factory) -> tuple[Path, list[str]]:
     """The demo's data in a folder of its own, and the overrides that point there."""
     folder = tmp_path_factory.mktemp("demo")
     cfg = load_config(ROOT / CONFIG, [f"dataset.root={folder / 'heads'}"])
-    instantiate(to_plain(cfg.dataset)).register()
+    register(instantiate(to_plain(cfg.dataset)))
     vim = cfg.model.backbone.bottom_up
     weights = write_random_checkpoint(folder / "vim.pth", vim.depth, vim.embed_dim)
     return folder, [f"model.backbone.bottom_up.init_checkpoint={weights}", "dataset.generate=null"]
@@ -59,7 +59,7 @@ def test_labels_of_other_images_teach_nothing(demo, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert results(tmp_path)["valid"]["bbox/AP50"] < 5
     valid = [
-        CocoSplits(str(folder / name)).annotation_file("valid") for name in ("heads", "shuffled")
+        CocoSplits(str(folder / name)).filtered("valid").path for name in ("heads", "shuffled")
     ]
     assert valid[0].read_bytes() == valid[1].read_bytes()
 

@@ -46,24 +46,14 @@ class FakeRecording:
         self.closed += 1
 
 
-@dataclass
-class FakeDataset:
-    """The same recordings for every split."""
-
-    found: list[FakeRecording]
-
-    def recordings(self, split: str) -> list[FakeRecording]:
-        return self.found
-
-
-def dataset(lengths: Sequence[int] = (23, 9, 40, 12, 31)) -> FakeDataset:
+def dataset(lengths: Sequence[int] = (23, 9, 40, 12, 31)) -> list[FakeRecording]:
     """Recordings with a box at every even step, but for every sixth, which is known to be empty."""
     recordings = []
     for number, steps in enumerate(lengths):
         even = range(0, steps, 2)
         frames, empty = [s for s in even if s % 6], [s for s in even if s % 6 == 0]
         recordings.append(FakeRecording(f"r{number}", steps, frames, empty))
-    return FakeDataset(recordings)
+    return recordings
 
 
 def train_loader(

@@ -35,18 +35,18 @@ def test_several_may_begin_at_once(tmp_path):
 
 
 def test_recordings_that_were_left_out_explain_a_missing_split(root):
-    EventRecordings(str(root)).check([8], images=0)
+    EventRecordings(str(root)).check({"model.head": 8}, images=0)
     (recording,) = (root / "val").iterdir()
     (recording / layout.LABELS).write_bytes(b"PK")
     with pytest.raises(EventDataError, match="0 in val") as caught:
-        EventRecordings(str(root)).check([8], images=0)
+        EventRecordings(str(root)).check({"model.head": 8}, images=0)
     assert f"1 recordings were left out, the first one, val/{recording.name}" in str(caught.value)
     assert f"RAW {root} --downsample nearest --class-map etram_cls8" in str(caught.value)
 
 
 def test_heads_of_another_width_are_refused(root):
     with pytest.raises(EventDataError, match="predicts 3 classes"):
-        EventRecordings(str(root)).check([8, 3], images=0)
+        EventRecordings(str(root)).check({"model": 8, "model.head": 3}, images=0)
 
 
 def test_generated_recordings_with_a_lull_have_steps_known_to_be_empty(tmp_path):

@@ -74,7 +74,7 @@ def test_files_look_like_an_export_and_pass_the_filter(tmp_path: Path) -> None:
     root = tmp_path / "painted"
     generate = GeneratedHeads(seed=0, image_size=96, train=12, valid=2, test=2)
     dataset = CocoSplits(str(root), generate=generate)
-    assert sum(len(record["annotations"]) for record in dataset.dicts("train")) > 10
+    assert sum(len(record["annotations"]) for record in dataset.records("train")) > 10
     for split in ("train", "valid", "test"):
         report = dataset.report(split)
         assert report.counts == {}
@@ -111,7 +111,7 @@ def test_other_parameters_and_other_data_are_left_alone(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     (mine / "train").mkdir(parents=True)
     with pytest.raises(GeneratedDataError, match=r"was not generated \(train\)"):
-        CocoSplits(str(mine), generate=GeneratedHeads(train=4)).dicts("train")
+        CocoSplits(str(mine), generate=GeneratedHeads(train=4)).records("train")
     assert [path.name for path in mine.iterdir()] == ["train"]
 
 

@@ -7,9 +7,11 @@ from eventcam.sampling.eval_loader import build_sequence_eval_loader
 from eventcam.sampling.train_loader import build_sequence_train_loader
 from eventcam.sampling.schedule import SamplingSettings
 
+from smalldet.data.catalog import records_of
 from smalldet.evaluation.event_boxes import EventBoxEvaluator
 
 dataset = L(EventRecordings)(
+    name="etram_${dataset.downsample}",
     root="${oc.env:DETECTRON2_DATASETS,datasets}/etram_cls8_sample_${dataset.downsample}",
     class_map="etram_cls8",
     downsample="nearest",  # to half resolution; "sum" keeps all events
@@ -19,8 +21,7 @@ dataset = L(EventRecordings)(
 
 def eval_loader(split):
     return L(build_sequence_eval_loader)(
-        dataset="${dataset}",
-        split=split,
+        recordings=L(records_of)(name=f"${{dataset.name}}_{split}"),
         sequence_length="${dataloader.sequence_length}",
         batch_size=2,  # recordings side by side
         num_workers=3,
@@ -31,7 +32,7 @@ def eval_loader(split):
 dataloader = dict(
     sequence_length=5,  # steps of 50 ms: gradients flow through so many
     train=L(build_sequence_train_loader)(
-        dataset="${dataset}",
+        recordings=L(records_of)(name="${dataset.name}_train"),
         sampling=L(SamplingSettings)(
             mode="streaming",
             random_augment=L(AugmentSettings)(),
@@ -50,6 +51,6 @@ dataloader = dict(
 )
 
 evaluation = {
-    name: L(EventBoxEvaluator)(dataset="${dataset}", split=split)
+    name: L(EventBoxEvaluator)(dataset=f"${{dataset.name}}_{split}")
     for name, split in (("valid", "val"), ("test", "test"))
 }

@@ -9,6 +9,7 @@ from smalldet.data.mapper import SeededMapper
 from smalldet.evaluation.coco import CocoBoxEvaluator
 
 dataset = L(CocoSplits)(
+    name="heads",  # registered are heads_train, heads_valid and heads_test
     root="${oc.env:DETECTRON2_DATASETS,datasets}/coco",
     classes=["head"],
     keep_negatives=True,  # images without heads teach what is not one
@@ -22,8 +23,7 @@ eval_mapper = L(SeededMapper)(augmentations=[resize], is_train=False, with_insta
 
 def eval_loader(split):
     return L(build_eval_loader)(
-        dataset="${dataset}",
-        split=split,
+        dataset=f"${{dataset.name}}_{split}",
         mapper=eval_mapper,
         batch_size=1,
         limit=None,  # images; None: all
@@ -35,7 +35,7 @@ dataloader = dict(
     image_size=640,  # px, height and width of the network input
     num_workers=4,
     train=L(build_train_loader)(
-        dataset="${dataset}",
+        dataset="${dataset.name}_train",
         mapper=L(SeededMapper)(
             augmentations=[resize, L(T.RandomFlip)(horizontal=True)],
             is_train=True,
@@ -51,5 +51,5 @@ dataloader = dict(
 )
 
 evaluation = {
-    split: L(CocoBoxEvaluator)(dataset="${dataset}", split=split) for split in ("valid", "test")
+    split: L(CocoBoxEvaluator)(dataset=f"${{dataset.name}}_{split}") for split in ("valid", "test")
 }

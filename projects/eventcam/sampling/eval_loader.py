@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from eventcam.errors import EventDataError
-from eventcam.sampling.sequences import Chunk, Sample, Sequences
+from eventcam.sampling.sequences import Chunk, Recording, Sample, Sequences
 from eventcam.sampling.spans import Span, whole_span
 from eventcam.sampling.streams import evaluation_slots, evaluation_steps
-from eventcam.sampling.workers import EventDataset, as_tensors, data_loader, process
+from eventcam.sampling.workers import as_tensors, data_loader, process
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +60,7 @@ class SequenceEvalLoader:
 
 
 def build_sequence_eval_loader(
-    dataset: EventDataset,
-    split: str,
+    recordings: Sequence[Recording],
     sequence_length: int,
     batch_size: int = 1,
     num_workers: int = 0,
@@ -77,8 +76,7 @@ def build_sequence_eval_loader(
     with longer samples. Recordings without labelled steps are left out, and counted.
 
     Args:
-        dataset: where the recordings are.
-        split: of the data set.
+        recordings: of one split, in their order.
         sequence_length: steps of a sample. It also sets the warm-up (see above): compare results
             of equal lengths only.
         batch_size: recordings that are played at once.
@@ -88,7 +86,7 @@ def build_sequence_eval_loader(
         rank: of this process; asked from torch.distributed if None, like ``world_size``.
         world_size: number of processes.
     """
-    sequences = Sequences(dataset.recordings(split), sequence_length, known_empty)
+    sequences = Sequences(recordings, sequence_length, known_empty)
     spans = evaluation_spans(sequences, limit)
     return SequenceEvalLoader(sequences, spans, batch_size, num_workers, *process(rank, world_size))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from eventcam.errors import EventDataError
 from eventcam.sampling.schedule import SamplingSettings, TrainingSchedule
-from eventcam.sampling.sequences import Chunk, Sample, Sequences
-from eventcam.sampling.workers import EventDataset, as_tensors, data_loader, process
+from eventcam.sampling.sequences import Chunk, Recording, Sample, Sequences
+from eventcam.sampling.workers import as_tensors, data_loader, process
 
 logger = logging.getLogger(__name__)
 _REPORT_SAMPLES = 1000  # before the first line about lost boxes, and at least between two
@@ -105,13 +105,12 @@ class SequenceTrainLoader:
 
 
 def build_sequence_train_loader(
-    dataset: EventDataset,
+    recordings: Sequence[Recording],
     sampling: SamplingSettings,
     sequence_length: int,
     total_batch_size: int,
     micro_batch_size: int,
     num_workers: int = 0,
-    split: str = "train",
     known_empty: bool = True,
     rank: int | None = None,
     world_size: int | None = None,
@@ -119,13 +118,12 @@ def build_sequence_train_loader(
     """The training loader of one process.
 
     Args:
-        dataset: where the recordings are.
+        recordings: of one split, in their order.
         sampling: how sequences are chosen and augmented.
         sequence_length: steps of a sample.
         total_batch_size: samples per optimisation step over all processes.
         micro_batch_size: samples per forward pass of a process; at most its share is used.
         num_workers: worker processes of this process.
-        split: of the data set.
         known_empty: whether steps known to be empty count as labelled.
         rank: of this process; asked from torch.distributed if None, like ``world_size``.
         world_size: number of processes.
@@ -135,7 +133,7 @@ def build_sequence_train_loader(
     """
     rank, world_size = process(rank, world_size)
     _share(total_batch_size, micro_batch_size, world_size)
-    sequences = Sequences(dataset.recordings(split), sequence_length, known_empty)
+    sequences = Sequences(recordings, sequence_length, known_empty)
     schedule = TrainingSchedule(sequences, sampling, total_batch_size)
     return SequenceTrainLoader(schedule, micro_batch_size, num_workers, rank, world_size)
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import distributed
 from torch.utils.data import DataLoader
 
-from eventcam.sampling.sequences import Recording, Sample, Sequences
-
-
-class EventDataset(Protocol):
-    """Where recordings come from, e.g. :class:`eventcam.io.rvt_folder.RvtFolder`."""
-
-    def recordings(self, split: str) -> Sequence[Recording]: ...
+from eventcam.sampling.sequences import Sample, Sequences
 
 
 def process(rank: int | None, world_size: int | None) -> tuple[int, int]:

@@ -1,6 +1,12 @@
-"""Image data: COCO-format splits, filtering, mapping, loading."""
+"""Images on disk to batches in memory.
 
-from smalldet.data.checks import check_classes, check_image_count
+In comes a folder with three COCO exports (``splits``), filtered once into a sound copy (``filter``)
+and registered by name (``catalog``); out come Detectron2's dicts: ``mapper`` reads and augments one
+image, ``loader`` deals them out in an order that ``sample_stream`` fixes. Imports ``evaluation`` of
+smalldet at most, and no model. Start reading at ``splits``, then ``loader``.
+"""
+
+from smalldet.data.catalog import records_of, register
 from smalldet.data.errors import DataError
 from smalldet.data.filter.annotations import filter_coco
 from smalldet.data.filter.report import FilterReport, report_table
@@ -17,9 +23,9 @@ __all__ = [
     "TrainLoader",
     "build_eval_loader",
     "build_train_loader",
-    "check_classes",
-    "check_image_count",
     "default_root",
     "filter_coco",
+    "records_of",
+    "register",
     "report_table",
 ]

@@ -1,44 +1,79 @@
-"""Registration of COCO-format splits with Detectron2's catalogs: explicit and repeatable."""
+"""Data sets under names in Detectron2's catalogs: registered once, found again by loaders."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import difflib
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Protocol
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.structures import BoxMode
 
 from smalldet.data.errors import DataError
-from smalldet.data.filter.cache import FilteredFile
+
+logger = logging.getLogger(__name__)
 
 
-def register_split(name: str, filtered: FilteredFile, classes: tuple[str, ...]) -> None:
-    """Make a split known to Detectron2 under ``name``; doing it again changes nothing.
+class DataSet(Protocol):
+    """What is registered; :class:`smalldet.data.splits.CocoSplits` is one.
 
-    Metadata: ``thing_classes``, ``thing_dataset_id_to_contiguous_id`` (ids 1, 2, ... to 0, 1,
-    ...), ``json_file``, ``image_root``, ``evaluator_type``, ``filtered_sha256``.
+    Attributes:
+        name: of the whole.
+        splits: names of its parts.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def splits(self) -> Sequence[str]: ...
+
+    def records(self, split: str) -> list[Any]:
+        """Images in Detectron2's format, or recordings; the same list at each call."""
+        ...
+
+    def metadata(self, split: str) -> dict[str, Any]:
+        """What else is known of a split, equal for equal data; at least ``split``, its name."""
+        ...
+
+
+def register(dataset: DataSet) -> dict[str, str]:
+    """Make each split known as ``<name>_<split>``; doing it again changes nothing.
+
+    Returns:
+        The registered name by split.
 
     Raises:
-        DataError: the name is taken by other content.
+        DataError: a name is taken by other content.
     """
-    metadata = _metadata_of(filtered, classes)
-    if name in DatasetCatalog:
-        _check_same(name, metadata)
-        return
-    MetadataCatalog.pop(name, None)  # left from a set that was removed from the other catalog
-    DatasetCatalog.register(name, lambda: dataset_dicts(filtered))
-    MetadataCatalog.get(name).set(**metadata)
+    names = {split: f"{dataset.name}_{split}" for split in dataset.splits}
+    for split, name in names.items():
+        metadata = dataset.metadata(split)
+        if name in DatasetCatalog:
+            _check_same(name, metadata)
+            continue
+        MetadataCatalog.pop(name, None)  # left from a set that was removed from the other catalog
+        DatasetCatalog.register(name, partial(dataset.records, split))
+        MetadataCatalog.get(name).set(**metadata)
+    counts = (f"{name} ({len(dataset.records(split))})" for split, name in names.items())
+    logger.info(f"Registered {', '.join(counts)}.")
+    return names
 
 
-def _metadata_of(filtered: FilteredFile, classes: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "thing_classes": list(classes),
-        "thing_dataset_id_to_contiguous_id": {n + 1: n for n in range(len(classes))},
-        "json_file": str(filtered.path),
-        "image_root": str(filtered.path.parent),
-        "evaluator_type": "coco",
-        "filtered_sha256": filtered.checksum,
-    }
+def records_of(name: str) -> list[Any]:
+    """The images or recordings that are registered as ``name``.
+
+    Raises:
+        DataError: nothing is.
+    """
+    if name not in DatasetCatalog:
+        near = ", ".join(difflib.get_close_matches(name, DatasetCatalog.list(), 3, 0.5))
+        raise DataError(
+            f"No data set is registered as {name!r}{near and f', but {near}'}. The dataset section "
+            "of a config registers <name>_<split>; elsewhere call smalldet.data.register(dataset)."
+        )
+    return DatasetCatalog.get(name)
 
 
 def _check_same(name: str, metadata: dict[str, Any]) -> None:
@@ -47,35 +82,7 @@ def _check_same(name: str, metadata: dict[str, Any]) -> None:
     if differing:
         raise DataError(
             f"A data set named {name!r} is already registered, from "
-            f"{known.get('json_file', 'somewhere else')}, and differs in {', '.join(differing)}. "
-            f"If the files were changed meanwhile, start again in a new process; if another "
-            f"program part took the name, remove it there (DatasetCatalog.remove)."
+            f"{known.get('root', 'somewhere else')}, and differs in {', '.join(differing)}. Give "
+            f"this one another dataset.name; if its files were changed meanwhile, start a new "
+            f"process."
         )
-
-
-def dataset_dicts(filtered: FilteredFile) -> list[dict[str, Any]]:
-    """The images of a filtered file in Detectron2's format, by image id.
-
-    Boxes are xywh_abs in px of the image, categories count from 0.
-    """
-    annotations: dict[int, list[dict[str, Any]]] = {}
-    for entry in filtered.content["annotations"]:
-        annotations.setdefault(entry["image_id"], []).append(
-            {
-                "bbox": list(entry["bbox"]),
-                "bbox_mode": BoxMode.XYWH_ABS,
-                "category_id": entry["category_id"] - 1,
-                "iscrowd": entry["iscrowd"],
-            }
-        )
-    folder = Path(filtered.path).parent
-    return [
-        {
-            "file_name": str(folder / image["file_name"]),
-            "image_id": image["id"],
-            "height": image["height"],
-            "width": image["width"],
-            "annotations": annotations.get(image["id"], []),
-        }
-        for image in filtered.content["images"]
-    ]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import unicodedata
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
 
+from runfolder.files import write_bytes
 from smalldet.data.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -31,13 +30,9 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         DataError: the folder cannot be written to.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        write_bytes(path, data)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise DataError(
             f"{path.name} cannot be written to {path.parent} ({error.strerror}). Let a user who "
             f"may write there run `python datasets/register_custom_coco.py` once (afterwards the "

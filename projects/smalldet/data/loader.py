@@ -10,9 +10,9 @@ import torch
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
+from smalldet.data.catalog import records_of
 from smalldet.data.errors import DataError
 from smalldet.data.sample_stream import BatchPlan, SampleStream
-from smalldet.data.splits import CocoSplits
 
 Sample = dict[str, Any]
 Mapper = Callable[[Sample], Sample]
@@ -112,26 +112,24 @@ class TrainLoader:
 
 
 def build_train_loader(
-    dataset: CocoSplits,
+    dataset: str,
     mapper: Mapper,
     total_batch_size: int,
     micro_batch_size: int,
     num_workers: int = 0,
     seed: int = 0,
-    split: str = "train",
     rank: int | None = None,
     world_size: int | None = None,
 ) -> TrainLoader:
     """The training loader of one process.
 
     Args:
-        dataset: where the images are.
+        dataset: registered name of the images, as ``heads_train``.
         mapper: see :class:`smalldet.data.mapper.SeededMapper`.
         total_batch_size: images per optimisation step over all processes.
         micro_batch_size: images per forward pass of a process; at most its share is used.
         num_workers: worker processes of this process.
         seed: of the sample order.
-        split: of the data set.
         rank: of this process; asked from Detectron2 if None, like ``world_size``.
         world_size: number of processes.
 
@@ -144,12 +142,11 @@ def build_train_loader(
         comm.get_rank() if rank is None else rank,
         comm.get_world_size() if world_size is None else world_size,
     )
-    return TrainLoader(dataset.dicts(split), mapper, plan, num_workers, seed)
+    return TrainLoader(records_of(dataset), mapper, plan, num_workers, seed)
 
 
 def build_eval_loader(
-    dataset: CocoSplits,
-    split: str,
+    dataset: str,
     mapper: Mapper,
     batch_size: int = 1,
     num_workers: int = 0,
@@ -160,8 +157,7 @@ def build_eval_loader(
     """Lists of mapped samples; every image once, by one process, without padding.
 
     Args:
-        dataset: where the images are.
-        split: of the data set.
+        dataset: registered name of the images, as ``heads_valid``.
         mapper: its targets, if it gives any, are kept.
         batch_size: images per list.
         num_workers: worker processes of this process.
@@ -169,7 +165,7 @@ def build_eval_loader(
         rank: of this process; asked from Detectron2 if None, like ``world_size``.
         world_size: number of processes.
     """
-    records = dataset.dicts(split)[:limit]
+    records = records_of(dataset)[:limit]
     rank = comm.get_rank() if rank is None else rank
     world_size = comm.get_world_size() if world_size is None else world_size
     return _data_loader(

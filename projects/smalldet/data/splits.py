@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from smalldet.data.catalog import dataset_dicts, register_split
+from detectron2.structures import BoxMode
+
 from smalldet.data.errors import DataError
 from smalldet.data.files import sha256
 from smalldet.data.filter.cache import LAYOUT, SOURCE_NAME, FilteredFile, ensure_filtered
@@ -37,7 +38,8 @@ class Generator(Protocol):
 class CocoSplits:
     """Three splits, each a folder with images and an exported ``_annotations.coco.json``.
 
-    Nothing is read before a method asks for it.
+    Nothing is read before a method asks for it, and each file once.
+    :func:`smalldet.data.catalog.register` makes the splits known by name.
 
     Attributes:
         root: the folder that holds ``train``, ``valid`` and ``test``.
@@ -46,13 +48,18 @@ class CocoSplits:
             always does: leaving them out would hide false alarms.
         generate: makes the data set on first use if it is missing, as
             ``toydata.heads.GeneratedHeads``.
+        name: the splits are registered as ``<name>_train`` and so on; "" takes the folder's name.
     """
 
     root: str
     classes: tuple[str, ...] = ("head",)
     keep_negatives: bool = True
     generate: Generator | None = None
+    name: str = ""
     _filtered: dict[str, FilteredFile] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _records: dict[str, list[dict[str, Any]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -60,59 +67,67 @@ class CocoSplits:
         if isinstance(self.classes, str):
             self.classes = (self.classes,)
         self.root, self.classes = str(self.root), tuple(str(name) for name in self.classes)
+        self.name = self.name or Path(self.root).resolve().name
 
-    def register(self) -> dict[str, str]:
-        """Register the three splits with Detectron2; the names by split.
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits."""
+        return SPLITS
 
-        Raises:
-            DataError: a split is missing or unusable, or a name is taken by other content.
+    def records(self, split: str) -> list[dict[str, Any]]:
+        """The images of a split in Detectron2's format, by image id; see ``keep_negatives``.
+
+        Boxes are xywh_abs in px of the image, categories count from 0.
         """
-        for split in SPLITS:
-            register_split(self.name(split), self.filtered(split), self.classes)
-        return {split: self.name(split) for split in SPLITS}
+        if split not in self._records:
+            records = _records(self.filtered(split))
+            keeps_all = self.keep_negatives or split != "train"
+            self._records[split] = records if keeps_all else self._positives(records)
+        return self._records[split]
 
-    def name(self, split: str) -> str:
-        """The registered name: two data sets that differ in folder or classes never share one."""
-        identity = "\n".join((str(Path(self.root).resolve()), *self.classes))
-        return f"{Path(self.root).resolve().name}_{split}_{sha256(identity.encode())[:8]}"
+    def metadata(self, split: str) -> dict[str, Any]:
+        """For Detectron2's ``MetadataCatalog``; category ids are 1, 2, ..."""
+        filtered = self.filtered(split)
+        return {
+            "split": split,
+            "root": self.root,
+            "thing_classes": list(self.classes),
+            "thing_dataset_id_to_contiguous_id": {n + 1: n for n in range(len(self.classes))},
+            "json_file": str(filtered.path),
+            "image_root": str(filtered.path.parent),
+            "evaluator_type": "coco",
+            "annotation_sha256": filtered.checksum,
+            "keep_negatives": self.keep_negatives,
+        }
 
-    def dicts(self, split: str) -> list[dict[str, Any]]:
-        """The images of a split in Detectron2's format, by image id; see ``keep_negatives``."""
-        records = dataset_dicts(self.filtered(split))
-        if self.keep_negatives or split != "train":
-            return records
-        kept = [record for record in records if _has_target(record)]
-        logger.info("keep_negatives=False: %d of %d training images kept", len(kept), len(records))
-        if not kept:
-            raise DataError(
-                f"None of the {len(records)} training images in {self.root} has a box to learn "
-                f"from, and dataset.keep_negatives is false. Check the annotations."
-            )
-        return kept
-
-    def check(self, head_widths: Collection[int], images: int) -> None:
+    def check(self, num_classes: Mapping[str, int], images: int) -> None:
         """Compare with the model and the schedule, before the first step.
 
         Args:
-            head_widths: numbers of classes that the model's heads predict.
-            images: the config's ``train.images``.
+            num_classes: how many classes a head predicts, by its key in the config.
+            images: the config's ``train.images``; 0 expects nothing.
 
         Raises:
             DataError: a head has another number of classes, or the training split another size.
         """
-        from smalldet.data.checks import check_classes, check_image_count
-
-        for width in sorted(head_widths):
-            check_classes(self, width)
-        check_image_count(self, images)
-
-    def annotation_file(self, split: str) -> Path:
-        """The filtered annotation file, up to date."""
-        return self.filtered(split).path
-
-    def image_root(self, split: str) -> Path:
-        """The folder that the file names of a split are relative to."""
-        return self._folder(split)
+        for key, found in num_classes.items():
+            if found != len(self.classes):
+                raise DataError(
+                    f"The head predicts {found} classes ({key}.num_classes), but the data set "
+                    f"{self.root} has {len(self.classes)} ({', '.join(self.classes)}). Set it to "
+                    f"{len(self.classes)}, or name the wanted classes in dataset.classes."
+                )
+        for split in SPLITS:
+            self._check_categories(split)
+        found = len(self.records("train"))
+        if images and found != images:
+            report = self.report("train")
+            raise DataError(
+                f"The config counts on {images} training images (train.images), but {self.root} "
+                f"has {found} ({report.images} after filtering, {report.negatives} of them without "
+                f"a box; keep_negatives={self.keep_negatives}). The number of iterations depends "
+                f"on it: pass train.images={found}, or correct dataset.root."
+            )
 
     def report(self, split: str) -> FilterReport:
         """What filtering left out or changed."""
@@ -124,18 +139,35 @@ class CocoSplits:
         return sha256("\n".join(checksums).encode())
 
     def filtered(self, split: str) -> FilteredFile:
-        """The filtered file of a split; checked once for each object."""
+        """The filtered file of a split, up to date; checked once for each object."""
         if split not in self._filtered:
             self._filtered[split] = ensure_filtered(self._existing_folder(split), self.classes)
         return self._filtered[split]
 
-    def _folder(self, split: str) -> Path:
-        if split not in SPLITS:
-            raise DataError(f"There is no split {split!r}; the splits are {', '.join(SPLITS)}.")
-        return Path(self.root) / split
+    def _check_categories(self, split: str) -> None:
+        filtered, expected = self.filtered(split), list(enumerate(self.classes, start=1))
+        found = sorted((entry["id"], entry["name"]) for entry in filtered.content["categories"])
+        used = {entry["category_id"] for entry in filtered.content["annotations"]}
+        if found != expected or not used <= {number for number, _ in expected}:
+            raise DataError(
+                f"{filtered.path} lists the categories {found} and uses the ids {sorted(used)}, "
+                f"expected was {expected}. Delete that file: it is built again."
+            )
+
+    def _positives(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        kept = [record for record in records if _has_target(record)]
+        logger.info("keep_negatives=False: %d of %d training images kept", len(kept), len(records))
+        if not kept:
+            raise DataError(
+                f"None of the {len(records)} training images in {self.root} has a box to learn "
+                f"from, and dataset.keep_negatives is false. Check the annotations."
+            )
+        return kept
 
     def _existing_folder(self, split: str) -> Path:
-        folder = self._folder(split)
+        if split not in SPLITS:
+            raise DataError(f"There is no split {split!r}; the splits are {', '.join(SPLITS)}.")
+        folder = Path(self.root) / split
         if self.generate is not None:
             self.generate.ensure(Path(self.root))
         if not (folder / SOURCE_NAME).is_file():
@@ -144,6 +176,31 @@ class CocoSplits:
                 f" {LAYOUT} The folder is set by dataset.root=... or DETECTRON2_DATASETS."
             )
         return folder
+
+
+def _records(filtered: FilteredFile) -> list[dict[str, Any]]:
+    annotations: dict[int, list[dict[str, Any]]] = {}
+    for entry in filtered.content["annotations"]:
+        annotations.setdefault(entry["image_id"], []).append(
+            {
+                "bbox": list(entry["bbox"]),
+                "bbox_mode": BoxMode.XYWH_ABS,
+                "category_id": entry["category_id"] - 1,
+                "iscrowd": entry["iscrowd"],
+                "area": entry["area"],
+            }
+        )
+    folder = Path(filtered.path).parent
+    return [
+        {
+            "file_name": str(folder / image["file_name"]),
+            "image_id": image["id"],
+            "height": image["height"],
+            "width": image["width"],
+            "annotations": annotations.get(image["id"], []),
+        }
+        for image in filtered.content["images"]
+    ]
 
 
 def _has_target(record: Mapping[str, Any]) -> bool:

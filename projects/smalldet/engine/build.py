@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 from torch import nn
 
-from smalldet.engine.checkpoint import RunCheckpointer, load_weights
+from smalldet.data.catalog import register
+from smalldet.engine.checkpoint import load_start_weights
 from smalldet.engine.distributed import unwrapped
-from smalldet.engine.ema import EvaluateAverage, WeightAverage
-from smalldet.engine.evaluate import evaluate, flat_scores, validation_losses
-from smalldet.engine.hooks import LOGGERS, Evaluate
+from smalldet.engine.hooks.metrics import LOGGERS
+from smalldet.engine.loaders import BatchPerStep
 from smalldet.engine.settings import TrainSettings
 from smalldet.engine.trainer import Trainer
 
@@ -51,22 +51,40 @@ def build_model(cfg: Config, settings: TrainSettings) -> nn.Module:
     return instantiate(cfg["model"]).to(device)
 
 
-def check_data(cfg: Config, settings: TrainSettings, model: nn.Module) -> str:
-    """Compare data set, config and head before the first step; return the data's fingerprint.
+def register_data(cfg: Config, settings: TrainSettings, model: nn.Module) -> str:
+    """Register the data set of ``cfg``, if it has one, and compare it with schedule and heads.
+
+    Returns:
+        The fingerprint of the data; "" without a data set.
 
     Raises:
-        ValueError: they disagree.
+        ValueError: data, schedule and heads do not fit together.
     """
+    if not cfg.get("dataset"):
+        return ""
     dataset = instantiate(cfg["dataset"])
-    widths = {getattr(module, "num_classes", None) for module in model.modules()}
-    dataset.check(widths - {None}, settings.images)
+    register(dataset)
+    dataset.check(head_classes(model), settings.images)
     return dataset.fingerprint()
+
+
+def head_classes(model: nn.Module) -> dict[str, int]:
+    """How many classes each head of ``model`` says that it predicts, by the head's config key.
+
+    Heads are ``head`` of our detectors and, of Detectron2's, ``roi_heads`` or the model itself.
+    """
+    places = {"model": model, **{f"model.{k}": getattr(model, k, None) for k in _HEADS}}
+    found = {key: getattr(part, "num_classes", None) for key, part in places.items()}
+    return {key: count for key, count in found.items() if isinstance(count, int)}
+
+
+_HEADS = ("head", "roi_heads")
 
 
 def load_pretrained(model: nn.Module, init_checkpoint: str) -> None:
     """Give a new run its start weights: a whole model's, or those the backbones name."""
     if init_checkpoint:
-        load_weights(model, init_checkpoint)
+        load_start_weights(model, init_checkpoint)
         return
     for module in model.modules():
         if hasattr(module, "load_pretrained"):
@@ -75,66 +93,64 @@ def load_pretrained(model: nn.Module, init_checkpoint: str) -> None:
 
 def build_trainer(cfg: Config, settings: TrainSettings, model: nn.Module) -> Trainer:
     """The trainer with the loader and optimizer of ``cfg``."""
-    optimizer = cfg["optimizer"]
+    node, optimizer = cfg["dataloader"]["train"], cfg["optimizer"]
     params = instantiate({**optimizer["params"], "model": unwrapped(model)})
+    loader = instantiate(node)
+    if not hasattr(loader, "seek"):
+        loader = BatchPerStep(loader, settings.micro_batch_size)
     return Trainer(
         model,
-        instantiate(cfg["dataloader"]["train"]),
+        loader,
         instantiate({**optimizer, "params": params}),
         amp_dtype=settings.amp_dtype,
         clip_grad_norm=settings.clip_grad_norm,
         clip_grad_value=settings.clip_grad_value,
-        total_batch_size=settings.total_batch_size,
+        total_batch_size=settings.total_batch_size or node.get("total_batch_size") or 1,
         dump_folder=settings.output_dir,
     )
 
 
-def build_evaluation(
-    cfg: Config, settings: TrainSettings, model: nn.Module, checkpointer: RunCheckpointer
-) -> list[Evaluate]:
-    """The hooks that score the valid split: of the weights and, if asked for, of their average.
+@dataclass(frozen=True)
+class Evaluation:
+    """What a split is scored with.
 
-    Test is left alone until the end.
-
-    Raises:
-        ValueError: ``train.best_metric`` is none of the scores.
+    Attributes:
+        split: "valid" or "test".
+        loader, evaluator: config nodes.
+        folder: where ``evaluator`` writes if it is asked to; None: it is Detectron2's or another's
+            and writes where its own node says.
     """
-    loader = instantiate(cfg["dataloader"]["valid"])
-    check_metric(settings.best_metric, instantiate(cfg["evaluation"]["valid"]))
-    evaluator = build_evaluator(cfg, "valid")
 
-    def score() -> dict[str, float | None]:
-        losses = {}
-        if settings.validation_loss:
-            losses = validation_losses(model, loader, settings.seed)
-        return evaluate(model, loader, evaluator) | losses
+    split: str
+    loader: Config
+    evaluator: Config
+    folder: Path | None
 
-    common = (checkpointer, settings.best_metric)
-    hooks = [Evaluate(settings.eval_period, score, *common)]
-    if settings.ema_decay:
-        silent = build_evaluator(cfg, "valid", leaves_files=False)
-        average = WeightAverage(model, settings.ema_decay)
-        score_average = partial(evaluate, model, loader, silent)
-        hooks.append(EvaluateAverage(average, settings.eval_period, score_average, *common))
-    return hooks
+    def build_loader(self) -> Any:
+        """Lists of Detectron2 dicts, each image once."""
+        return instantiate(self.loader)
 
-
-def check_metric(metric: str, evaluator: Any) -> None:
-    """Raise ValueError unless ``metric`` is a score; known from an evaluation of nothing."""
-    evaluator.reset()
-    logging.disable(logging.WARNING)
-    try:
-        known = flat_scores(evaluator.evaluate())
-    finally:
-        logging.disable(logging.NOTSET)
-    if comm.is_main_process() and metric not in known:
-        raise ValueError(
-            f'train.best_metric is "{metric}", which is none of the scores: {", ".join(known)}.'
+    def build_evaluator(self, leaves_files: bool = True) -> Any:
+        """A Detectron2 evaluator, writing below the run folder, wherever that lies now."""
+        if self.folder is None:
+            return instantiate(self.evaluator)
+        return instantiate(
+            {**self.evaluator, "output_dir": str(self.folder) if leaves_files else ""}
         )
 
 
-def build_evaluator(cfg: Config, split: str, leaves_files: bool = True) -> Any:
-    """The evaluator of a split, writing below the run folder, wherever that lies now."""
-    folder = Path(cfg["train"]["output_dir"]) / "evaluation" / split
-    output_dir = str(folder) if leaves_files else ""
-    return instantiate({**cfg["evaluation"][split], "output_dir": output_dir})
+def evaluations_of(cfg: Config, output_dir: str) -> dict[str, Evaluation]:
+    """The splits of ``cfg`` that can be scored, valid first.
+
+    Each has a loader in ``dataloader`` and an evaluator in ``evaluation``. Configs of Detectron2
+    have ``dataloader.test`` and ``dataloader.evaluator`` alone.
+    """
+    loaders, evaluators = cfg["dataloader"], cfg.get("evaluation") or {}
+    found = {}
+    for split in ("valid", "test"):
+        folder = Path(output_dir) / "evaluation" / split if split in evaluators else None
+        plain = loaders.get("evaluator") if split == "test" else None
+        evaluator = evaluators.get(split) or plain
+        if loaders.get(split) and evaluator:
+            found[split] = Evaluation(split, loaders[split], evaluator, folder)
+    return found

@@ -12,6 +12,7 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from torch import nn
 
+from runfolder.files import replacing, write_text
 from smalldet.engine.distributed import all_gather
 from smalldet.engine.random_state import capture_random_state
 
@@ -55,7 +56,7 @@ class RunCheckpointer(DetectionCheckpointer):
         return read_checkpoint(filename)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
-        replace_text(Path(self.save_dir) / LAST, last_filename_basename)
+        write_text(Path(self.save_dir) / LAST, last_filename_basename)
 
     def save_weights(self, name: str, **extra: Any) -> None:
         """Write a checkpoint of the model alone, for evaluation; no resume starts from it."""
@@ -69,30 +70,17 @@ class RunCheckpointer(DetectionCheckpointer):
 
 def save_whole(data: dict[str, Any], path: Path) -> None:
     """``torch.save`` that leaves the old file or the new one, never a part."""
-    part = path.with_suffix(".part")
-    with part.open("wb") as stream:
+    with replacing(path, sync=True) as partial, partial.open("wb") as stream:
         torch.save(data, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a small text file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    part.replace(path)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
     """Give a checkpoint a second name, without its size on disk where the file system can."""
-    part = target.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    try:
-        os.link(source, part)
-    except OSError:
-        shutil.copy2(source, part)
-    part.replace(target)
+    with replacing(target) as partial:
+        try:
+            os.link(source, partial)
+        except OSError:
+            shutil.copy2(source, partial)
 
 
 def prune_checkpoints(folder: Path, max_to_keep: int, keep_every: int) -> list[Path]:
@@ -167,6 +155,21 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
         )
     model.load_state_dict(checkpoint.pop("model"))
     return checkpoint
+
+
+def load_start_weights(model: nn.Module, path: str) -> None:
+    """Load a run's checkpoint, every tensor of it; one of another program as far as it fits.
+
+    Others are ``.pkl`` files and addresses as ``detectron2://...``, which Detectron2 reads; it logs
+    what does not fit.
+
+    Raises:
+        ValueError: see :func:`load_weights`.
+    """
+    if "://" in path or Path(path).suffix != ".pth":
+        DetectionCheckpointer(model).load(path)
+    else:
+        load_weights(model, path)
 
 
 def mismatches(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:

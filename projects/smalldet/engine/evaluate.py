@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from detectron2.evaluation import inference_on_dataset
+from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 
@@ -42,6 +43,20 @@ def flat_scores(results: Mapping[str, Any] | None, prefix: str = "") -> dict[str
         else:
             flat[prefix + name] = value
     return flat
+
+
+def check_metric(metric: str, evaluator: Any) -> None:
+    """Raise ValueError unless ``metric`` is a score; known from an evaluation of nothing."""
+    evaluator.reset()
+    logging.disable(logging.WARNING)
+    try:
+        known = flat_scores(evaluator.evaluate())
+    finally:
+        logging.disable(logging.NOTSET)
+    if comm.is_main_process() and metric not in known:
+        raise ValueError(
+            f'train.best_metric is "{metric}", which is none of the scores: {", ".join(known)}.'
+        )
 
 
 def validation_losses(

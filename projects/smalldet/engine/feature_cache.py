@@ -10,7 +10,7 @@ from detectron2.config import instantiate
 from torch import nn
 from tqdm import tqdm
 
-from smalldet.engine.build import Config, build_model, load_pretrained
+from smalldet.engine.build import Config, build_model, load_pretrained, register_data
 from smalldet.engine.settings import TrainSettings, read_settings
 
 REPEATABLE = ("Resize", "RandomFlip")
@@ -46,10 +46,12 @@ def fill_feature_cache(cfg: Config, folder: str, dtype: str) -> dict[str, int]:
     settings = read_settings(cfg["train"])
     model: Any = build_model(cfg, settings).eval()
     load_pretrained(model, settings.init_checkpoint)
+    register_data(cfg, settings, model)
     cache = frozen_part(model).use_cache(folder, dtype)
     computed = dict.fromkeys(SPLITS, 0)
     for split in SPLITS:
-        loader = instantiate({**cfg["dataloader"]["valid"], "split": split})
+        name = f"{cfg['dataset']['name']}_{split}"
+        loader = instantiate({**cfg["dataloader"]["valid"], "dataset": name})
         for batch in tqdm(loader, desc=split, unit="batch", disable=None):
             for seen in [batch, mirrored(batch)] if split == "train" else [batch]:
                 computed[split] += cache.add(model.preprocess_image(seen).tensor)

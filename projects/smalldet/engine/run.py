@@ -1,10 +1,11 @@
-"""One run, from a config to scores: build, train or resume, and judge the best model once."""
+"""One run, from a config to scores: build, train or resume, and evaluate the best model once."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,40 +16,37 @@ from detectron2.solver.lr_scheduler import LRMultiplier
 from detectron2.utils import comm
 from torch import nn
 
+from runfolder.files import write_text
+from runfolder.measured import FINGERPRINT
 from smalldet.engine.build import (
     Config,
-    build_evaluation,
-    build_evaluator,
     build_model,
     build_trainer,
-    check_data,
+    evaluations_of,
     load_pretrained,
+    register_data,
     set_up_logging,
 )
 from smalldet.engine.checkpoint import (
+    LAST,
     RunCheckpointer,
     checkpoint_name,
     link_or_copy,
+    load_start_weights,
     load_weights,
-    replace_text,
 )
 from smalldet.engine.distributed import unwrapped
-from smalldet.engine.early_stop import EarlyStop
-from smalldet.engine.ema import EvaluateAverage
-from smalldet.engine.evaluate import evaluate, parameter_counts
+from smalldet.engine.evaluate import check_metric, evaluate, parameter_counts, validation_losses
 from smalldet.engine.feature_cache import use_feature_cache
-from smalldet.engine.hooks import (
-    Evaluate,
-    SaveCheckpoint,
-    Throughput,
-    WriteMetrics,
-    peak_memory_mb,
-    progress_bar,
-)
-from smalldet.engine.hparams import write_hparams
-from smalldet.engine.profile import Profile, steps_to_profile
+from smalldet.engine.hooks.early_stop import EarlyStop
+from smalldet.engine.hooks.ema import EvaluateAverage, WeightAverage
+from smalldet.engine.hooks.evaluation import Evaluate
+from smalldet.engine.hooks.hparams import write_hparams
+from smalldet.engine.hooks.metrics import Throughput, WriteMetrics, peak_memory_mb, progress_bar
+from smalldet.engine.hooks.profile import Profile, steps_to_profile
+from smalldet.engine.hooks.saving import SaveCheckpoint
+from smalldet.engine.hooks.stop import StopOnRequest
 from smalldet.engine.settings import DDP, TrainSettings, read_settings
-from smalldet.engine.stop import StopOnRequest
 from smalldet.engine.trainer import Trainer
 from smalldet.engine.writers import build_writers, require_wandb, rewind_metrics
 
@@ -59,8 +57,9 @@ def run(cfg: Config, resume: bool = False, eval_only: bool = False) -> dict[str,
     """Train as ``cfg`` says, or only evaluate, in this process of the job.
 
     Args:
-        cfg: A loaded and resolved config in plain dicts and lists, with ``train``, ``dataset``,
-            ``dataloader``, ``evaluation``, ``optimizer``, ``lr_multiplier`` and ``model``.
+        cfg: A loaded and resolved config in plain dicts and lists, with ``model``, ``dataloader``,
+            ``optimizer``, ``lr_multiplier`` and ``train``; perhaps ``dataset``, ``evaluation`` and
+            ``experiment``.
         resume: Continue from the run folder's last checkpoint; without one, start.
         eval_only: Score ``train.init_checkpoint``, or else the run folder's best model.
 
@@ -77,16 +76,16 @@ def run(cfg: Config, resume: bool = False, eval_only: bool = False) -> dict[str,
         require_wandb()
     model = build_model(cfg, settings)
     use_feature_cache(cfg, settings, model)
-    fingerprint = check_data(cfg, settings, model)
+    fingerprint = register_data(cfg, settings, model)
     if eval_only:
-        path = settings.init_checkpoint or best_checkpoint(Path(settings.output_dir))
-        load_weights(model, path)
+        path = settings.init_checkpoint or str(best_checkpoint(Path(settings.output_dir)))
+        load_start_weights(model, path)
         logger.info(f"Evaluating {path}.")
-        return score_splits(cfg, model)
+        return score_splits(cfg, settings, model)
     measured = train(cfg, settings, model, resume, fingerprint)
-    results = judge(cfg, settings, model) | measured
+    results = evaluate_best(cfg, settings, model) | measured
     if comm.is_main_process():
-        write_hparams(cfg, results)
+        write_hparams(settings.output_dir, cfg, results)
     return results
 
 
@@ -103,16 +102,17 @@ def train(
     model = parallel(model, settings.ddp)
     trainer = build_trainer(cfg, settings, model)
     checkpointer = RunCheckpointer(model, str(folder), trainer=trainer)
-    throughput = Throughput(settings.total_batch_size)
-    evaluations = build_evaluation(cfg, settings, model, checkpointer)
-    stop = EarlyStop(settings.patience, evaluations[0]) if settings.patience else None
+    throughput = Throughput(trainer.total_batch_size)
+    evaluating = evaluation_hooks(cfg, settings, model, checkpointer)
+    best = evaluating[0] if evaluating else None
+    stop = EarlyStop(settings.patience, best) if settings.patience and best else None
     multiplier = instantiate(cfg["lr_multiplier"])
     scheduler = LRMultiplier(trainer.optimizer, multiplier, settings.max_iter)
     measuring = [hooks.IterationTimer(), throughput, hooks.LRScheduler(scheduler=scheduler)]
-    trainer.register_hooks([*measuring, profiling(settings), *evaluations, stop])
+    trainer.register_hooks([*measuring, profiling(settings), *evaluating, stop])
     done = resume_from(trainer, checkpointer, fingerprint) if resuming else 0
-    if comm.is_main_process():
-        replace_text(folder / "data_fingerprint.txt", f"{fingerprint}\n")
+    if fingerprint and comm.is_main_process():
+        write_text(folder / FINGERPRINT, f"{fingerprint}\n")
     if done < settings.max_iter and not (stop and stop.is_over):
         register_writing_hooks(trainer, checkpointer, settings, done, fingerprint)
         trainer.train(done, settings.max_iter)
@@ -120,10 +120,15 @@ def train(
     if comm.is_main_process():
         last = checkpointer.path(checkpoint_name(done - 1))
         link_or_copy(last, checkpointer.path("model_final"))
-    return measurements(settings, done, trainer, throughput, evaluations[0]) | {
+    return best_step(settings, best) | {
+        "iterations": done,
+        "training_seconds": throughput.training_seconds,
+        "seconds_per_iteration": throughput.training_seconds / done,
+        "peak_memory_mb": peak_memory_mb(),
+        "final_loss": trainer.final_loss(),
         "exit_reason": exit_reason(settings, done, stop),
         "parameters": counts,
-        "data_fingerprint": fingerprint,
+        "data_fingerprint": fingerprint or None,
     }
 
 
@@ -134,6 +139,41 @@ def parallel(model: nn.Module, ddp: Mapping[str, Any] = DDP) -> nn.Module:
     return create_ddp_model(model, device_ids=ids, **ddp)
 
 
+def evaluation_hooks(
+    cfg: Config, settings: TrainSettings, model: nn.Module, checkpointer: RunCheckpointer
+) -> list[Evaluate]:
+    """The hooks that score the weights, and their average if asked for, as they are trained.
+
+    They score valid, and leave test alone until the end; test only where there is no valid.
+
+    Raises:
+        ValueError: ``train.best_metric`` is none of the scores.
+    """
+    evaluations = evaluations_of(cfg, settings.output_dir)
+    if not evaluations:
+        logger.warning("Nothing is evaluated: the config has no evaluator.")
+        return []
+    evaluation = next(iter(evaluations.values()))
+    loader, evaluator = evaluation.build_loader(), evaluation.build_evaluator()
+    if evaluation.folder:
+        check_metric(settings.best_metric, evaluation.build_evaluator(leaves_files=False))
+
+    def score() -> dict[str, float | None]:
+        losses = {}
+        if settings.validation_loss and evaluation.split == "valid":
+            losses = validation_losses(model, loader, settings.seed)
+        return evaluate(model, loader, evaluator) | losses
+
+    common = (checkpointer, settings.best_metric)
+    found = [Evaluate(settings.eval_period, score, *common)]
+    if settings.ema_decay:
+        average = WeightAverage(model, settings.ema_decay)
+        silent = evaluation.build_evaluator(leaves_files=False)
+        score_average = partial(evaluate, model, loader, silent)
+        found.append(EvaluateAverage(average, settings.eval_period, score_average, *common))
+    return found
+
+
 def register_writing_hooks(
     trainer: Trainer,
     checkpointer: RunCheckpointer,
@@ -142,13 +182,11 @@ def register_writing_hooks(
     fingerprint: str,
 ) -> None:
     """Have ``trainer`` write metrics (main process) and checkpoints, in that order."""
+    keep = {**settings.checkpointer, "keep_every": settings.keep_every}
     if comm.is_main_process():
         rewind_metrics(Path(settings.output_dir) / "metrics.json", start)
         writers = build_writers(settings, start)
-        trainer.register_hooks(
-            [WriteMetrics(writers, settings.log_period, settings.checkpointer["period"])]
-        )
-    keep = {**settings.checkpointer, "keep_every": settings.keep_every}
+        trainer.register_hooks([WriteMetrics(writers, settings.log_period, keep["period"])])
     saving = SaveCheckpoint(checkpointer, **keep, data_fingerprint=fingerprint)
     trainer.register_hooks([saving, progress_bar(), StopOnRequest(saving)])
 
@@ -166,24 +204,18 @@ def exit_reason(settings: TrainSettings, done: int, stop: EarlyStop | None) -> s
     return f"All {done} steps done and the best model evaluated."
 
 
-def measurements(
-    settings: TrainSettings, done: int, trainer: Trainer, throughput: Throughput, best: Evaluate
-) -> dict[str, Any]:
-    """Times, memory and the best step of a run that is over after ``done`` steps."""
-    return {
-        "iterations": done,
-        "best_iteration": best.best_iteration,
-        "best_epoch": math.ceil((best.best_iteration + 1) / settings.iterations_per_epoch),
-        "training_seconds": throughput.training_seconds,
-        "seconds_per_iteration": throughput.training_seconds / done,
-        "peak_memory_mb": peak_memory_mb(),
-        "final_loss": trainer.final_loss(),
-    }
+def best_step(settings: TrainSettings, best: Evaluate | None) -> dict[str, Any]:
+    """The best step and its epoch; None where nothing was scored, or there are no epochs."""
+    if best is None:
+        return {"best_iteration": None, "best_epoch": None}
+    length = settings.iterations_per_epoch
+    epoch = math.ceil((best.best_iteration + 1) / length) if length else None
+    return {"best_iteration": best.best_iteration, "best_epoch": epoch}
 
 
 def has_checkpoint(folder: Path, resume: bool) -> bool:
     """Whether ``folder`` has a checkpoint to resume from; FileExistsError to start over a run."""
-    found = (folder / "last_checkpoint").exists()
+    found = (folder / LAST).exists()
     if found and not resume:
         raise FileExistsError(
             f"{folder} holds a run already. Continue it with --resume, or choose another folder "
@@ -226,26 +258,27 @@ def best_checkpoint(folder: Path) -> Path:
     return best if best.exists() else folder / "model_final.pth"
 
 
-def judge(cfg: Config, settings: TrainSettings, model: nn.Module) -> dict[str, Any]:
+def evaluate_best(cfg: Config, settings: TrainSettings, model: nn.Module) -> dict[str, Any]:
     """Score the best model on valid and, this once, on test; the best average likewise."""
     comm.synchronize()
     folder = Path(settings.output_dir)
     load_weights(model, best_checkpoint(folder))
-    results = score_splits(cfg, model)
+    results = score_splits(cfg, settings, model)
     average = folder / f"{EvaluateAverage.best_name}.pth"
     if settings.ema_decay and average.exists():
         load_weights(model, average)
-        results["ema"] = score_splits(cfg, model, leaves_files=False)
+        results["ema"] = score_splits(cfg, settings, model, leaves_files=False)
     return results
 
 
-def score_splits(cfg: Config, model: nn.Module, leaves_files: bool = True) -> dict[str, Any]:
+def score_splits(
+    cfg: Config, settings: TrainSettings, model: nn.Module, leaves_files: bool = True
+) -> dict[str, Any]:
     """Flat scores of ``model`` on valid and test; {} for each outside the main process."""
     results = {}
-    for split in ("valid", "test"):
-        loader = instantiate(cfg["dataloader"][split])
-        evaluator = build_evaluator(cfg, split, leaves_files)
-        results[split] = evaluate(model, loader, evaluator)
+    for split, evaluation in evaluations_of(cfg, settings.output_dir).items():
+        evaluator = evaluation.build_evaluator(leaves_files)
+        results[split] = evaluate(model, evaluation.build_loader(), evaluator)
         if hasattr(evaluator, "write_gallery"):
             evaluator.write_gallery()
     return results

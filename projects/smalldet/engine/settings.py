@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from smalldet.engine.profile import steps_to_profile
+from smalldet.engine.hooks.profile import steps_to_profile
 
 DTYPES = ("bf16", "fp16")
 AMP = {"enabled": False, "dtype": "bf16"}

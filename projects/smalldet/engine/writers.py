@@ -16,7 +16,7 @@ from detectron2.utils.events import (
     get_event_storage,
 )
 
-from smalldet.engine.checkpoint import replace_text
+from runfolder.files import write_text
 
 logger = logging.getLogger(__name__)
 WINDOW = 20
@@ -167,7 +167,7 @@ def rewind_metrics(path: Path, start_iter: int) -> None:
             f"{path.name}: {len(lines) - len(kept)} of {len(lines)} lines are newer than the "
             "checkpoint (or incomplete) and will be written again."
         )
-        replace_text(path, "".join(line + "\n" for line in kept))
+        write_text(path, "".join(line + "\n" for line in kept))
 
 
 def _step_of(line: str) -> float:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from detectron2.evaluation import DatasetEvaluator
@@ -14,11 +14,12 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 
 from boxmetrics.matches import Matches
+from smalldet.data.catalog import records_of
 from smalldet.data.mapper import read_checked
 from smalldet.evaluation.gallery import write_gallery
 from smalldet.evaluation.outputs import Predictions, coco_results, write_outputs
 from smalldet.evaluation.scores import Scores, bbox_scores
-from smalldet.evaluation.truth import CocoTruth, load_truth
+from smalldet.evaluation.truth import CocoTruth, truth_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,17 +29,6 @@ NO_PREDICTIONS = (
     "in the log), or the classes of head and data set do not correspond (compare their order)."
 )
 SIZE_BINS = {"APs": "small", "APm": "medium", "APl": "large"}
-
-
-class DataSplits(Protocol):
-    """What the evaluator asks of a data set."""
-
-    @property
-    def classes(self) -> Sequence[str]: ...
-
-    def annotation_file(self, split: str) -> Path: ...
-
-    def dicts(self, split: str) -> list[dict[str, Any]]: ...  # in Detectron2's format
 
 
 @dataclass
@@ -68,21 +58,19 @@ class CocoBoxEvaluator(DatasetEvaluator):
     they were computed, and the checksum of the annotation file).
     """
 
-    def __init__(self, dataset: DataSplits, split: str, output_dir: str = "") -> None:
-        """Read the ground truth of ``split``.
+    def __init__(self, dataset: str, output_dir: str = "") -> None:
+        """Look up the ground truth.
 
         Args:
-            dataset: Names the classes and the COCO file of each split.
-            split: For example ``valid``.
+            dataset: Registered name of the images, as ``heads_valid``.
             output_dir: Folder of the files above; empty writes none.
 
         Raises:
-            ValueError: the annotation file does not fit ``dataset.classes``.
+            ValueError: nothing is registered under that name.
         """
-        self.dataset = dataset
-        self.split = split
         self.output_dir = output_dir
-        self.truth: CocoTruth = load_truth(dataset.annotation_file(split), dataset.classes)
+        self.truth: CocoTruth = truth_of(dataset)
+        self.split = self.truth.split
         self.reset()
 
     def reset(self) -> None:
@@ -134,9 +122,7 @@ class CocoBoxEvaluator(DatasetEvaluator):
         results = coco_results(predictions, self.truth)
         scores = bbox_scores(self.truth, results, predictions) | self._counts(collected)
         if self.output_dir:
-            write_outputs(
-                Path(self.output_dir), self.split, self.truth, predictions, results, scores
-            )
+            write_outputs(Path(self.output_dir), self.truth, predictions, results, scores)
         self._report(scores, collected)
         return {"bbox": scores}
 
@@ -147,7 +133,7 @@ class CocoBoxEvaluator(DatasetEvaluator):
         """
         if not self.output_dir or not comm.is_main_process():
             return
-        records = {record["image_id"]: record for record in self.dataset.dicts(self.split)}
+        records = {record["image_id"]: record for record in records_of(self.truth.name)}
         folder = Path(self.output_dir)
         write_gallery(
             folder,

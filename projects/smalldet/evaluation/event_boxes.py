@@ -6,53 +6,28 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
 from boxmetrics.matches import Matches
 from boxmetrics.protocols import COCO, Result, evaluate, get_protocol
 from boxmetrics.tables import BoxTable
+from smalldet.data.catalog import records_of
 from smalldet.evaluation.coco import NO_PREDICTIONS, score_text
 from smalldet.evaluation.event_frames import (
     CollectedFrames,
     FrameReader,
-    PreparedRecording,
     paired,
 )
 from smalldet.evaluation.event_outputs import write_event_outputs
-from smalldet.evaluation.event_pictures import ReadableRecording, step_picture
+from smalldet.evaluation.event_pictures import step_picture
 from smalldet.evaluation.gallery import write_gallery
 from smalldet.evaluation.scores import Scores
 
 logger = logging.getLogger(__name__)
-
-
-class ClassNames(Protocol):
-    """What is asked of a class map."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def classes(self) -> Sequence[str]: ...  # the position is the class number
-
-    @property
-    def small(self) -> Sequence[int]: ...  # whose mean AP is reported
-
-
-class Recording(PreparedRecording, ReadableRecording, Protocol):
-    """What is asked of a recording."""
-
-
-class RecordingSplits(Protocol):
-    """What is asked of a data set."""
-
-    @property
-    def class_map(self) -> ClassNames: ...
-
-    def recordings(self, split: str) -> Sequence[Recording]: ...
 
 
 class EventBoxEvaluator(DatasetEvaluator):
@@ -71,28 +46,28 @@ class EventBoxEvaluator(DatasetEvaluator):
 
     def __init__(
         self,
-        dataset: RecordingSplits,
-        split: str,
+        dataset: str,
         output_dir: str = "",
         protocols: Sequence[str] = ("prophesee", "etram_published"),
     ) -> None:
-        """Look up the recordings of ``split``.
+        """Look up the recordings.
 
         Args:
-            dataset: Prepared recordings and their class map. Image ids count the steps of all
-                recordings of the split, in their order.
-            split: For example ``val``.
+            dataset: Registered name of the recordings, as ``etram_nearest_val``; with them are
+                registered the ``split`` and its ``class_map`` (``name``; ``classes``, by class
+                number; ``small``, the numbers whose mean AP is reported). Image ids count the steps
+                of all recordings, in their order.
             output_dir: Folder of the files above; empty writes none.
             protocols: Names from :data:`boxmetrics.protocols.PROTOCOLS`, scored beside ``coco``.
 
         Raises:
-            ValueError: a protocol of that name does not exist.
+            ValueError: no protocol or no data set has that name.
         """
-        self.class_map = dataset.class_map
-        self.split = split
+        self._recordings: list[Any] = records_of(dataset)
+        metadata = MetadataCatalog.get(dataset)
+        self.class_map, self.split = metadata.class_map, metadata.split
         self.output_dir = output_dir
         self.protocols = [get_protocol(name) for name in protocols if name != COCO.name]
-        self._recordings = dataset.recordings(split)
         self._reader = FrameReader(self._recordings, self.class_map.classes)
         self.reset()
 

@@ -14,6 +14,7 @@ from boxmetrics.boxes import xyxy_to_xywh
 from boxmetrics.matching import COCO_THRESHOLDS
 from boxmetrics.protocols import Result
 from boxmetrics.tables import BoxTable
+from runfolder.files import replacing
 from smalldet.evaluation.outputs import write_json
 
 
@@ -31,11 +32,9 @@ def write_event_outputs(
         results: Of each protocol; the first is the main one.
         facts: More for ``evaluation.json``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "predictions.json", event_results(table))
-    partial = folder / "matches.partial.npz"
-    table.save_matches(partial)
-    partial.replace(folder / "matches.npz")
+    with replacing(folder / "matches.npz") as partial:
+        table.save_matches(partial)
     write_json(folder / "evaluation.json", _description(table, results, facts), 2)
 
 

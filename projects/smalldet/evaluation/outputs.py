@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from boxmetrics.boxes import xywh_to_xyxy, xyxy_to_xywh
 from boxmetrics.matches import ImageBoxes, match_images
 from boxmetrics.matching import COCO_THRESHOLDS, by_score
+from runfolder.files import replacing, write_text
 from smalldet.evaluation.scores import AREA_RANGES, MAX_DETECTIONS, Scores
 from smalldet.evaluation.truth import CocoTruth
 
@@ -62,7 +63,6 @@ def coco_results(predictions: dict[int, Predictions], truth: CocoTruth) -> list[
 
 def write_outputs(
     folder: Path,
-    split: str,
     truth: CocoTruth,
     predictions: dict[int, Predictions],
     results: list[dict[str, Any]],
@@ -74,13 +74,11 @@ def write_outputs(
     need ``predictions.json``: there COCO matches anew, with boxes of other sizes set aside.
     Each file appears complete or not at all.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "predictions.json", results)
     matches = match_images(_image_boxes(image_id, p, truth) for image_id, p in predictions.items())
-    partial = folder / "matches.partial.npz"
-    matches.save(partial)
-    partial.replace(folder / "matches.npz")
-    write_json(folder / "evaluation.json", _description(split, truth) | {"results": scores}, 2)
+    with replacing(folder / "matches.npz") as partial:
+        matches.save(partial)
+    write_json(folder / "evaluation.json", _description(truth) | {"results": scores}, 2)
 
 
 def _image_boxes(image_id: int, predictions: Predictions, truth: CocoTruth) -> ImageBoxes:
@@ -98,12 +96,12 @@ def _image_boxes(image_id: int, predictions: Predictions, truth: CocoTruth) -> I
     )
 
 
-def _description(split: str, truth: CocoTruth) -> dict[str, Any]:
+def _description(truth: CocoTruth) -> dict[str, Any]:
     """By which rules, with which program and on which file the scores were computed."""
     return {
         "protocol": "coco",
         "evaluator": f"faster-coco-eval {version('faster-coco-eval')}",
-        "split": split,
+        "split": truth.split,
         "annotation_file": truth.path.name,
         "annotation_sha256": truth.sha256,
         "images_in_file": len(truth.annotations),
@@ -116,7 +114,5 @@ def _description(split: str, truth: CocoTruth) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Any, indent: int | None = None) -> None:
-    """Write strict JSON, under a passing name until it is complete."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=indent, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    """Write strict JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=indent, allow_nan=False) + "\n")

@@ -1,14 +1,17 @@
-"""The ground truth of one split, read from its COCO file and checked."""
+"""The ground truth of a registered split."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
+
+from detectron2.data import MetadataCatalog
+from detectron2.structures import BoxMode
+
+from smalldet.data.catalog import records_of
 
 logger = logging.getLogger(__name__)
 
@@ -17,87 +20,71 @@ logger = logging.getLogger(__name__)
 class CocoTruth:
     """Ground truth by image.
 
-    Class k is the k-th category of the file sorted by id, as Detectron2 counts them. Every image
-    of the file has an entry in ``annotations``, in the file's order. Each annotation holds ``id``
-    (from 1), ``image_id``, ``category_id``, ``bbox`` (left, top, width, height), ``area``
-    and ``iscrowd``, all in pixels of the original image.
+    Class k is the k-th category by id, as Detectron2 counts them. Every image of the split has an
+    entry in ``annotations``, in the split's order. Each annotation holds ``id`` (from 1),
+    ``image_id``, ``category_id``, ``bbox`` (left, top, width, height), ``area`` and ``iscrowd``,
+    all in pixels of the original image.
     """
 
+    name: str
+    split: str
     path: Path
-    sha256: str
+    sha256: str | None
     classes: tuple[str, ...]
     category_ids: tuple[int, ...]
     annotations: dict[int, list[dict[str, Any]]]
 
     def class_index(self, category_id: int) -> int:
-        """Class k of a category id of the file."""
+        """Class k of a category id."""
         return self.category_ids.index(category_id)
 
 
-def load_truth(path: Path, classes: Sequence[str]) -> CocoTruth:
-    """Read the COCO annotation file at ``path``.
+def truth_of(name: str) -> CocoTruth:
+    """The ground truth of the images that are registered as ``name``.
 
-    Args:
-        path: A COCO file with ``images``, ``annotations`` and ``categories``.
-        classes: The names of the data set's classes, in the order of the category ids.
+    Detectron2's own reader of COCO files leaves out the area of an object unless it is asked for
+    it (``extra_annotation_keys=["area"]``); the box's then counts, and a warning says so.
 
     Raises:
-        ValueError: the file is not a COCO file, or its categories are not ``classes``.
+        DataError: nothing is registered as ``name``.
     """
-    content = Path(path).read_bytes()
-    data = json.loads(content)
-    missing = [key for key in ("images", "annotations", "categories") if key not in data]
-    if missing:
-        raise ValueError(
-            f"{path} has no {', '.join(missing)}; a COCO annotation file with images, annotations "
-            "and categories is expected. Evaluation needs the ground truth."
-        )
-    categories = sorted(data["categories"], key=lambda category: category["id"])
-    names = tuple(category["name"] for category in categories)
-    if names != tuple(classes):
-        raise ValueError(
-            f"{path} lists the classes {list(names)}, but the data set declares {list(classes)}. "
-            "Predictions would be scored as the wrong class: name the same classes in the order "
-            "of the file's category ids, or rebuild the filtered file."
+    records, metadata = records_of(name), MetadataCatalog.get(name)
+    ids = metadata.thing_dataset_id_to_contiguous_id
+    category_ids = tuple(sorted(ids, key=ids.get))
+    # Annotation ids count from 1: the COCO code reads 0 as "not matched".
+    numbers, without_area = count(1), 0
+    annotations: dict[int, list[dict[str, Any]]] = {}
+    for record in records:
+        found = annotations.setdefault(int(record["image_id"]), [])
+        for entry in record.get("annotations", ()):
+            without_area += "area" not in entry
+            found.append(_annotation(entry, next(numbers), record["image_id"], category_ids))
+    if without_area:
+        logger.warning(
+            "%s: %d objects have no area; that of their box decides about their size.",
+            name,
+            without_area,
         )
     return CocoTruth(
-        path=Path(path),
-        sha256=hashlib.sha256(content).hexdigest(),
-        classes=names,
-        category_ids=tuple(category["id"] for category in categories),
-        annotations=_by_image(data, path),
+        name=name,
+        split=metadata.get("split", name),
+        path=Path(metadata.get("json_file", name)),
+        sha256=metadata.get("annotation_sha256"),
+        classes=tuple(metadata.thing_classes),
+        category_ids=category_ids,
+        annotations=annotations,
     )
 
 
-def _by_image(data: dict[str, Any], path: Path) -> dict[int, list[dict[str, Any]]]:
-    """Annotations by image id; those of unknown images or categories are counted and left out."""
-    category_ids = {category["id"] for category in data["categories"]}
-    images: dict[int, list[dict[str, Any]]] = {int(image["id"]): [] for image in data["images"]}
-    strays = 0
-    # Ids are given anew: exports count from 0, which the COCO code reads as "not matched".
-    for number, annotation in enumerate(data["annotations"], start=1):
-        image_id = int(annotation["image_id"])
-        if image_id in images and annotation["category_id"] in category_ids:
-            images[image_id].append(_normalised(annotation, number))
-        else:
-            strays += 1
-    if strays:
-        logger.warning(
-            "%s: %d annotations belong to no listed image or category and are not evaluated.",
-            path,
-            strays,
-        )
-    return images
-
-
-def _normalised(annotation: dict[str, Any], number: int) -> dict[str, Any]:
-    """What evaluation needs of one annotation; a missing area is the box's width times height."""
-    box = [float(value) for value in annotation["bbox"]]
+def _annotation(
+    entry: dict[str, Any], number: int, image_id: int, category_ids: tuple[int, ...]
+) -> dict[str, Any]:
+    box = BoxMode.convert(list(map(float, entry["bbox"])), entry["bbox_mode"], BoxMode.XYWH_ABS)
     return {
         "id": number,
-        "image_id": int(annotation["image_id"]),
-        "category_id": annotation["category_id"],
+        "image_id": int(image_id),
+        "category_id": category_ids[entry["category_id"]],
         "bbox": box,
-        "area": float(annotation.get("area", box[2] * box[3])),
-        "iscrowd": int(annotation.get("iscrowd", 0)),
+        "area": float(entry.get("area", box[2] * box[3])),
+        "iscrowd": int(entry.get("iscrowd", 0)),
     }

@@ -63,8 +63,8 @@ def opened_once(found, workers):
 
 def train_loader(root, mode, workers):
     sampling = SamplingSettings(mode=mode)
-    folder = RvtFolder(root, "etram_cls8")
-    return build_sequence_train_loader(folder, sampling, LENGTH, STREAMS, STREAMS, workers)
+    recordings = RvtFolder(root, "etram_cls8").recordings("train")
+    return build_sequence_train_loader(recordings, sampling, LENGTH, STREAMS, STREAMS, workers)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -83,8 +83,8 @@ def test_training_opens_each_file_once(root, opened, mode, workers):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_evaluation_opens_each_file_once(root, opened, workers):
-    folder = RvtFolder(root, "etram_cls8")
-    loader = build_sequence_eval_loader(folder, "val", LENGTH, STREAMS, workers)
+    recordings = RvtFolder(root, "etram_cls8").recordings("val")
+    loader = build_sequence_eval_loader(recordings, LENGTH, STREAMS, workers)
     assert set(opened().values()) == {1}
     first, again = ([list(s["image_ids"]) for s in flat(list(loader))] for _ in range(2))
     assert first == again and len(first) > 3 * RECORDINGS * max(workers, 1)

@@ -59,7 +59,7 @@ def test_without_known_empty_steps_they_are_unlabelled():
 
 
 def test_image_ids_do_not_depend_on_length_or_labels():
-    recordings = dataset().found
+    recordings = dataset()
     for length in (1, 3, 7):
         for known_empty in (True, False):
             found = sample(recordings, (2, 14, 15), length, known_empty=known_empty)
@@ -74,7 +74,7 @@ def test_one_recording_of_one_step():
 
 def test_few_files_stay_open(monkeypatch):
     monkeypatch.setattr(module, "_MAX_OPEN", 2)
-    recordings = dataset().found
+    recordings = dataset()
     found = Sequences(recordings, 3)
     before = [r.closed for r in recordings]
     for number in (0, 1, 0, 2, 3):

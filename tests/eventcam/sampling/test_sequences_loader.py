@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from sequence_toys import (
     HEIGHT,
-    FakeDataset,
     FakeRecording,
     dataset,
     flat,
@@ -31,7 +30,7 @@ def image_ids(samples):
 
 
 def evaluate(batch_size=2, data=None, length=4, **options):
-    return build_sequence_eval_loader(data or dataset(), "val", length, batch_size, **options)
+    return build_sequence_eval_loader(data or dataset(), length, batch_size, **options)
 
 
 @pytest.mark.parametrize("mode", SAMPLINGS)
@@ -132,7 +131,7 @@ class Slope(FakeRecording):
 
 
 def test_augmentation_is_the_same_until_a_recording_ends():
-    data = FakeDataset([Slope("a", 30, range(30))])
+    data = [Slope("a", 30, range(30))]
     kinds = []
     for sample in flat(steps(train_loader(data=data, total=1, micro=1), 100)):
         if sample["is_first"]:
@@ -198,17 +197,17 @@ HOSTILE = {
 @pytest.mark.parametrize("mode", SAMPLINGS)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_small_sets_never_hang(name, mode, workers):
-    data = FakeDataset(HOSTILE[name])
+    data = HOSTILE[name]
     loader = train_loader(mode, total=4, micro=2, data=data, num_workers=workers)
     for step in steps(loader, 12):
         assert [len(batch) for batch in step] == [2, 2]
         assert all(image_ids([sample]) for sample in flat(step))
-    images = sum(len(labelled) for labelled in Sequences(data.found, 3).labelled)
+    images = sum(len(labelled) for labelled in Sequences(data, 3).labelled)
     assert len(image_ids(flat(evaluate(3, data, num_workers=workers)))) == images
 
 
 def test_recordings_without_any_label():
-    data = FakeDataset([FakeRecording("a", 10), FakeRecording("b", 4)])
+    data = [FakeRecording("a", 10), FakeRecording("b", 4)]
     for mode in SAMPLINGS:
         with pytest.raises(EventDataError, match="has a labelled step"):
             train_loader(mode, data=data)
@@ -219,7 +218,7 @@ def test_recordings_without_any_label():
 
 
 def test_label_gaps_are_played_or_cut():
-    data = FakeDataset([FakeRecording("a", 60, [2, 50])])
+    data = [FakeRecording("a", 60, [2, 50])]
     cut = train_loader(data=data, total=1, micro=1)
     whole = train_loader(data=data, total=1, micro=1, play_gaps=True)
     assert [tuple(s) for s in cut.schedule.spans] == [(0, 0, 3), (0, 48, 51)]
@@ -229,8 +228,8 @@ def test_label_gaps_are_played_or_cut():
 
 
 def test_few_recordings_are_cut_into_enough_spans(caplog):
-    data = FakeDataset([FakeRecording("a", 30, range(30))])
-    spans = training_spans(Sequences(data.found, 3), SamplingSettings(), 4)
+    data = [FakeRecording("a", 30, range(30))]
+    spans = training_spans(Sequences(data, 3), SamplingSettings(), 4)
     assert [(s.start, s.stop) for s in spans] == [(0, 6), (6, 15), (15, 21), (21, 30)]
     assert "halved" in caplog.text
 

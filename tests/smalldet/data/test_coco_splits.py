@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,59 +12,88 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from omegaconf import OmegaConf
 
-from smalldet.data.checks import check_classes, check_image_count
+from smalldet.data.catalog import records_of, register
 from smalldet.data.errors import DataError
+from smalldet.data.filter.cache import FILTERED_NAME, SOURCE_NAME
 from smalldet.data.splits import SPLITS, CocoSplits, default_root
+from smalldet.evaluation.coco import CocoBoxEvaluator
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return write_data_set(tmp_path / "my coco é")
+def root(tmp_path: Path) -> Iterator[Path]:
+    """A data set; what the test registers is forgotten afterwards."""
+    before = set(DatasetCatalog.list())
+    yield write_data_set(tmp_path / "my coco é")
+    for name in set(DatasetCatalog.list()) - before:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.pop(name, None)
 
 
 def test_registering_twice_changes_nothing(root: Path) -> None:
-    names = CocoSplits(str(root)).register()
-    assert CocoSplits(str(root)).register() == names
-    assert list(names) == list(SPLITS)
+    names = register(CocoSplits(str(root)))
+    assert names == {split: f"my coco é_{split}" for split in SPLITS}
+    assert register(CocoSplits(str(root))) == names
     metadata = MetadataCatalog.get(names["train"])
     assert metadata.thing_classes == ["head"]
     assert metadata.thing_dataset_id_to_contiguous_id == {1: 0}
-    assert DatasetCatalog.get(names["valid"]) == CocoSplits(str(root)).dicts("valid")
+    assert DatasetCatalog.get(names["valid"]) == CocoSplits(str(root)).records("valid")
 
 
-def test_dicts_are_detectron2_entries(root: Path) -> None:
-    records = CocoSplits(str(root)).dicts("train")
+def test_records_are_detectron2_entries(root: Path) -> None:
+    records = CocoSplits(str(root)).records("train")
     assert [record["image_id"] for record in records] == [1, 2, 3, 4, 5, 6]
     assert all(Path(record["file_name"]).is_file() for record in records)
+    mode, box = BoxMode.XYWH_ABS, [4, 5, 10, 12]
     assert records[0]["annotations"] == [
-        {"bbox": [4, 5, 10, 12], "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0, "iscrowd": 0}
+        {"bbox": box, "bbox_mode": mode, "category_id": 0, "iscrowd": 0, "area": 120}
     ]
     assert records[2]["annotations"] == []
 
 
-def test_names_differ_by_folder_and_classes(root: Path, tmp_path: Path) -> None:
+def test_each_file_is_read_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    really = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(str(path)), really(path))[1])
+    dataset = CocoSplits(str(root))
+    register(dataset)
+    dataset.check({"model": 1}, 6)
+    dataset.fingerprint()
+    for name in register(dataset).values():
+        CocoBoxEvaluator(name)
+        assert records_of(name) is records_of(name)
+    assert sorted(read) == sorted(
+        str(root / split / name) for split in SPLITS for name in (SOURCE_NAME, FILTERED_NAME)
+    )
+
+
+def test_one_name_for_two_data_sets_is_a_sentence(root: Path, tmp_path: Path) -> None:
+    register(CocoSplits(str(root)))
     other = shutil.copytree(root, tmp_path / "other" / root.name)
-    sets = [
-        CocoSplits(str(root)),
-        CocoSplits(str(other)),
-        CocoSplits(str(root), ("heads-detection", "head")),
-    ]
-    assert len({dataset.name("train") for dataset in sets}) == 3
-    assert CocoSplits(f"{root}/../{root.name}").name("test") == sets[0].name("test")
+    (other / "train" / "5.png").unlink()
+    with pytest.raises(DataError, match=r"already registered, from .* another dataset.name"):
+        register(CocoSplits(str(other)))
+    with pytest.raises(DataError, match="differs in thing_classes"):
+        register(CocoSplits(str(root), ("heads-detection", "head")))
+    assert register(CocoSplits(str(other), name="elsewhere"))["test"] == "elsewhere_test"
 
 
 def test_changed_files_under_a_registered_name_are_a_sentence(root: Path) -> None:
-    CocoSplits(str(root)).register()
+    register(CocoSplits(str(root)))
     (root / "train" / "5.png").unlink()
-    with pytest.raises(DataError, match=r"already registered, from .* differs in filtered_sha256"):
-        CocoSplits(str(root)).register()
+    with pytest.raises(DataError, match=r"already registered.* differs in annotation_sha256"):
+        register(CocoSplits(str(root)))
 
 
 def test_a_name_taken_by_others_is_a_sentence(root: Path) -> None:
-    dataset = CocoSplits(str(root))
-    DatasetCatalog.register(dataset.name("train"), list)
+    DatasetCatalog.register(f"{root.name}_train", list)
     with pytest.raises(DataError, match="already registered, from somewhere else"):
-        dataset.register()
+        register(CocoSplits(str(root)))
+
+
+def test_an_unknown_name_is_a_sentence_with_the_nearest(root: Path) -> None:
+    register(CocoSplits(str(root)))
+    with pytest.raises(DataError, match="registered as 'my coco é_val', but my coco é_valid"):
+        records_of("my coco é_val")
 
 
 def test_config_values_may_be_omegaconf_nodes(root: Path) -> None:
@@ -83,9 +113,9 @@ def test_the_fingerprint_follows_content_not_place(root: Path, tmp_path: Path) -
 
 def test_negatives_are_left_out_of_training_only(root: Path) -> None:
     dataset = CocoSplits(str(root), keep_negatives=False)
-    assert len(dataset.dicts("train")) == 4
-    assert len(dataset.dicts("valid")) == 3
-    check_image_count(dataset, 4)
+    assert len(dataset.records("train")) == 4
+    assert len(dataset.records("valid")) == 3
+    dataset.check({}, 4)
 
 
 @pytest.mark.parametrize(
@@ -100,12 +130,12 @@ def test_a_missing_part_names_the_layout(root: Path, remove: str, message: str) 
     path = root / remove
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(DataError, match=rf"{message}.*Expected layout: ROOT/train"):
-        CocoSplits(str(root)).register()
+        register(CocoSplits(str(root)))
 
 
 def test_an_unknown_split_is_a_sentence(root: Path) -> None:
     with pytest.raises(DataError, match="no split 'val'; the splits are train, valid, test"):
-        CocoSplits(str(root)).dicts("val")
+        CocoSplits(str(root)).records("val")
 
 
 def test_the_default_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,27 +146,27 @@ def test_the_default_root_follows_the_environment(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_image_count_is_compared(root: Path) -> None:
-    check_image_count(CocoSplits(str(root)), 6)
+    CocoSplits(str(root)).check({}, 6)
     with pytest.raises(DataError, match=r"counts on 1271 .* has 6 .*pass train.images=6"):
-        check_image_count(CocoSplits(str(root)), 1271)
+        CocoSplits(str(root)).check({}, 1271)
 
 
-def test_head_classes_and_ids_are_compared(root: Path) -> None:
-    check_classes(CocoSplits(str(root)), 1)
-    with pytest.raises(DataError, match=r"head predicts 80 classes.* has 1 \(head\)"):
-        check_classes(CocoSplits(str(root)), 80)
+def test_each_head_is_compared(root: Path) -> None:
+    CocoSplits(str(root)).check({"model": 1, "model.head": 1}, 6)
+    message = r"80 classes \(model.head.num_classes\).* has 1 \(head\)"
+    with pytest.raises(DataError, match=message):
+        CocoSplits(str(root)).check({"model": 1, "model.head": 80}, 6)
 
 
 def test_foreign_ids_in_the_filtered_file_are_a_sentence(root: Path) -> None:
     dataset = CocoSplits(str(root))
     dataset.filtered("valid").content["categories"][0]["id"] = 3
     with pytest.raises(DataError, match=r"lists the categories \[\(3, 'head'\)\]"):
-        check_classes(dataset, 1)
+        dataset.check({}, 6)
 
 
 def test_changed_metadata_is_a_sentence(root: Path) -> None:
-    dataset = CocoSplits(str(root))
-    names = dataset.register()
+    names = register(CocoSplits(str(root)))
     MetadataCatalog.get(names["train"]).thing_classes[0] = "person"
     with pytest.raises(DataError, match="thing_classes"):
-        check_classes(dataset, 1)
+        register(CocoSplits(str(root)))

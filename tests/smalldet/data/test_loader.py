@@ -12,6 +12,7 @@ import torch
 from coco_folders import write_data_set
 from detectron2.data import transforms as T
 
+from smalldet.data.catalog import register
 from smalldet.data.errors import DataError
 from smalldet.data.loader import build_eval_loader, build_train_loader, shard
 from smalldet.data.mapper import SeededMapper
@@ -23,13 +24,17 @@ ORDER_OF_8_SEED_1 = [6, 2, 3, 7, 1, 4, 5, 0, 2, 0, 3, 4, 1, 6, 7, 5]
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> CocoSplits:
-    return CocoSplits(str(write_data_set(tmp_path_factory.mktemp("data") / "set", IMAGES)))
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Registered name of the training images."""
+    return registered(tmp_path_factory.mktemp("data"), IMAGES)["train"]
 
 
-def loader(
-    dataset: CocoSplits, total: int = 8, micro: int = 8, workers: int = 0, **more: Any
-) -> Any:
+def registered(folder: Path, images: int = 6) -> dict[str, str]:
+    root = write_data_set(folder / "set", images)
+    return register(CocoSplits(str(root), name=f"loader_{folder.name}"))
+
+
+def loader(dataset: str, total: int = 8, micro: int = 8, workers: int = 0, **more: Any) -> Any:
     augmentations = [T.RandomBrightness(0.5, 1.5), T.RandomFlip()]
     mapper = SeededMapper(augmentations, is_train=True, seed=5)
     return build_train_loader(dataset, mapper, total, micro, workers, 5, **more)
@@ -48,9 +53,7 @@ def assert_same(left: list[dict], right: list[dict]) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("micro", [1, 2, 8])
-def test_workers_and_micro_batches_do_not_matter(
-    dataset: CocoSplits, workers: int, micro: int
-) -> None:
+def test_workers_and_micro_batches_do_not_matter(dataset: str, workers: int, micro: int) -> None:
     expected = flat(list(islice(loader(dataset), 3)))
     steps = list(islice(loader(dataset, micro=micro, workers=workers), 3))
     assert {len(step) for step in steps} == {8 // micro}
@@ -58,7 +61,7 @@ def test_workers_and_micro_batches_do_not_matter(
     assert_same(flat(steps), expected)
 
 
-def test_processes_share_each_batch(dataset: CocoSplits) -> None:
+def test_processes_share_each_batch(dataset: str) -> None:
     whole = list(islice(loader(dataset), 3))
     halves = [list(islice(loader(dataset, micro=2, rank=rank, world_size=2), 3)) for rank in (0, 1)]
     for step, first, second in zip(whole, *halves, strict=True):
@@ -67,7 +70,7 @@ def test_processes_share_each_batch(dataset: CocoSplits) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_seeking_continues_exactly(dataset: CocoSplits, workers: int) -> None:
+def test_seeking_continues_exactly(dataset: str, workers: int) -> None:
     expected = list(islice(loader(dataset), 5))
     resumed = loader(dataset, micro=2, workers=workers)
     resumed.seek(2 * 8)
@@ -79,7 +82,7 @@ def test_seeking_continues_exactly(dataset: CocoSplits, workers: int) -> None:
     assert resumed.epoch == 8 / IMAGES
 
 
-def test_every_image_comes_once_in_each_epoch(dataset: CocoSplits) -> None:
+def test_every_image_comes_once_in_each_epoch(dataset: str) -> None:
     steps = islice(loader(dataset, total=4, micro=4), IMAGES)  # four epochs
     ids = [sample["image_id"] for sample in flat(list(steps))]
     epochs = [ids[start : start + IMAGES] for start in range(0, len(ids), IMAGES)]
@@ -121,25 +124,23 @@ def test_a_large_micro_batch_means_the_share() -> None:
     assert BatchPlan(8, 64, 1, 2).step(16) == [[20, 21, 22, 23]]
 
 
-def test_global_generators_are_not_touched(dataset: CocoSplits) -> None:
+def test_global_generators_are_not_touched(dataset: str) -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
     list(islice(loader(dataset, workers=1), 1))
-    list(build_eval_loader(dataset, "valid", SeededMapper([], False)))
+    list(build_eval_loader(dataset, SeededMapper([], False)))
     assert torch.equal(torch.rand(1), expected)
 
 
 def test_an_unreadable_image_stops_the_loader_by_name(tmp_path: Path) -> None:
-    root = write_data_set(tmp_path / "set")
-    dataset = CocoSplits(str(root))
-    dataset.dicts("train")
-    (root / "train" / "4.png").write_bytes(b"")
+    dataset = registered(tmp_path)["train"]
+    (tmp_path / "set" / "train" / "4.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"4\.png cannot be read"):
         list(islice(loader(dataset, workers=1), 2))
 
 
-def test_dropped_boxes_are_counted(dataset: CocoSplits) -> None:
+def test_dropped_boxes_are_counted(dataset: str) -> None:
     mapper = SeededMapper([T.CropTransform(30, 20, 10, 10)], is_train=True)
     cropped = build_train_loader(dataset, mapper, IMAGES, IMAGES)
     next(iter(cropped))
@@ -147,20 +148,19 @@ def test_dropped_boxes_are_counted(dataset: CocoSplits) -> None:
 
 
 @pytest.mark.parametrize("world", [1, 2, 4])
-def test_evaluation_sees_each_image_once(dataset: CocoSplits, world: int) -> None:
+def test_evaluation_sees_each_image_once(dataset: str, world: int) -> None:
     mapper = SeededMapper([], is_train=False)
     loaders = [
-        build_eval_loader(dataset, "train", mapper, 2, rank=rank, world_size=world)
-        for rank in range(world)
+        build_eval_loader(dataset, mapper, 2, rank=rank, world_size=world) for rank in range(world)
     ]
     ids = [sample["image_id"] for part in loaders for batch in part for sample in batch]
     assert ids == list(range(1, IMAGES + 1))
     assert [len(part) for part in loaders] == [len(list(part)) for part in loaders]
 
 
-def test_evaluation_with_limit_workers_and_targets(dataset: CocoSplits) -> None:
+def test_evaluation_with_limit_workers_and_targets(dataset: str) -> None:
     mapper = SeededMapper([], is_train=False, with_instances=True)
-    batches = list(build_eval_loader(dataset, "train", mapper, 2, num_workers=2, limit=5))
+    batches = list(build_eval_loader(dataset, mapper, 2, num_workers=2, limit=5))
     assert [len(batch) for batch in batches] == [2, 2, 1]
     assert all("instances" in sample for batch in batches for sample in batch)
 

@@ -14,6 +14,7 @@ from detectron2.evaluation import inference_on_dataset
 from recurrent_toys import HEIGHT, WIDTH, chunks, detector, play, recording
 from torch.nn.parallel import DistributedDataParallel
 
+from smalldet.data import register
 from smalldet.evaluation.event_boxes import EventBoxEvaluator
 from toy_detection import gradients
 
@@ -21,14 +22,18 @@ RECORDINGS = [[recording(1, 5)], [recording(2, 3), recording(3, 4, labelled=(3,)
 IDS = [100, 102, 103, 200, 202, 303]  # of the labelled frames
 
 
-def data_set(downsample: str) -> SimpleNamespace:
-    """Of one class and four recordings of 100 steps, so that recording n has the ids 100 * n on."""
+def data_set(downsample: str) -> str:
+    """Registered name of four recordings of 100 steps: recording n has the ids 100 * n on."""
     facts = {"num_steps": 100, "downsample": downsample, "close": lambda: None}
     recordings = [SimpleNamespace(name=f"r{n}", **facts) for n in range(4)]
-    return SimpleNamespace(
-        class_map=SimpleNamespace(name="toy", classes=("frame",), small=()),
-        recordings=lambda split: recordings,
+    class_map = SimpleNamespace(name="toy", classes=("frame",), small=())
+    dataset = SimpleNamespace(
+        name=f"frames_{downsample}",
+        splits=("val",),
+        records=lambda split: recordings,
+        metadata=lambda split: {"split": split, "class_map": class_map},
     )
+    return register(dataset)["val"]
 
 
 def as_found(sample: dict[str, Any]) -> dict[str, Any]:
@@ -41,7 +46,7 @@ def as_found(sample: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("downsample", ["none", "nearest"])
 def test_every_labelled_frame_is_an_image(tmp_path, downsample: str):
-    evaluator = EventBoxEvaluator(data_set(downsample), "val", str(tmp_path), protocols=())
+    evaluator = EventBoxEvaluator(data_set(downsample), str(tmp_path), protocols=())
     batches = [[as_found(sample) for sample in batch] for batch in play(RECORDINGS, 2)]
     scores = inference_on_dataset(detector(), batches, evaluator)["bbox"]
     assert scores["AP"] == pytest.approx(100)
@@ -54,7 +59,7 @@ def test_every_labelled_frame_is_an_image(tmp_path, downsample: str):
 
 def test_a_frame_without_an_image_id():
     model = detector().eval()
-    evaluator = EventBoxEvaluator(data_set("none"), "val")
+    evaluator = EventBoxEvaluator(data_set("none"))
     sample = as_found(chunks(recording(1, 2), 2)[0]) | {"image_ids": torch.tensor([-1, -1])}
     with pytest.raises(ValueError, match="Image id -1 is not among the 400 steps"):
         evaluator.process([sample], model([sample]))

@@ -6,7 +6,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
-from smalldet.engine.hparams import score_names, write_hparams
+from smalldet.engine.hooks.hparams import score_names, write_hparams
 
 RESULTS = {
     "iterations": 40,
@@ -44,7 +44,7 @@ def read(folder):
 
 def test_values_and_scores_come_back(tmp_path):
     factors = ["optimizer.lr", "model.head.flag", "model.sizes.1", "model.head", "no.such.key"]
-    write_hparams(config(tmp_path, factors, 0.01, lr=0.01), RESULTS)
+    write_hparams(tmp_path, config(tmp_path, factors, 0.01, lr=0.01), RESULTS)
     events, values, _ = read(tmp_path)
     assert values["factor"] == ", ".join(factors) and values["level"] == "0.01"
     assert (values["optimizer"], values["optimizer.lr"]) == ("AdamW", 0.01)
@@ -58,8 +58,9 @@ def test_values_and_scores_come_back(tmp_path):
 
 
 def test_all_runs_have_the_same_columns(tmp_path):
-    write_hparams(config(tmp_path / "baseline"), RESULTS)
-    write_hparams(config(tmp_path / "other", ["model.head.flag"], "on"), RESULTS | {"test": {}})
+    other = config(tmp_path, ["model.head.flag"], "on")
+    write_hparams(tmp_path / "baseline", config(tmp_path), RESULTS)
+    write_hparams(tmp_path / "other", other, RESULTS | {"test": {}})
     columns = []
     for name in ("baseline", "other"):
         _, _, experiment = read(tmp_path / name)
@@ -79,10 +80,10 @@ def test_a_config_without_these_is_filed_all_the_same(tmp_path, missing):
     cfg = config(tmp_path)
     section, _, key = missing.partition(".")
     cfg[section] = {k: v for k, v in cfg[section].items() if k != key} if key else None
-    write_hparams(cfg, RESULTS)
+    write_hparams(tmp_path, cfg, RESULTS)
     assert read(tmp_path)[1]["factor"] == "none"
 
 
 def test_nothing_but_event_files_lies_in_the_folder(tmp_path):
-    write_hparams(config(tmp_path), RESULTS)
+    write_hparams(tmp_path, config(tmp_path), RESULTS)
     assert all(path.name.startswith("events.out.tfevents") for path in tmp_path.rglob("*"))

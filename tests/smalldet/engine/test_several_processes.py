@@ -11,7 +11,7 @@ import torch.multiprocessing as mp
 from torch import nn
 
 from smalldet.engine.distributed import all_gather, mean_over_processes, share_batch_statistics
-from smalldet.engine.stop import StopOnRequest
+from smalldet.engine.hooks.stop import StopOnRequest
 
 
 def process(rank: int, port_file: str, found) -> None:

@@ -8,7 +8,7 @@ import json
 import pytest
 from toys import settings_for, toy_trainer
 
-from smalldet.engine.profile import Profile, steps_to_profile
+from smalldet.engine.hooks.profile import Profile, steps_to_profile
 
 
 @pytest.mark.parametrize("text", ["10", "20:10", "5:5", "a:b", "-1:3", "1:2:3"])

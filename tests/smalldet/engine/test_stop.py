@@ -12,7 +12,7 @@ import toys
 from test_trainer import metrics
 from toys import train_toy
 
-from smalldet.engine import stop
+from smalldet.engine.hooks import stop
 
 
 @pytest.fixture

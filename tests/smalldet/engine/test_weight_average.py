@@ -11,7 +11,7 @@ from torch import nn
 from toys import ToyModel, train_toy
 
 from smalldet.engine.checkpoint import load_weights
-from smalldet.engine.ema import WeightAverage
+from smalldet.engine.hooks.ema import WeightAverage
 
 
 def weights(model) -> dict[str, torch.Tensor]:

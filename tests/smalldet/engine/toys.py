@@ -11,11 +11,13 @@ from fvcore.common.param_scheduler import MultiStepParamScheduler
 from torch import nn
 
 from smalldet.engine.checkpoint import RunCheckpointer
-from smalldet.engine.early_stop import EarlyStop
-from smalldet.engine.ema import EvaluateAverage, WeightAverage
-from smalldet.engine.hooks import Evaluate, SaveCheckpoint, Throughput, WriteMetrics
+from smalldet.engine.hooks.early_stop import EarlyStop
+from smalldet.engine.hooks.ema import EvaluateAverage, WeightAverage
+from smalldet.engine.hooks.evaluation import Evaluate
+from smalldet.engine.hooks.metrics import Throughput, WriteMetrics
+from smalldet.engine.hooks.saving import SaveCheckpoint
+from smalldet.engine.hooks.stop import StopOnRequest
 from smalldet.engine.settings import TrainSettings
-from smalldet.engine.stop import StopOnRequest
 from smalldet.engine.trainer import Trainer
 from smalldet.engine.writers import build_writers, rewind_metrics
 

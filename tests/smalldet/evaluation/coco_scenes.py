@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets.coco import load_coco_json
 from detectron2.structures import Boxes, Instances
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -19,33 +22,41 @@ SIZE = 400
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR@1", "AR@10", "AR@100", "ARs", "ARm", "ARl")
 
 
-@dataclass
-class Splits:
-    """As much of a data set as the evaluator asks for."""
+def write_dataset(folder: Path, boxes_by_image: dict[int, list[dict]], names=("head",)) -> str:
+    """A COCO file in which class k has the category id 3 * k + 2 and annotations count from 0.
 
-    file: Path
-    classes: tuple[str, ...]
-
-    def annotation_file(self, split: str) -> Path:
-        return self.file
-
-
-def write_dataset(folder: Path, boxes_by_image: dict[int, list[dict]], names=("head",)) -> Splits:
-    """A COCO file in which class k has the category id 3 * k + 2 and annotations count from 0."""
+    Returns:
+        Its path, which is also the name that Detectron2's own reader is registered under.
+    """
     annotations = [
         {"iscrowd": 0, "area": box["bbox"][2] * box["bbox"][3], **box, "image_id": image_id}
         for image_id, boxes in boxes_by_image.items()
         for box in boxes
     ]
     data = {
-        "images": [{"id": i, "height": SIZE, "width": SIZE} for i in boxes_by_image],
+        "images": [
+            {"id": i, "file_name": f"{i}.png", "height": SIZE, "width": SIZE}
+            for i in boxes_by_image
+        ],
         "annotations": [{**a, "id": number} for number, a in enumerate(annotations)],
         # Not in the order of ids, as exports are not.
         "categories": [{"id": 3 * k + 2, "name": name} for k, name in enumerate(names)][::-1],
     }
     file = folder / "truth.json"
     file.write_text(json.dumps(data))
-    return Splits(file, tuple(names))
+    register_file(str(file))
+    return str(file)
+
+
+def register_file(name: str) -> None:
+    """Make a file of :func:`write_dataset` known in this process."""
+    load = partial(load_coco_json, name, str(Path(name).parent), name, ["area"])
+    DatasetCatalog.register(name, load)
+    MetadataCatalog.get(name).set(
+        split="valid",
+        json_file=name,
+        annotation_sha256=hashlib.sha256(Path(name).read_bytes()).hexdigest(),
+    )
 
 
 def to_instances(boxes, scores, classes, size: tuple[int, int] = (SIZE, SIZE)) -> Instances:

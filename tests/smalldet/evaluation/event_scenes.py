@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from detectron2.structures import Boxes, Instances
+
+from smalldet.data import register
 
 HEIGHT, WIDTH = 360, 640  # network input; the sensor has twice as many pixels
 CLASSES = ("Car", "Motorcycle", "Pedestrian")
@@ -33,16 +35,25 @@ class ToyRecording:
         self.closed = True
 
 
-@dataclass
 class ToyRecordings:
     """Image ids 0 to 9 are steps of the first recording, 10 to 19 of the second."""
 
-    class_map: ToyMap = field(default_factory=ToyMap)
-    downsample: str = "nearest"
+    splits = ("val",)
 
-    def recordings(self, split: str) -> list[ToyRecording]:
-        assert split == "val"
-        return [ToyRecording(name, downsample=self.downsample) for name in ("day_1", "night_1")]
+    def __init__(self, downsample: str) -> None:
+        self.name = f"toy_recordings_{downsample}"
+        self.found = [ToyRecording(name, downsample=downsample) for name in ("day_1", "night_1")]
+
+    def records(self, split: str) -> list[ToyRecording]:
+        return self.found
+
+    def metadata(self, split: str) -> dict[str, Any]:
+        return {"split": split, "class_map": ToyMap()}
+
+
+def toy_recordings(downsample: str = "nearest") -> str:
+    """The registered name of recordings at this resolution."""
+    return register(ToyRecordings(downsample))["val"]
 
 
 def frame(image_id: int, boxes=(), classes=(), timestamp_us: int = 1_000_000) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from coco_scenes import (
-    Splits,
     pycocotools_scores,
     random_predictions,
     random_truth,
@@ -22,14 +21,14 @@ from smalldet.evaluation.coco import CocoBoxEvaluator
 NAMES = ("head", "hat", "never seen")
 
 
-def evaluate_random(seed: int, folder: Path) -> tuple[Splits, dict, list[int]]:
+def evaluate_random(seed: int, folder: Path) -> tuple[str, dict, list[int]]:
     """Score a random scene; the images shown are a part of the file's, in any order."""
     rng = np.random.default_rng(seed)
     classes = int(rng.integers(1, 4))
     used = min(classes, 2)  # a third class is listed and never occurs
     images = {int(i): random_truth(rng, used) for i in rng.permutation(40)[: rng.choice([1, 1, 8])]}
     dataset = write_dataset(folder, images, NAMES[:classes])
-    evaluator = CocoBoxEvaluator(dataset, "valid", str(folder))
+    evaluator = CocoBoxEvaluator(dataset, str(folder))
     shown = [i for i in images if rng.random() < 0.9] or list(images)
     for image_id in shown:
         show(evaluator, image_id, random_predictions(rng, images[image_id], used))
@@ -40,7 +39,7 @@ def evaluate_random(seed: int, folder: Path) -> tuple[Splits, dict, list[int]]:
 def test_equals_pycocotools(seed, tmp_path):
     dataset, scores, shown = evaluate_random(seed, tmp_path)
     results = json.loads((tmp_path / "predictions.json").read_text())
-    expected, evaluation = pycocotools_scores(dataset.file, results, sorted(shown))
+    expected, evaluation = pycocotools_scores(Path(dataset), results, sorted(shown))
     for key, value in expected.items():
         assert scores[key] == (None if value is None else pytest.approx(value, abs=1e-9)), key
     assert_same_matches(Matches.load(tmp_path / "matches.npz"), evaluation)

@@ -7,6 +7,7 @@ import logging
 
 import numpy as np
 import pytest
+from coco_scenes import write_dataset
 from detectron2.evaluation import inference_on_dataset
 from detectron2.utils import comm
 from event_scenes import (
@@ -17,11 +18,12 @@ from event_scenes import (
     MOTORCYCLE,
     PEDESTRIAN,
     WIDTH,
-    ToyRecordings,
+    ToyMap,
     found,
     frame,
     sample,
     show,
+    toy_recordings,
 )
 from torch import nn
 
@@ -36,7 +38,7 @@ CAR_FRAME, CAR_FOUND = frame(3, [BOX], [CAR]), found([BOX], [0.9], [CAR])
 
 @pytest.fixture
 def evaluator() -> EventBoxEvaluator:
-    return EventBoxEvaluator(ToyRecordings(), "val")
+    return EventBoxEvaluator(toy_recordings())
 
 
 def test_a_perfect_detector_has_100_percent_by_every_protocol(evaluator):
@@ -53,17 +55,8 @@ def test_a_perfect_detector_has_100_percent_by_every_protocol(evaluator):
 
 
 def test_the_keys_are_those_of_the_image_evaluator_and_more(evaluator, tmp_path):
-    file = tmp_path / "truth.json"
-    categories = [{"id": k, "name": name} for k, name in enumerate(CLASSES)]
-    file.write_text(json.dumps({"images": [], "annotations": [], "categories": categories}))
-
-    class Splits:
-        classes = CLASSES
-
-        def annotation_file(self, split):
-            return file
-
-    image_keys = CocoBoxEvaluator(Splits(), "val").evaluate()["bbox"].keys()
+    name = write_dataset(tmp_path, {}, CLASSES)
+    image_keys = CocoBoxEvaluator(name).evaluate()["bbox"].keys()
     extra = {f"AP{s}-{name}" for s in "sml" for name in CLASSES} | {"AR@300", "AP-small-classes"}
     assert evaluator.evaluate()["bbox"].keys() == image_keys | extra
 
@@ -85,7 +78,7 @@ def test_lengths_are_those_of_the_sensor_whatever_the_input(evaluator):
     results = evaluator.evaluate()
     assert results["bbox"]["APs"] is None and results["bbox"]["APm"] == pytest.approx(100)
     assert results["prophesee"]["APs"] == pytest.approx(100)  # at half resolution
-    full = EventBoxEvaluator(ToyRecordings(downsample="none"), "val")
+    full = EventBoxEvaluator(toy_recordings("none"))
     show(full, (frame(3, [box], [CAR]), found([box], [0.9], [CAR])))
     results = full.evaluate()
     assert results["bbox"]["APs"] == pytest.approx(100)
@@ -170,7 +163,7 @@ def test_refuses_what_would_be_scored_wrongly(evaluator):
     with pytest.raises(ValueError, match="has no boxes"):
         show(evaluator, (without, nothing))
     with pytest.raises(ValueError, match="Unknown protocol 'gen4'"):
-        EventBoxEvaluator(ToyRecordings(), "val", protocols=["gen4"])
+        EventBoxEvaluator(toy_recordings(), protocols=["gen4"])
 
 
 def test_a_frame_shown_twice_counts_once_but_one_id_for_two_times_is_refused(evaluator, caplog):
@@ -206,12 +199,10 @@ def test_no_predictions_and_no_truth(evaluator, caplog):
 
 def test_several_processes_score_the_union(monkeypatch, tmp_path):
     pairs = [(frame(n, [BOX], [CAR]), found([BOX], [0.9 - n / 20], [CAR])) for n in range(4)]
-    alone = EventBoxEvaluator(ToyRecordings(), "val", str(tmp_path / "alone"))
+    alone = EventBoxEvaluator(toy_recordings(), str(tmp_path / "alone"))
     show(alone, *pairs)
     expected = alone.evaluate()
-    first, second = (
-        EventBoxEvaluator(ToyRecordings(), "val", str(tmp_path / "both")) for _ in "ab"
-    )
+    first, second = (EventBoxEvaluator(toy_recordings(), str(tmp_path / "both")) for _ in "ab")
     show(first, *pairs[2:])
     show(second, pairs[2], *pairs[:2])  # the last batch of a sampler repeats
     parts = [first._collected, second._collected]
@@ -224,7 +215,7 @@ def test_several_processes_score_the_union(monkeypatch, tmp_path):
 
 
 def test_the_files_hold_all_that_is_needed_to_judge(tmp_path):
-    evaluator = EventBoxEvaluator(ToyRecordings(), "val", str(tmp_path))
+    evaluator = EventBoxEvaluator(toy_recordings(), str(tmp_path))
     night = frame(12, [BOX], [PEDESTRIAN], timestamp_us=400_000)
     show(
         evaluator,
@@ -254,5 +245,5 @@ def test_the_files_hold_all_that_is_needed_to_judge(tmp_path):
     assert (record["num_recordings"], record["num_empty_images"]) == (2, 1)
     assert record["results"]["AP"] == results["bbox"]["AP"]
     table = BoxTable.load(tmp_path / "matches.npz")
-    again = evaluate(COCO, table, CLASSES, ToyRecordings().class_map.small)
+    again = evaluate(COCO, table, CLASSES, ToyMap().small)
     assert again.scores == record["protocols"][0]["results"]

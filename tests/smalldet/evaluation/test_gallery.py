@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from coco_scenes import show as show_image
 from coco_scenes import to_instances, write_dataset
-from event_scenes import BOX, CAR, HEIGHT, WIDTH, ToyRecording, ToyRecordings, found, frame, show
+from event_scenes import BOX, CAR, HEIGHT, WIDTH, ToyRecording, found, frame, show, toy_recordings
 
 from boxmetrics.matches import ImageBoxes, Matches, match_images
+from smalldet.data import records_of
 from smalldet.data.errors import DataError
 from smalldet.evaluation.coco import CocoBoxEvaluator
 from smalldet.evaluation.event_boxes import EventBoxEvaluator
@@ -163,8 +164,7 @@ def test_the_image_evaluator_reads_its_own_images(tmp_path):
     image = np.zeros((400, 400, 3), np.uint8)
     image[50:70, 100:120] = (250, 0, 0)  # RGB
     cv2.imwrite(str(tmp_path / "1.png"), image[..., ::-1])
-    splits.dicts = lambda split: [{"image_id": 1, "file_name": str(tmp_path / "1.png")}]
-    evaluator = CocoBoxEvaluator(splits, "valid", str(tmp_path / "out"))
+    evaluator = CocoBoxEvaluator(splits, str(tmp_path / "out"))
     for image_id in (1, 2):
         show_image(evaluator, image_id, to_instances([], [], []))
     evaluator.evaluate()
@@ -177,8 +177,8 @@ def test_the_image_evaluator_reads_its_own_images(tmp_path):
 
 def test_an_evaluator_that_leaves_no_files_leaves_no_gallery(tmp_path):
     splits = write_dataset(tmp_path, {1: []})
-    CocoBoxEvaluator(splits, "valid").write_gallery()
-    EventBoxEvaluator(ToyRecordings(), "val").write_gallery()
+    CocoBoxEvaluator(splits).write_gallery()
+    EventBoxEvaluator(toy_recordings()).write_gallery()
     assert [path.name for path in tmp_path.iterdir()] == ["truth.json"]
 
 
@@ -195,7 +195,7 @@ def test_the_event_evaluator_draws_the_step_in_pixels_of_the_sensor(tmp_path, mo
     monkeypatch.setattr(
         ToyRecording, "events", lambda self, *steps: bright_at(BOX, *steps), raising=False
     )
-    evaluator = EventBoxEvaluator(ToyRecordings(), "val", str(tmp_path))
+    evaluator = EventBoxEvaluator(toy_recordings(), str(tmp_path))
     show(evaluator, (frame(13, [BOX], [CAR]), found()), (frame(4), found()))
     evaluator.evaluate()
     evaluator.write_gallery()
@@ -225,7 +225,7 @@ def test_image_ids_count_the_steps_of_all_recordings(image_id, recording, step, 
         return np.zeros((1, 20, 4, 6), np.uint8)
 
     monkeypatch.setattr(ToyRecording, "events", events, raising=False)
-    recordings = ToyRecordings(downsample="none").recordings("val")
+    recordings = records_of(toy_recordings("none"))
     assert step_picture(recordings, image_id).shape == (4, 6, 3)
     assert asked == [(recordings[recording].name, step, step + 1)]
     assert recordings[recording].closed

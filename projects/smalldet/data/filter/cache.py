@@ -30,7 +30,6 @@ LAYOUT = (
 )
 
 logger = logging.getLogger(__name__)
-_reported: set[tuple[str, str]] = set()  # every config node that names the data set asks again
 
 
 @dataclass(frozen=True)
@@ -104,15 +103,8 @@ def _read_if_current(path: Path, made_from: dict[str, Any]) -> FilteredFile | No
     if differing:
         logger.info("%s is out of date (%s); it is built again.", path, ", ".join(differing))
         return None
-    _log_once(path, made_from, report)
+    logger.info("%s", report.summary(f"{path} (up to date)"))
     return FilteredFile(path, content, report, sha256(data))
-
-
-def _log_once(path: Path, made_from: dict[str, Any], report: FilterReport) -> None:
-    key = str(path.resolve()), json.dumps(made_from)
-    if key not in _reported:
-        _reported.add(key)
-        logger.info("%s", report.summary(f"{path} (up to date)"))
 
 
 def _build(
@@ -135,5 +127,4 @@ def _build(
     write_atomically(path, data)
     level = logging.WARNING if report.counts else logging.INFO
     logger.log(level, "%s", report.summary(f"{path} (written)"))
-    _reported.add((str(path.resolve()), json.dumps(made_from)))
     return FilteredFile(path, json.loads(data), report, sha256(data))

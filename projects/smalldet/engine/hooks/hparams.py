@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
@@ -14,7 +15,7 @@ _FACTOR, _LEVEL, _NONE = "factor", "level", "none"
 Value = int | float | str
 
 
-def write_hparams(cfg: Mapping[str, Any], results: Mapping[str, Any]) -> None:
+def write_hparams(folder: str | Path, cfg: Mapping[str, Any], results: Mapping[str, Any]) -> None:
     """Add the entry to the event files of the run folder.
 
     ``tensorboard --logdir work_dirs`` then filters and sorts all runs below it in its tab HParams.
@@ -22,6 +23,7 @@ def write_hparams(cfg: Mapping[str, Any], results: Mapping[str, Any]) -> None:
     and its level have a column each, besides :func:`common_values`.
 
     Args:
+        folder: Of the run.
         cfg: The run's config in plain dicts and lists.
         results: What ``results.json`` holds: scores of ``valid`` and ``test`` in percent.
     """
@@ -29,7 +31,7 @@ def write_hparams(cfg: Mapping[str, Any], results: Mapping[str, Any]) -> None:
     scores = final_scores(results)
     experiment, _, _ = hparams(columns, dict.fromkeys(score_names(), 0.0))
     _, start, end = hparams({**declared_values(cfg), **columns}, scores)
-    with SummaryWriter(cfg["train"]["output_dir"], filename_suffix=".hparams") as writer:
+    with SummaryWriter(str(folder), filename_suffix=".hparams") as writer:
         for summary in (experiment, start, end):
             writer.file_writer.add_summary(summary)
         for name, score in scores.items():

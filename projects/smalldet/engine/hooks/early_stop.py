@@ -8,7 +8,8 @@ from typing import Any
 from detectron2.engine import HookBase
 
 from smalldet.engine.distributed import all_gather
-from smalldet.engine.hooks import Evaluate, is_due
+from smalldet.engine.hooks.evaluation import Evaluate
+from smalldet.engine.hooks.period import is_due
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from smalldet.engine.checkpoint import RunCheckpointer
 from smalldet.engine.distributed import unwrapped
-from smalldet.engine.hooks import Evaluate, is_due
+from smalldet.engine.hooks.evaluation import Evaluate
+from smalldet.engine.hooks.period import is_due
 
 PREFIX = "ema/"
 """Stands before the names of the scores of the averaged weights."""

@@ -14,7 +14,7 @@ from detectron2.engine import HookBase
 from detectron2.utils import comm
 
 from smalldet.engine.distributed import mean_over_processes
-from smalldet.engine.hooks import SaveCheckpoint
+from smalldet.engine.hooks.saving import SaveCheckpoint
 
 logger = logging.getLogger(__name__)
 
