@@ -1,20 +1,18 @@
-"""Learning curves: each experiment beside the one that it changes."""
+"""Learning curves, each experiment beside the one that it changes, and costs against accuracy."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from markupsafe import Markup
+import numpy as np
+from pandas import DataFrame, Series
 
-from labbook.report import svg
-from labbook.report.elements import Section, join, panels, paragraph, tag
-from labbook.report.evidence import Evidence, reference
-from labbook.report.svg import Axis, Point
-from labbook.results.cells import STATUS_TEXT
-from labbook.results.comparison import Row
+from labbook.report import plots
+from labbook.report.data import ReportData
+from labbook.results.frames import curves_frame
+from labbook.results.text import duration
 from runfolder.run import Run
 
 TRAINING, VALIDATION = "total_loss", "validation/total_loss"
@@ -22,125 +20,100 @@ _MOST_POINTS = 120
 """Of a line; more cannot be seen on a chart of this size."""
 
 
-class Curve(NamedTuple):
-    """A number of one run over its training."""
+class Cost(NamedTuple):
+    """Something that a run spends."""
 
-    points: Sequence[Point]
-    kind: str
     title: str
+    column: str
+    """Of :func:`labbook.results.frames.experiments_frame`."""
+    unit: str
+    scale: float
+    """Units of the axis in one unit of the column."""
+    text: Callable[[float], str]
 
 
-def section(evidence: Evidence) -> Section:
-    """AP on valid, then losses, in a panel for each experiment."""
-    title = evidence.title(evidence.results.metric)
-    lead = (
-        f"{title} on valid, and below it the losses, as training went on. Blue: the experiment; "
-        "grey: the one that it changes. Thin lines are further seeds. Dashed: the loss on valid; "
-        "where it rises while the training loss falls, the model overfits."
-    )
-    keys = [evidence.results.metric, TRAINING, VALIDATION]
-    known = {run.folder: _read(run, keys) for row in evidence.rows for run in row.runs}
-    scores = _score_panels(evidence, known)
-    losses = _loss_panels(evidence, known)
-    if not scores and not losses:
-        return Section("curves", "Learning curves", lead, paragraph("No run has written metrics."))
-    content = tag("h3", f"{title} on valid") + panels(scores) + tag("h3", "Loss") + panels(losses)
-    return Section("curves", "Learning curves", lead, content)
+COSTS = (
+    Cost("Training time", "training_seconds", "h", 1 / 3600, duration),
+    Cost("Time of a step", "seconds_per_iteration", "s", 1.0, lambda value: f"{value:.3g} s"),
+    Cost("Peak memory", "peak_memory_mb", "GB", 1 / 1024, lambda value: f"{value:,.0f} MB"),
+)
 
 
-def thin_out(points: Sequence[Point], most: int = _MOST_POINTS) -> list[Point]:
-    """Means of neighbouring points, so that at most ``most`` are left."""
-    size = math.ceil(len(points) / most)
-    if size <= 1:
-        return list(points)
-    groups = [points[i : i + size] for i in range(0, len(points), size)]
-    return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
+def learning_curves(data: ReportData) -> dict[str, list[plots.Chart]]:
+    """Charts of the score on valid and of the losses, one for each experiment that has some."""
+    metric = data.results.metric
+    curves = curves_frame(data.results.runs, [metric, TRAINING, VALIDATION])
+    runs = data.results.runs.dropna(subset="run").set_index("folder")["run"]
+    curves["at"] = (curves["iteration"] + 1) / curves["folder"].map(runs.map(_steps_per_tick))
+    curves = curves[curves["value"].notna() & ((curves["key"] == metric) | (curves["value"] > 0))]
+    return {
+        "scores": _charts(data, data.score_title(metric), curves[curves["key"] == metric]),
+        "losses": _charts(data, "loss", curves[curves["key"] != metric], is_log=True),
+    }
 
 
-Known = Mapping[Path, Mapping[str, Sequence[Point]]]  # by run folder, then by key
+def cost_charts(data: ReportData) -> list[plots.Chart]:
+    """A chart for each cost: the main score against it."""
+    baselines, column = set(data.experiments["baseline"]), f"{data.split} {data.metric}"
+    charts = []
+    for cost in COSTS:
+        known = data.experiments[[cost.column, column]].dropna()
+        if known.empty:
+            continue
+        points = [
+            plots.Spent(data.labels[title], spent * cost.scale, score, title in baselines)
+            for title, spent, score in known.itertuples()
+        ]
+        told = "; ".join(
+            f"{data.labels[title]}: {score:.1f} for {cost.text(spent)}"
+            for title, spent, score in known.itertuples()
+        )
+        limits = plots.limits(known[column], least=2.0)
+        drawing = plots.costs(points, limits, f"{cost.title.lower()}, {cost.unit}", told)
+        charts.append(plots.Chart(cost.title, drawing))
+    return charts
 
 
-def _read(run: Run, keys: Sequence[str]) -> dict[str, list[Point]]:
-    """Points (epoch, or step, and value) of each number in ``metrics.json``."""
+def thin_out(curve: Series, most: int = _MOST_POINTS) -> Series:
+    """Means of neighbouring points, of index and value, so that at most ``most`` are left."""
+    groups = np.arange(len(curve)) // max(math.ceil(len(curve) / most), 1)
+    at = Series(curve.index).groupby(groups).mean()
+    return Series(curve.groupby(groups).mean().to_numpy(), index=at.to_numpy())
+
+
+def _steps_per_tick(run: Run) -> int:
+    """The steps in an epoch; 1 where the length of a run is set in steps."""
     train = run.config.get("train") or {}
-    per_epoch = train.get("iterations_per_epoch") if train.get("epochs") else 1
-    found: dict[str, list[Point]] = {key: [] for key in keys}
-    for entry in run.metrics():
-        step = entry.get("iteration")
-        for key in keys:
-            value = entry.get(key)
-            if isinstance(step, int) and isinstance(value, int | float) and math.isfinite(value):
-                found[key].append(((step + 1) / (per_epoch or 1), float(value)))
-    return {key: thin_out(points) for key, points in found.items()}
+    return (train.get("epochs") and train.get("iterations_per_epoch")) or 1
 
 
-def _score_panels(evidence: Evidence, known: Known) -> list[Markup]:
-    key = evidence.results.metric
-    values = [value for curves in known.values() for _, value in curves[key]]
-    y = svg.y_axis(*svg.padded([*values, 0.0]))
-    return [
-        _panel(evidence, row, against, _curves(row, against, known, {key: ""}), y)
-        for row, against in _pairs(evidence)
-        if any(known[run.folder][key] for run in row.runs)
-    ]
+def _charts(
+    data: ReportData, what: str, curves: DataFrame, is_log: bool = False
+) -> list[plots.Chart]:
+    """A panel for each experiment that has curves, all on one vertical axis."""
+    values = curves["value"]
+    limits = plots.limits([0, *values], least=1.0)
+    if is_log:
+        limits = (values.min() / 1.1, values.max() * 1.1)
+    charts = []
+    for title, row in data.experiments[data.experiments.index.isin(curves["title"])].iterrows():
+        lines = [
+            line
+            for owner in (row["reference"], title)
+            for line in _lines(curves[curves["title"] == owner], owner != title)
+        ]
+        ends = [line.end + " (reference)" * line.is_reference for line in lines if line.end]
+        told = f"{what} of {title}, at the end: {', '.join(ends)}"
+        unit = "step" if row["counts_steps"] else "epoch"
+        drawing = plots.lines(lines, limits, unit, told, is_log)
+        charts.append(plots.Chart(data.labels[title], drawing, data.unfinished(title)))
+    return charts
 
 
-def _loss_panels(evidence: Evidence, known: Known) -> list[Markup]:
-    keys = {TRAINING: "", VALIDATION: "dashed"}
-    values = [v for curves in known.values() for key in keys for _, v in curves[key] if v > 0]
-    if not values:
-        return []
-    y = svg.y_axis(min(values) / 1.1, max(values) * 1.1, log=True)
-    return [
-        _panel(evidence, row, against, _curves(row, against, known, keys), y)
-        for row, against in _pairs(evidence)
-        if any(known[run.folder][TRAINING] for run in row.runs)
-    ]
-
-
-def _pairs(evidence: Evidence) -> list[tuple[Row, Row | None]]:
-    return [(entry.row, reference(entry)) for entry in evidence.entries]
-
-
-def _curves(row: Row, against: Row | None, known: Known, keys: Mapping[str, str]) -> list[Curve]:
-    """The lines of a panel, those in front last; ``keys`` names further classes of each."""
-    curves = []
-    for owner, kind in ((against, "reference"), (row, "candidate")):
-        for number, run in enumerate(owner.runs if owner else ()):
-            for key, extra in keys.items():
-                points = known[run.folder][key]
-                if points:
-                    words = [kind, extra, "further" if number else ""]
-                    title = f"{run.folder.name}: {key}, at the end {points[-1][1]:.4g}"
-                    curves.append(Curve(points, " ".join(filter(None, words)), title))
-    return curves
-
-
-def _panel(
-    evidence: Evidence, row: Row, against: Row | None, curves: Sequence[Curve], y: Axis
-) -> Markup:
-    last = max(x for curve in curves for x, _ in curve.points)
-    x = svg.x_axis(0, last)
-    lines = [svg.line(curve.points, x, y, curve.kind, curve.title) for curve in curves]
-    firsts = [c for c in curves if c.kind == "candidate" or _reaches_end(c, last)]
-    heights = svg.spread([y(c.points[-1][1]) for c in firsts], 13, svg.TOP, y.start)
-    texts = [
-        svg.label(x(c.points[-1][0]) + 5, height + 4, f"{c.points[-1][1]:.3g}", c.kind)
-        for c, height in zip(firsts, heights, strict=True)
-    ]
-    ticks = [(value, svg.number(value)) for value in x.ticks(4)]
-    drawing = svg.grid(y) + svg.x_ticks(x, ticks, "step" if row.counts_steps else "epoch")
-    words = [f"{curve.title}" for curve in firsts]
-    return svg.chart(
-        evidence.label(row), drawing + join(lines + texts), ", ".join(words), _note(row)
-    )
-
-
-def _reaches_end(curve: Curve, last: float) -> bool:
-    """Whether there is room for the end of this line to be labelled beside the chart."""
-    return curve.kind == "reference" and curve.points[-1][0] > 0.95 * last
-
-
-def _note(row: Row) -> str:
-    unfinished = [STATUS_TEXT[run.status] for run in row.runs if not run.is_finished]
-    return ", ".join(dict.fromkeys(unfinished))
+def _lines(curves: DataFrame, is_reference: bool) -> Iterator[plots.Line]:
+    """The curves of an experiment; those of its first run are labelled and thick."""
+    for (folder, key), group in curves.groupby(["folder", "key"], sort=False):
+        curve = thin_out(group.set_index("at")["value"])
+        is_further, is_dashed = folder != curves["folder"].iloc[0], key == VALIDATION
+        end = "" if is_further or is_dashed else f"{curve.iloc[-1]:.3g}"
+        yield plots.Line(curve, is_reference, is_dashed, is_further, end)

@@ -8,12 +8,12 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 from boxmetrics.confusion import confusion_matrix, false_alarms_on_empty, recall_by_size
 from boxmetrics.error_types import ErrorCost, error_costs
 from boxmetrics.matches import Matches
 from boxmetrics.range_matching import AREA_RANGES
+from labbook.results.intervals import UNREADABLE
 from runfolder.files import read_json, write_json
 from runfolder.run import Run
 
@@ -24,7 +24,6 @@ MIN_SCORE = 0.3
 IOU = 0.5
 EDGES = (8, 16, 32, 64, 96)
 """Between the bins of recall: square root of the annotated area, in pixels."""
-ERROR_TYPES = ("classification", "localisation", "both", "duplicate", "background", "missed")
 _FORMAT = 1  # of the file; raised when the same matches would give other numbers
 
 Analysis = Mapping[str, Any]  # of one run: what analyse_run returns
@@ -36,15 +35,12 @@ def error_analyses(runs: Sequence[Run], split: str, path: Path) -> dict[str, Ana
     They are written to ``path``; an analysis of the same matches that is there already is taken
     over.
     """
-    known = _known(path)
-    found: dict[str, Analysis] = {}
+    known, found = _known(path), {}
     for run in runs:
-        matches_file = run.matches_file(split)
+        matches_file, name = run.matches_file(split), run.folder.name
         if not run.is_finished or matches_file is None:
             continue
-        name = run.folder.name
-        with matches_file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        digest = hashlib.sha256(matches_file.read_bytes()).hexdigest()
         before = known.get(name, {})
         if (before.get("matches_sha256"), before.get("split")) == (digest, split):
             found[name] = before
@@ -53,8 +49,8 @@ def error_analyses(runs: Sequence[Run], split: str, path: Path) -> dict[str, Ana
             analysis = analyse_run(run, split, load_matches(matches_file))
         except ValueError as error:  # one damaged file must not hide the others
             logger.warning("%s is left out of the error analysis: %s", name, error)
-            continue
-        found[name] = {"matches_sha256": digest, **analysis}
+        else:
+            found[name] = {"matches_sha256": digest, **analysis}
     rules = {"iou": IOU, "min_score": MIN_SCORE, "ap": "at this IoU, in percent; costs in points"}
     write_json(path, {"format": _FORMAT, "rules": rules, "runs": found})
     return found
@@ -68,7 +64,7 @@ def load_matches(path: Path) -> Matches:
     """
     try:
         return Matches.load(path)
-    except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} holds no matches ({error}); evaluate the run again") from error
 
 

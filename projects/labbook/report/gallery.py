@@ -5,21 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from markupsafe import Markup
 
 from boxmetrics.matches import Matches
 from boxmetrics.matching import Ints
 from boxmetrics.tables import Mask
-from labbook.report.elements import Section, join, paragraph, table, tag
+from labbook.report.data import ReportData
 from labbook.report.errors import IOU, MIN_SCORE, area_ranges, load_matches
-from labbook.report.evidence import Evidence
-from labbook.results.comparison import Row
 from runfolder.files import read_json
 from runfolder.run import Run
 
@@ -28,7 +25,6 @@ logger = logging.getLogger(__name__)
 SHOWN = 12
 """Crops for each experiment and direction."""
 _LARGEST = 64 * 1024  # bytes of a crop; a page of a few megabytes holds all that are shown
-_SIDE = 96  # of a crop on the page, in pixels
 
 
 class Changed(NamedTuple):
@@ -38,53 +34,48 @@ class Changed(NamedTuple):
     lost: Ints
 
 
-@dataclass
-class Crops:
-    """The pictures of the page; each is embedded once, however often it is shown."""
+@dataclass(frozen=True)
+class Pair:
+    """A run and the one of the baseline that it is held against, on one split."""
 
-    pictures: dict[str, Markup] = field(default_factory=dict)
-    """By their id in the page."""
+    split: str
+    run: Run
+    baseline: Run
 
-    def add(self, content: bytes) -> str:
-        """The id of the picture (PNG)."""
-        name = "crop-" + hashlib.sha256(content).hexdigest()[:12]
-        data = base64.b64encode(content).decode("ascii")
-        self.pictures[name] = tag(
-            "image", href=f"data:image/png;base64,{data}", id=name, width=_SIDE, height=_SIDE
-        )
-        return name
+    @property
+    def evaluation(self) -> Mapping[str, Any]:
+        """By which rules and for which classes the run was scored."""
+        return self.run.evaluation(self.split) or {}
 
-    def definitions(self) -> Markup:
-        """Where the pictures are; shows nothing by itself."""
-        if not self.pictures:
-            return Markup("")
-        store = tag("defs", join(self.pictures.values()))
-        return tag("svg", store, width=0, height=0, class_="store", aria_hidden="true")
+    def crops(self) -> dict[int, tuple[Path, int]]:
+        """File and image id of each stored crop by row of the ground truth.
+
+        Both runs keep the same objects; those of the baseline win, as all experiments share them.
+        """
+        kept: dict[int, tuple[Path, int]] = {}
+        for run in (self.run, self.baseline):
+            folder = run.folder / "evaluation" / self.split
+            try:
+                for item in (read_json(folder / "gallery.json") or {}).get("objects", []):
+                    file = folder / "gallery" / Path(item["file"]).name
+                    kept[int(item["gt"])] = (file, int(item["image_id"]))
+            except (ValueError, KeyError, TypeError) as error:
+                logger.warning("%s is no list of crops: %r", folder / "gallery.json", error)
+        return kept
 
 
-def section(evidence: Evidence) -> Section:
-    """A block for each experiment that has a baseline."""
-    lead = (
-        f"Objects of {evidence.split} that an experiment finds and the baseline misses (gained), "
-        f"and the reverse (lost): found is IoU {IOU} with a confidence of at least {MIN_SCORE}. "
-        f"The crops are up to {SHOWN} of each, smallest first, out of those that were kept; the "
-        "counts are over all objects. With several seeds, it is the first one of each."
-    )
-    crops = Crops()
+def gallery(data: ReportData) -> dict[str, Any]:
+    """What each experiment gains and loses, and the pictures, each once, by their id."""
+    pictures: dict[str, str] = {}
     blocks, lacking = [], []
-    for entry in evidence.entries:
-        if entry.baseline is None:
-            continue
-        pair = pair_of(entry.row, entry.baseline, evidence.split)
+    for title, baseline in data.experiments["baseline"].dropna().items():
+        runs = (data.experiments.at[name, "runs"] for name in (title, baseline))
+        pair = pair_of(*runs, data.split)
         if pair is None:
-            lacking.append(evidence.label(entry.row))
+            lacking.append(data.labels[title])
         else:
-            blocks.append(_block(evidence.label(entry.row), pair, crops))
-    if lacking:
-        why = f"no finished run with matches on {evidence.split}, or none of the baseline"
-        blocks.append(paragraph(f"Not compared, as there is {why}: {', '.join(lacking)}.", "quiet"))
-    content = join([crops.definitions(), *blocks]) or paragraph("There is nothing to compare yet.")
-    return Section("gallery", "Objects gained and lost", lead, content)
+            blocks.append({"title": data.labels[title], **_block(pair, pictures)})
+    return {"blocks": blocks, "lacking": lacking, "pictures": pictures}
 
 
 def changed(candidate: Matches, baseline: Matches) -> Changed:
@@ -107,120 +98,68 @@ def found(matches: Matches) -> Mask:
     return sure[by] & ~matches.gt_crowd
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A run and the one of the baseline that it is held against, on one split."""
-
-    split: str
-    run: Run
-    baseline: Run
-
-    @property
-    def evaluation(self) -> Mapping[str, Any]:
-        """By which rules and for which classes the run was scored."""
-        return self.run.evaluation(self.split) or {}
-
-    def matches(self) -> tuple[Matches, Matches]:
-        """Those of the run and of the baseline."""
-        paths = [run.matches_file(self.split) for run in (self.run, self.baseline)]
-        ours, theirs = (load_matches(path) for path in paths if path)
-        return ours, theirs
-
-    def crops(self) -> dict[int, tuple[Path, int]]:
-        """File and image id of each stored crop by row of the ground truth.
-
-        Both runs keep the same objects; those of the baseline go first, as all experiments
-        share them.
-        """
-        kept: dict[int, tuple[Path, int]] = {}
-        for run in (self.run, self.baseline):
-            folder = run.folder / "evaluation" / self.split
-            try:
-                for item in (read_json(folder / "gallery.json") or {}).get("objects", []):
-                    file = folder / "gallery" / Path(item["file"]).name
-                    kept[int(item["gt"])] = (file, int(item["image_id"]))
-            except (ValueError, KeyError, TypeError) as error:
-                logger.warning("%s is no list of crops: %r", folder / "gallery.json", error)
-        return kept
-
-
-def pair_of(row: Row, baseline: Row, split: str) -> Pair | None:
-    """The first run of each that has matches; of the same seed if there is such a pair."""
+def pair_of(runs: Sequence[Run], baselines: Sequence[Run], split: str) -> Pair | None:
+    """The first finished run of each that has matches; of the same seed if there is such a pair."""
     ours, theirs = (
-        [run for run in one.finished if run.matches_file(split)] for one in (row, baseline)
+        [run for run in side if run.is_finished and run.matches_file(split)]
+        for side in (runs, baselines)
     )
-    pairs = [(a, b) for a in ours for b in theirs]
-    same = [(a, b) for a, b in pairs if a.seed == b.seed]
-    return next((Pair(split, a, b) for a, b in [*same, *pairs]), None)
+    pairs = [Pair(split, a, b) for a in ours for b in theirs]
+    pairs.sort(key=lambda pair: pair.run.seed != pair.baseline.seed)
+    return next(iter(pairs), None)
 
 
-def _block(title: str, pair: Pair, crops: Crops) -> Markup:
-    """Counts and crops of one experiment."""
-    try:
-        matches, before = pair.matches()
-        change, kept = changed(matches, before), pair.crops()
-    except ValueError as error:  # a damaged file, which is said here
-        return paragraph(f"{title}: cannot be compared, {error}.", "quiet")
-    strips = [
-        _strip(name, rows, matches, pair, kept, crops)
-        for name, rows in (("Gained", change.gained), ("Lost", change.lost))
-    ]
-    heading = f"{title}: {len(change.gained):,} gained, {len(change.lost):,} lost"
-    content = _counts(pair, matches, change) + tag("div", join(strips))
-    return tag("h3", heading) + tag("div", content, class_="beside")
-
-
-def _counts(pair: Pair, matches: Matches, change: Changed) -> Markup:
-    """A table by size over all objects."""
-    lines = []
-    for name, limits in area_ranges(pair.evaluation).items():
+def count_by_size(pair: Pair, matches: Matches, change: Changed) -> dict[str, tuple[int, ...]]:
+    """How many objects there are, are gained and are lost, by name of the size."""
+    counts = {}
+    for size, limits in area_ranges(pair.evaluation).items():
         low, high = limits or (-np.inf, np.inf)
         inside = (matches.gt_area >= low) & (matches.gt_area < high) & ~matches.gt_crowd
-        gained, lost = (int(np.count_nonzero(inside[rows])) for rows in change)
-        lines.append(
-            [
-                name,
-                int(np.count_nonzero(inside)),
-                gained,
-                lost,
-                f"{gained - lost:+}" if gained != lost else "0",
-            ]
+        counts[size] = tuple(
+            int(np.count_nonzero(rows)) for rows in (inside, *(inside[r] for r in change))
         )
-    return table("All objects by size", ["Size", "Objects", "Gained", "Lost", "Net"], lines)
+    return counts
 
 
-def _strip(
-    title: str,
+def embed(content: bytes, pictures: dict[str, str]) -> str:
+    """Put a picture (PNG) into ``pictures``, base64 by id, and return its id."""
+    name = f"crop-{hashlib.sha256(content).hexdigest()[:12]}"
+    pictures[name] = base64.b64encode(content).decode("ascii")
+    return name
+
+
+def _block(pair: Pair, pictures: dict[str, str]) -> dict[str, Any]:
+    """Counts and crops of one experiment; ``problem`` alone if a file is damaged."""
+    try:
+        files = (run.matches_file(pair.split) for run in (pair.run, pair.baseline))
+        matches, before = (load_matches(path) for path in files if path)
+        change, kept = changed(matches, before), pair.crops()
+    except ValueError as error:
+        return {"problem": str(error)}
+    strips = [
+        {"text": f"{len(rows):,} {name}", "shown": _crops(rows, matches, pair, kept, pictures)}
+        for name, rows in change._asdict().items()
+    ]
+    return {"sizes": count_by_size(pair, matches, change), "strips": strips}
+
+
+def _crops(
     rows: Ints,
     matches: Matches,
     pair: Pair,
     kept: Mapping[int, tuple[Path, int]],
-    crops: Crops,
-) -> Markup:
-    """A line of crops with class and size, the smallest objects first."""
-    names = pair.evaluation.get("classes") or []
-    pictures = []
-    for row in sorted((r for r in rows.tolist() if r in kept), key=lambda r: matches.gt_area[r]):
+    pictures: dict[str, str],
+) -> list[dict[str, str]]:
+    """The smallest objects of which a crop was kept."""
+    names, shown = pair.evaluation.get("classes") or [], []
+    for row in sorted(set(rows.tolist()) & kept.keys(), key=lambda row: matches.gt_area[row]):
         path, image_id = kept[row]
-        content = _read(path) if len(pictures) < SHOWN else None
-        if content is not None:
+        if len(shown) < SHOWN and (content := _read(path)):
             k, side = int(matches.gt_class[row]), float(np.sqrt(matches.gt_area[row]))
             text = f"{names[k] if k < len(names) else k}, {side:.0f} px"
-            pictures.append(_picture(crops.add(content), text, f"{title}, image {image_id}"))
-    if not pictures:
-        note = f"{len(rows):,}, of which no crop was kept" if len(rows) else "none"
-        return paragraph(f"{title}: {note}.", "quiet")
-    caption = paragraph(f"{title}: {len(pictures)} of {len(rows):,} shown", "quiet")
-    return caption + tag("div", join(pictures), class_="crops")
-
-
-def _picture(name: str, text: str, hint: str) -> Markup:
-    """A stored picture with its caption."""
-    use = tag("use", href=f"#{name}")
-    drawing = tag(
-        "svg", use, viewBox=f"0 0 {_SIDE} {_SIDE}", role="img", aria_label=f"{hint}: {text}"
-    )
-    return tag("figure", drawing + tag("figcaption", text), class_="crop", title=hint)
+            hint = f"image {image_id}: {text}"
+            shown.append({"id": embed(content, pictures), "text": text, "hint": hint})
+    return shown
 
 
 def _read(path: Path) -> bytes | None:

@@ -2,64 +2,155 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
-from markupsafe import Markup
-
-from labbook.report import (
-    costs,
-    curves,
-    effects,
-    error_section,
-    gallery,
-    numbers_section,
-    runs_section,
-    summary,
-)
-from labbook.report.elements import Section
-from labbook.report.evidence import Evidence, evidence_of
-from labbook.results.tables import Results
+from labbook.report.curves import cost_charts, learning_curves
+from labbook.report.data import ReportData, errors_file, report_data
+from labbook.report.effects import effect_charts
+from labbook.report.error_tables import error_tables
+from labbook.report.errors import IOU, MIN_SCORE
+from labbook.report.gallery import SHOWN, gallery
+from labbook.report.summary import summary
+from labbook.results.analysis import analyse
+from labbook.results.analysis_tables import batch_columns, legend, run_columns
+from labbook.results.cells import columns_of
+from labbook.results.intervals import LEVEL
+from labbook.results.rules import rules_of
+from labbook.results.tables import Results, explanation
+from labbook.results.text import STATUS_TEXT, duration, number
 from runfolder.files import write_text
+from runfolder.run import Run
 
-SECTIONS: tuple[Callable[[Evidence], Section], ...] = (
-    summary.section,
-    numbers_section.results_section,
-    effects.section,
-    curves.section,
-    numbers_section.training_section,
-    costs.section,
-    error_section.section,
-    gallery.section,
-    runs_section.section,
-)
+_HIGHEST_RANK = 8
+"""Of the columns that a page has room for."""
+_FILES = {
+    "config": "config.yaml",
+    "log": "log.txt",
+    "record": "run.json",
+    "results": "results.json",
+    "metrics": "metrics.json",
+    "evaluation": "evaluation",
+}
+"""Links to files of a run, where they are there."""
 
 
 def write_report(results: Results, root: Path) -> list[Path]:
     """Write ``<family>_report.html`` and ``<family>_errors.json`` into the study's work folder."""
-    evidence = evidence_of(results, root)
-    page = evidence.folder / f"{evidence.study.family}_report.html"
-    write_text(page, render(evidence))
-    return [page, evidence.errors_file]
+    data = report_data(results, root)
+    page = data.folder / f"{results.study.family}_report.html"
+    write_text(page, render(data))
+    return [page, errors_file(results, root)]
 
 
-def render(evidence: Evidence) -> str:
+def render(data: ReportData) -> str:
     """The page as text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader("labbook", "report")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-    return environment.get_template("template.html.j2").render(
-        title=f"Report on the study {evidence.study.name}",
-        facts=facts(evidence),
-        style=Markup(style),
-        sections=[make(evidence) for make in SECTIONS],
+    environment = Environment(
+        loader=PackageLoader("labbook.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "duration": duration}
+    return environment.get_template("page.html.j2").render(
+        data=data,
+        study=data.results.study,
+        score=data.score_title(data.metric),
+        labels=data.labels,
+        now=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        rules={"iou": IOU, "min_score": MIN_SCORE, "level": LEVEL, "shown": SHOWN},
+        summary=summary(data),
+        results=results_table(data),
+        effects=effect_charts(data),
+        curves=learning_curves(data),
+        training=training_tables(data),
+        costs=cost_charts(data),
+        errors=error_tables(data),
+        gallery=gallery(data),
+        runs=run_list(data),
+        made_by=_rules(data),
     )
 
 
-def facts(evidence: Evidence) -> str:
-    """When the page was made, and by which rules its numbers."""
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return f"Made from the run folders on {now}. AP in percent."
+def results_table(data: ReportData) -> dict[str, Any]:
+    """What ``lab.py table`` shows; its notes are under the runs."""
+    results = data.results
+    first, *others = columns_of(results.study, results.entries, results.metric)
+    shown = [c for c in others if not c.is_text and c.rank <= _HIGHEST_RANK]
+    return {
+        "explanation": explanation(results),
+        "columns": [first.title, *(column.title for column in shown)],
+        "rows": {e.row.title: [column.cell(e) for column in shown] for e in results.entries},
+    }
+
+
+def training_tables(data: ReportData) -> dict[str, Any]:
+    """What ``lab.py analyse`` shows."""
+    folders = set(data.results.runs["folder"].dropna())
+    if not folders:
+        return {"tables": [], "legend": []}
+    analysis = analyse(data.results.study, data.root)
+    parts = [(part.title, run_columns(), part.runs) for part in analysis.sections]
+    parts.append(("Memory and time against batch size", batch_columns(), analysis.by_batch()))
+    tables = []
+    for title, columns, runs in parts:
+        shown = [c for c in columns if not c.is_text and c.rank <= _HIGHEST_RANK]
+        rows = [
+            {
+                "title": item.row.title,
+                "name": item.title.replace(item.row.title, data.labels[item.row.title], 1),
+                "cells": [column.cell(item) for column in shown],
+            }
+            for item in runs
+            if item.run.folder.name in folders
+        ]
+        if rows:
+            names = ["Experiment", *(column.title for column in shown)]
+            tables.append({"title": title, "columns": names, "rows": rows})
+    lines = [line.removeprefix("- ") for line in legend(analysis).splitlines()]
+    return {"tables": tables, "legend": lines}
+
+
+def run_list(data: ReportData) -> list[dict[str, Any]]:
+    """A line for each run folder, or for an experiment without one."""
+    runs = data.results.runs
+    lines = []
+    for row in runs.itertuples():
+        folder = row.run.folder if row.run else None
+        paths = {text: folder / name for text, name in _FILES.items()} if folder else {}
+        is_one_of_many = row.run and (runs["title"] == row.title).sum() > 1
+        lines.append(
+            {
+                **row._asdict(),
+                "name": data.labels[row.title] + (f", seed {row.seed}" if is_one_of_many else ""),
+                "link": _link(data, folder) if folder else "",
+                "status": STATUS_TEXT[row.status],
+                "reason": row.reason.partition("\n")[0],
+                "code": _code(row.run),
+                "files": {text: _link(data, path) for text, path in paths.items() if path.exists()},
+            }
+        )
+    return lines
+
+
+def _link(data: ReportData, path: Path) -> str:
+    target = quote(path.relative_to(data.folder).as_posix())
+    return target + ("/" if path.is_dir() else "")
+
+
+def _code(run: Run | None) -> str:
+    """The version of the code that a run started with."""
+    code: dict[str, Any] = run.record.code if run and run.record else {}
+    commit = str(code.get("commit") or "-")[:10]
+    return commit + (" + changes" if code.get("uncommitted_changes") else "")
+
+
+def _rules(data: ReportData) -> dict[str, str]:
+    """On which data and by which rules; all finished runs agree in them, as the table checks."""
+    finished = data.results.runs.loc[data.results.runs["finished"], "run"]
+    return rules_of(finished.iloc[0]) if len(finished) else {}
