@@ -10,8 +10,8 @@ from pathlib import Path
 from pandas import DataFrame
 
 from labbook.report.errors import Analysis, error_analyses
+from labbook.results.collect import Results
 from labbook.results.frames import title_of
-from labbook.results.tables import Results
 from labbook.results.text import STATUS_TEXT
 
 

@@ -14,18 +14,17 @@ from labbook.report.error_tables import error_tables
 from labbook.report.errors import IOU, MIN_SCORE
 from labbook.report.gallery import SHOWN, gallery
 from labbook.report.summary import summary
-from labbook.results.analysis import analyse
-from labbook.results.analysis_tables import batch_columns, legend, run_columns
-from labbook.results.cells import columns_of
+from labbook.results.collect import Results
 from labbook.results.intervals import LEVEL
 from labbook.results.rules import rules_of
-from labbook.results.tables import Results, explanation
+from labbook.results.tables import NOTES, explanation, results_table
 from labbook.results.text import STATUS_TEXT, duration, number
+from labbook.results.training import analyse, analysis_tables, legend
 from runfolder.files import write_text
 from runfolder.run import Run
 
-_HIGHEST_RANK = 8
-"""Of the columns that a page has room for."""
+_TOO_WIDE = ("APm", "APl", "Parameters", NOTES)
+"""Columns of the results that a page has no room for; the notes are told in its last section."""
 _FILES = {
     "config": "config.yaml",
     "log": "log.txt",
@@ -65,7 +64,8 @@ def render(data: ReportData) -> str:
         now=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         rules={"iou": IOU, "min_score": MIN_SCORE, "level": LEVEL, "shown": SHOWN},
         summary=summary(data),
-        results=results_table(data),
+        results=results_table(data.results).without(_TOO_WIDE).cells.set_index("Experiment"),
+        explanation=explanation(data.results),
         effects=effect_charts(data),
         curves=learning_curves(data),
         training=training_tables(data),
@@ -77,43 +77,22 @@ def render(data: ReportData) -> str:
     )
 
 
-def results_table(data: ReportData) -> dict[str, Any]:
-    """What ``lab.py table`` shows; its notes are under the runs."""
-    results = data.results
-    first, *others = columns_of(results.study, results.entries, results.metric)
-    shown = [c for c in others if not c.is_text and c.rank <= _HIGHEST_RANK]
-    return {
-        "explanation": explanation(results),
-        "columns": [first.title, *(column.title for column in shown)],
-        "rows": {e.row.title: [column.cell(e) for column in shown] for e in results.entries},
-    }
-
-
 def training_tables(data: ReportData) -> dict[str, Any]:
-    """What ``lab.py analyse`` shows."""
-    folders = set(data.results.runs["folder"].dropna())
-    if not folders:
-        return {"tables": [], "legend": []}
+    """What ``lab.py analyse`` shows of the runs of this report."""
+    titles = data.results.runs.dropna(subset="run").set_index("folder")["title"]
+    if titles.empty:
+        return {"tables": {}, "names": {}, "legend": ""}
     analysis = analyse(data.results.study, data.root)
-    parts = [(part.title, run_columns(), part.runs) for part in analysis.sections]
-    parts.append(("Memory and time against batch size", batch_columns(), analysis.by_batch()))
-    tables = []
-    for title, columns, runs in parts:
-        shown = [c for c in columns if not c.is_text and c.rank <= _HIGHEST_RANK]
-        rows = [
-            {
-                "title": item.row.title,
-                "name": item.title.replace(item.row.title, data.labels[item.row.title], 1),
-                "cells": [column.cell(item) for column in shown],
-            }
-            for item in runs
-            if item.run.folder.name in folders
-        ]
-        if rows:
-            names = ["Experiment", *(column.title for column in shown)]
-            tables.append({"title": title, "columns": names, "rows": rows})
-    lines = [line.removeprefix("- ") for line in legend(analysis).splitlines()]
-    return {"tables": tables, "legend": lines}
+    names = {
+        label: label.replace(titles[folder], data.labels[titles[folder]], 1)
+        for folder, label in analysis.runs["label"].items()
+        if folder in titles
+    }
+    tables = {
+        table.title: table.cells[table.cells["Experiment"].isin(names)].set_index("Experiment")
+        for table in analysis_tables(analysis)
+    }
+    return {"tables": tables, "names": names, "legend": legend(analysis)}
 
 
 def run_list(data: ReportData) -> list[dict[str, Any]]:

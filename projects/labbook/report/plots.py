@@ -249,13 +249,10 @@ def costs(found: Sequence[Spent], y_limits: Limits, x_title: str, description: s
     figure, axes = _axes(height, (LEFT, 120, TOP, BOTTOM))
     axes.set(xlim=limits([0, *(one.cost for one in found)], 1e-3), ylim=y_limits, xlabel=x_title)
     best = front((one.cost, one.score) for one in found)
-    axes.step(
-        *zip(*best, strict=True), where="post", color=GREY, linestyle=(0, (2, 3)), linewidth=1
-    )
-    heights = spread(
-        [_pixel(axes, one.cost, one.score) for one in found], _LINE, TOP, height - BOTTOM
-    )
-    for one, label_height in zip(found, heights, strict=True):
+    axes.step(*zip(*best, strict=True), where="post", color=GREY, **_DASHED)
+    heights = [_pixel(axes, one.cost, one.score) for one in found]
+    placed = spread(heights, _LINE, BOTTOM, height - TOP)
+    for one, label_height in zip(found, placed, strict=True):
         axes.annotate(
             shorten(one.name),
             (one.cost, one.score),
