@@ -17,7 +17,7 @@ from detectron2.utils import comm
 from torch import nn
 
 from runfolder.files import write_text
-from runfolder.measured import FINGERPRINT
+from runfolder.names import FINGERPRINT
 from smalldet.engine.build import (
     Config,
     build_model,
