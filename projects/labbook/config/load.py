@@ -1,14 +1,13 @@
 """Load configs strictly, save them so that they reload equal, and tell two of them apart.
 
-A config that loads here is plain: dicts, lists, numbers, strings and None, with the targets of
-LazyCalls as import paths and the defaults of settings dataclasses written out. So a config file
-and the ``config.yaml`` of a run folder load alike. Detectron2 is imported only to load the former.
+A config that loads here is data (:mod:`labbook.config.plain`), so a config file and the
+``config.yaml`` of a run folder load alike. Detectron2 is imported only to load the former.
 """
 
 from __future__ import annotations
 
 import builtins
-import dataclasses
+import logging
 import os
 import re
 import traceback
@@ -21,10 +20,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from labbook.config import resolvers as _resolvers  # noqa: F401  (registers them for ${...})
 from labbook.config.overrides import apply_overrides, flatten
-from labbook.config.signatures import MISSING, ConfigError, check_calls, locate, nearest, path_of
+from labbook.config.plain import live_keys, to_data, without_live
+from labbook.config.signatures import MISSING, ConfigError, check_calls, nearest
 from runfolder.files import write_text
 
-__all__ = ["SECTIONS", "ConfigError", "diff_configs", "load_config", "save_config", "to_plain"]
+logger = logging.getLogger(__name__)
 
 SECTIONS = (
     "experiment",
@@ -36,19 +36,27 @@ SECTIONS = (
     "lr_multiplier",
     "model",
 )
-"""The top-level keys; a config has all of them and no others."""
+"""The top-level keys that a run reads."""
 
-SPLITS = {"dataloader": ("train", "valid", "test"), "evaluation": ("valid", "test")}
+_DETECTRON2 = ("train", "dataloader", "optimizer", "lr_multiplier", "model")
+"""Those that a run cannot do without."""
+
+SPLITS = {
+    "dataloader": ("train", "valid", "test", "evaluator"),
+    "evaluation": ("valid", "test"),
+}
 """Sections that are plain dicts, with the entries that a run reads; other entries are there to be
 referred to, as ``${dataloader.image_size}``."""
 
 LOADER_PACKAGE = "detectron2._cfg_loader"
 """Detectron2 runs config files in packages whose names start so."""
-_SCALARS = (type(None), bool, int, float, str)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
     """Load a config file (.py, or the .yaml of a run folder) and check all of it.
+
+    A config with a section ``experiment`` is one of ours and is checked strictly. Any other is
+    Detectron2's or somebody's: it may lack sections, hold live objects and have keys of its own.
 
     Args:
         path: the file.
@@ -58,42 +66,53 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
         The config with its interpolations, closed to new keys.
 
     Raises:
-        ConfigError: the file is missing or fails, a section or key is unknown or missing, a value
-            has the wrong type, or a value could not be saved as plain YAML.
+        ConfigError: the file is missing or fails, it is the record of a config with live objects,
+            an override names an unknown key, a call has an argument that its target does not
+            take; in one of ours also: a section or key is unknown or missing, a value has the
+            wrong type or is a live object.
     """
     path = Path(path)
-    cfg = _read(path)
+    cfg = read_config(path)
     try:
-        _check_sections(cfg)
-        known = set() if path.suffix == ".py" else _entries(cfg)  # a saved config refers to nothing
-        _check_read(cfg, known)
-        known = _entries(cfg)  # an override may take the last reference to what the file holds
+        _check_live(cfg, path)
+        known = _check_read(cfg, path)
         apply_overrides(cfg, overrides)
-        _check_read(cfg, known)
-        check_calls(OmegaConf.to_container(cfg, resolve=False))  # names the value at fault, not
-        check_calls(to_plain(cfg))  # an interpolation that fails because of it
+        if new := sorted(set(_unread(cfg)) - known):
+            raise ConfigError(_unread_sentence(cfg, new[0]))
+        names_only = not is_ours(cfg)
+        # As written first: so the value at fault is named, not an interpolation that fails then.
+        check_calls(OmegaConf.to_container(cfg, resolve=False), names_only=names_only)
+        check_calls(to_plain(cfg), names_only=names_only)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     OmegaConf.set_struct(cfg, True)
     return cfg
 
 
+def is_ours(cfg: DictConfig) -> bool:
+    """Whether a config declares an experiment, and so is checked strictly."""
+    return "experiment" in cfg
+
+
 def save_config(cfg: DictConfig, folder: str | Path) -> None:
     """Write ``config.yaml`` (resolved) and ``config_source.yaml`` (with interpolations).
+
+    A live object is written as ``{_live_: repr}``; :func:`load_config` refuses such a record.
 
     Raises:
         ConfigError: ``config.yaml`` would not reload equal.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    plain = to_plain(cfg)
+    plain = without_live(to_plain(cfg))
     text = OmegaConf.to_yaml(OmegaConf.create(plain))
     reloaded = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
     changed = sorted(_differences(plain, reloaded))
     if changed:
         raise ConfigError(f"The config would not reload equal from YAML: {', '.join(changed)}.")
+    source = without_live(OmegaConf.to_container(cfg, resolve=False))
     write_text(folder / "config.yaml", text)
-    write_text(folder / "config_source.yaml", OmegaConf.to_yaml(cfg))
+    write_text(folder / "config_source.yaml", OmegaConf.to_yaml(OmegaConf.create(source)))
 
 
 def to_plain(cfg: Any) -> Any:
@@ -130,7 +149,12 @@ def _differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
     return {key: (a, b) for key, (a, b) in pairs.items() if type(a) is not type(b) or a != b}
 
 
-def _read(path: Path) -> DictConfig:
+def read_config(path: Path) -> DictConfig:
+    """A config file as data, unchecked.
+
+    Raises:
+        ConfigError: the file is missing or fails.
+    """
     if path.suffix not in (".py", ".yaml"):
         raise ConfigError(f"{path} is no config: expected a .py or .yaml file.")
     if not path.is_file():
@@ -139,7 +163,7 @@ def _read(path: Path) -> DictConfig:
     loaded = _read_python(path) if path.suffix == ".py" else _read_yaml(path)
     raw = OmegaConf.to_container(loaded, resolve=False, structured_config_mode=SCMode.DICT_CONFIG)
     try:
-        return OmegaConf.create(_as_plain(raw, ""))  # type: ignore[return-value]
+        return OmegaConf.create(to_data(raw), flags={"allow_objects": True})  # type: ignore[return-value]
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 
@@ -179,86 +203,77 @@ def _failure(path: Path, error: Exception) -> str:
     return f"{place}: {type(error).__name__}: {error}"
 
 
-def _as_plain(value: Any, key: str) -> Any:
-    """A raw container with targets as import paths; anything that YAML cannot hold is refused."""
-    if isinstance(value, dict):
-        plain = {
-            name: _target(child, f"{key}._target_".lstrip("."))
-            if name == "_target_"
-            else _as_plain(child, f"{key}.{name}".lstrip("."))
-            for name, child in value.items()
-        }
-        return {**plain, **_settings_left_out(plain, key)}
-    if isinstance(value, list | tuple):
-        return [_as_plain(child, f"{key}.{index}") for index, child in enumerate(value)]
-    if type(value) not in _SCALARS:
+def _check_live(cfg: DictConfig, path: Path) -> None:
+    """Refuse live objects in a config of ours, and the record of a config that had some."""
+    keys = live_keys(OmegaConf.to_container(cfg, resolve=False))
+    if not keys:
+        return
+    if path.suffix == ".yaml":
         raise ConfigError(
-            f"{key} is {value!r}, a live object of type {type(value).__name__}. A config holds "
-            "numbers, strings, lists, dicts and LazyCalls only, so that it can be saved and "
-            "loaded again: name the object with a LazyCall or a string."
+            f"It cannot be loaded again: {', '.join(keys)} held objects that YAML cannot keep. "
+            "Use the config file that the run was started with."
         )
-    return value
+    if is_ours(cfg):
+        shown = OmegaConf.to_container(cfg, resolve=False)
+        value = dict(flatten(shown))[keys[0]]
+        raise ConfigError(
+            f"{keys[0]} is {value!r}, a live object of type {type(value).__name__} that cannot be "
+            "imported by name. A config holds numbers, strings, lists, dicts, LazyCalls, classes "
+            "and functions, so that it can be saved and loaded again."
+        )
 
 
-def _settings_left_out(call: dict[Any, Any], key: str) -> dict[str, Any]:
-    """Defaults of a settings dataclass for what a config does not set.
+def _check_read(cfg: DictConfig, path: Path) -> set[str]:
+    """Keys that nothing reads: refused in a config file of ours, logged in one of others.
 
-    So they can be overridden without a ``+``, and a saved config holds them even if the code's
-    defaults change later.
+    Returns:
+        Those that may stay: an override may take the last reference to what the file holds, and
+        a saved config refers to nothing.
     """
-    if "_target_" not in call:
-        return {}
-    target = locate(call["_target_"], f"{key}._target_")
-    if not dataclasses.is_dataclass(target):
-        return {}
-    defaults = {}
-    for item in dataclasses.fields(target):
-        default = item.default
-        if item.default_factory is not dataclasses.MISSING:
-            default = item.default_factory()
-        if item.init and item.name not in call and default is not dataclasses.MISSING:
-            defaults[item.name] = _as_plain(default, f"{key}.{item.name}")
-    return defaults
-
-
-def _target(value: Any, key: str) -> str:
-    if isinstance(value, DictConfig):  # Detectron2 0.5 lets OmegaConf open dataclass targets
-        value = OmegaConf.get_type(value)
-    if isinstance(value, str):
-        return value
-    if not callable(value):
-        raise ConfigError(f"{key} is {value!r}; it must be a function or class.")
-    return path_of(value, key)
-
-
-def _check_sections(cfg: DictConfig) -> None:
-    for name in cfg:
-        if name not in SECTIONS:
-            raise ConfigError(
-                f"'{name}' is not one of the sections {', '.join(SECTIONS)}."
-                + nearest(str(name), SECTIONS)
-                + " The name of a helper in a config file starts with an underscore."
-            )
-    missing = [name for name in SECTIONS if name not in cfg]
-    if missing:
+    unread = _unread(cfg)
+    if is_ours(cfg) and (missing := [name for name in _DETECTRON2 if name not in cfg]):
         raise ConfigError(
-            f"It lacks {', '.join(missing)}. A config has all sections; import them from its "
-            "parent (LazyConfig.load_rel) or from configs/common."
+            f"It lacks {', '.join(missing)}. Import them from its parent (LazyConfig.load_rel) or "
+            "from configs/common."
         )
+    if path.suffix == ".py" and unread and is_ours(cfg):
+        raise ConfigError(_unread_sentence(cfg, unread[0]))
+    if path.suffix == ".py" and unread:
+        logger.warning("%s: nothing reads %s.", path, ", ".join(unread))
+    entries = [f"{section}.{name}" for section in SPLITS for name in _entries(cfg, section)]
+    return {*unread, *entries}
 
 
-def _entries(cfg: DictConfig) -> set[str]:
-    """Entries of the plain sections, as ``dataloader.num_workers``."""
-    return {f"{section}.{name}" for section in SPLITS for name in cfg[section]}
-
-
-def _check_read(cfg: DictConfig, known: set[str]) -> None:
-    """Refuse entries of plain sections, besides the known ones, that no run and no key reads."""
+def _unread(cfg: DictConfig) -> list[str]:
+    """Sections, and entries of plain sections, that no run reads and no key refers to."""
     written = str(OmegaConf.to_container(cfg, resolve=False))
-    read = {f"{section}.{name}" for section, names in SPLITS.items() for name in names}
-    read |= {key for key in _entries(cfg) if re.search(rf"\$\{{{re.escape(key)}[.}}]", written)}
-    for key in sorted(_entries(cfg) - read - known):
-        raise ConfigError(
-            f"Nothing reads {key}.{nearest(key, read)} An entry of that section is a split, or a "
-            f"value that others refer to as ${{{key}}}."
+    keys = [name for name in map(str, cfg) if name not in SECTIONS]
+    for section, names in SPLITS.items():
+        keys += [f"{section}.{name}" for name in _entries(cfg, section) if name not in names]
+    return [key for key in keys if not _is_referred_to(key, written)]
+
+
+def _entries(cfg: DictConfig, section: str) -> list[str]:
+    """Names in a plain section; none if it is absent or a call."""
+    node = cfg.get(section)
+    return list(map(str, node)) if isinstance(node, DictConfig) and "_target_" not in node else []
+
+
+def _is_referred_to(key: str, written: str) -> bool:
+    """Whether ``${key}``, or a relative ``${..name}``, stands in the text of a config."""
+    name = re.escape(key.rpartition(".")[2])
+    return bool(re.search(rf"\$\{{({re.escape(key)}|\.+{name})[.}}]", written))
+
+
+def _unread_sentence(cfg: DictConfig, key: str) -> str:
+    if "." not in key:
+        return (
+            f"'{key}' is not one of the sections {', '.join(SECTIONS)}.{nearest(key, SECTIONS)} "
+            "The name of a helper in a config file starts with an underscore."
         )
+    section = key.partition(".")[0]
+    read = {f"{section}.{name}" for name in (*SPLITS[section], *_entries(cfg, section))} - {key}
+    return (
+        f"Nothing reads {key}.{nearest(key, read)} An entry of that section is a split, or a "
+        f"value that others refer to as ${{{key}}}."
+    )

@@ -8,8 +8,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from labbook.config.load import ConfigError, diff_configs, load_config
+from labbook.config.load import ConfigError, diff_configs, read_config, to_plain
 from labbook.config.overrides import flatten
+from labbook.config.plain import without_live
 from labbook.config.signatures import MISSING
 
 RUN_ONLY_KEYS = {
@@ -43,14 +44,14 @@ def config_changes(cfg: DictConfig, folder: str | Path) -> dict[str, tuple[Any, 
     as having had its default.
 
     Raises:
-        ConfigError: the saved config is not valid for the code of today.
+        ConfigError: the saved config cannot be read, or names a class that is no more.
     """
     saved = Path(folder) / "config.yaml"
     if not saved.is_file():
         return {}
-    return {
-        key: pair for key, pair in diff_configs(load_config(saved), cfg).items() if is_measured(key)
-    }
+    now = OmegaConf.create(without_live(to_plain(cfg)))
+    found = diff_configs(read_config(saved), now)
+    return {key: pair for key, pair in found.items() if is_measured(key)}
 
 
 def is_measured(key: str) -> bool:

@@ -61,28 +61,27 @@ def locate(path: str, key: str = "_target_") -> Any:
     return found
 
 
-def path_of(target: Callable, key: str) -> str:
+def path_of(target: Callable) -> str | None:
     """The import path of a callable, the inverse of :func:`locate`.
 
-    Raises:
-        ConfigError: the callable cannot be imported by name (a lambda, a closure, a partial, or
-            something defined in the config file itself).
+    None if it cannot be imported by name, as a lambda, a closure, a bound method, or what a config
+    file itself defines.
     """
     path = f"{getattr(target, '__module__', None)}.{getattr(target, '__qualname__', None)}"
     try:
-        importable = locate(path) == target
+        return path if locate(path) == target else None
     except ConfigError:
-        importable = False
-    if not importable:
-        raise ConfigError(
-            f"{key} is {target!r}, which cannot be imported by name, so the saved config could "
-            "not be loaded again. Name a function or class of a module."
-        )
-    return path
+        return None
 
 
-def check_calls(value: Any, key: str = "") -> None:
+def check_calls(value: Any, key: str = "", *, names_only: bool = False) -> None:
     """Check every call inside ``value`` (plain dicts, lists and scalars).
+
+    Args:
+        value: a plain tree.
+        key: dotted key of ``value``, for the error sentence.
+        names_only: leave out the check for missing arguments and for types: Detectron2's own
+            configs fill arguments in later, and its annotations are not always true.
 
     Raises:
         ConfigError: a call has an argument that its target does not take, lacks one that the
@@ -90,12 +89,12 @@ def check_calls(value: Any, key: str = "") -> None:
     """
     if isinstance(value, Mapping):
         if "_target_" in value:
-            _check_call(value, key)
+            _check_call(value, key, names_only)
         for name, child in value.items():
-            check_calls(child, f"{key}.{name}" if key else str(name))
+            check_calls(child, f"{key}.{name}" if key else str(name), names_only=names_only)
     elif isinstance(value, list):
         for index, child in enumerate(value):
-            check_calls(child, f"{key}.{index}")
+            check_calls(child, f"{key}.{index}", names_only=names_only)
 
 
 def parameter_names(path: str) -> list[str]:
@@ -137,42 +136,49 @@ def _parameters(target: Callable) -> dict[str, inspect.Parameter] | None:
         return None
 
 
-def _check_call(call: Mapping[str, Any], key: str) -> None:
+def _check_call(call: Mapping[str, Any], key: str, names_only: bool) -> None:
     path = call["_target_"]
-    if not isinstance(path, str):
-        raise ConfigError(f"{key}._target_ is {path!r}; it must be an import path.")
-    target = locate(path, f"{key}._target_")
+    if isinstance(path, Mapping):  # a call that gives the function to be called
+        return
+    target = locate(path, f"{key}._target_") if isinstance(path, str) else path
     if not callable(target):
         raise ConfigError(f"{key}._target_ names {path}, which cannot be called.")
     parameters = _parameters(target)
     if parameters is None:
         return
-    _check_names(call, key, path, parameters)
-    hints = _hints(target)
-    for name, value in call.items():
-        if name in parameters and name in hints:
-            _check_type(value, hints[name], parameters[name], f"{key}.{name}", path)
-
-
-def _check_names(
-    call: Mapping[str, Any], key: str, path: str, parameters: Mapping[str, inspect.Parameter]
-) -> None:
     named = {
         name: parameter
         for name, parameter in parameters.items()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     }
-    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        _check_names(call, key, named)
+    if names_only:
+        return
+    _check_nothing_missing(call, key, named)
+    hints = _hints(target)
+    for name, value in call.items():
+        if name in named and name in hints:
+            _check_type(value, hints[name], named[name], f"{key}.{name}", path)
+
+
+def _check_names(call: Mapping[str, Any], key: str, named: Mapping[str, Any]) -> None:
     for name in call:
-        if name != "_target_" and name not in named and not takes_all:
+        if name != "_target_" and name not in named:
             raise ConfigError(
-                f"{key}.{name} is not an argument of {path}." + nearest(str(name), named)
+                f"{key}.{name} is not an argument of {call['_target_']}."
+                + nearest(str(name), named)
             )
+
+
+def _check_nothing_missing(
+    call: Mapping[str, Any], key: str, named: Mapping[str, inspect.Parameter]
+) -> None:
     for name, parameter in named.items():
         if parameter.default is parameter.empty and name not in call:
             similar = nearest(name, [given for given in map(str, call) if given not in named])
             raise ConfigError(
-                f"{key}.{name} is missing: {path} needs it.{similar} Set it, or write "
+                f"{key}.{name} is missing: {call['_target_']} needs it.{similar} Set it, or write "
                 f"'{MISSING}' if the program fills it in."
             )
 

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from detectron2.config import instantiate
 from labbook_toys import CONFIG
 
-from labbook.config.load import ConfigError, load_config, to_plain
+from labbook.config.load import ConfigError, load_config, save_config, to_plain
+from labbook.config.resume import config_changes
 from labbook.config.signatures import check_calls, fits
 
 WriteConfig = Callable[..., Path]
@@ -50,8 +53,7 @@ def test_a_good_config_loads_with_live_interpolations(write_config: WriteConfig)
         ("model._target_ = 'labbook_toys.CONFIG'", "cannot be called"),
         ("model._target_ = lambda: 1", "cannot be imported by name"),
         ("model.inner = lambda x: x", "model.inner is .* a live object of type function"),
-        ("model.inner = torch.nn.ReLU", "model.inner is .* a live object of type type"),
-        ("model.inner = Data('x')", "a live object"),
+        ("model.inner = torch.nn.ReLU()", "model.inner is .* a live object of type ReLU"),
         ("model.inner = '${train.epoch}'", "model.inner: .*train.epoch"),
         ("train.epochs = 0", "train.max_iter: .*iterations needs an integer of at least 1"),
         ("optimizer._target_ = torch.optim.SGD", "optimizer.betas is not an argument of torch"),
@@ -125,6 +127,85 @@ def test_yaml_cannot_build_objects(tmp_path: Path) -> None:
     path.write_text("train: !!python/object/apply:os.getcwd []\n")
     with pytest.raises(ConfigError, match="not plain YAML"):
         load_config(path)
+
+
+FOREIGN = """
+from functools import partial
+import torch
+from detectron2.config import LazyCall as L
+from omegaconf import OmegaConf
+from torch import nn
+from labbook_toys import Box
+
+dataloader = OmegaConf.create()
+dataloader.train = L("labbook_toys.Box")(classes=3, sizes=(1, 2))
+dataloader.size = 3
+dataloader.half = 1
+dataloader.test = L(Box)(classes="${..size}", sizes=[])
+train = dict(max_iter=10, amp=dict(enabled=False))
+fast_dev_run = dict(enabled=True)
+optimizer = L(torch.optim.SGD)(lr=0.1)  # without its params
+model = L(nn.Conv2d)(in_channels=1, out_channels=2, kernel_size=3)
+parts = [L(nn.Linear)(in_features=2.0, out_features=3)]
+norms = dict(norm=partial(nn.LayerNorm, eps=1e-6), act=nn.ReLU)
+"""
+LIVE_LINES = "\nmodel.bias = lambda: 1\nnorms['act'] = [nn.ReLU(), 2]\n"
+
+
+def test_a_config_of_detectron2s_loads_and_reloads(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "foreign.py").write_text(FOREIGN)
+    cfg = load_config(
+        tmp_path / "foreign.py", ["train.amp.enabled=true", "norms.norm.kwargs.eps=1"]
+    )
+    assert len(caplog.messages) == 1
+    for key in ("fast_dev_run", "norms", "dataloader.half"):
+        assert key in caplog.messages[0]
+    assert "dataloader.size" not in caplog.messages[0]
+    assert cfg.train.amp.enabled is True
+    save_config(cfg, tmp_path)
+    reloaded = load_config(tmp_path / "config.yaml")
+    assert to_plain(reloaded) == to_plain(cfg)
+    assert len(caplog.messages) == 1
+    for node in (cfg.norms, to_plain(reloaded)["norms"]):  # by either version's instantiate
+        norm, act = instantiate(node["norm"]), instantiate(node["act"])
+        assert (norm(4).eps, act) == (1, torch.nn.ReLU)
+    assert isinstance(instantiate(to_plain(reloaded)["model"]), torch.nn.Conv2d)
+
+
+def test_live_objects_run_but_the_record_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "foreign.py").write_text(FOREIGN + LIVE_LINES)
+    cfg = load_config(tmp_path / "foreign.py")
+    plain = to_plain(cfg)
+    assert plain["model"]["bias"]() == 1
+    assert isinstance(plain["norms"]["act"][0], torch.nn.ReLU)
+    save_config(cfg, tmp_path)
+    for name in ("config.yaml", "config_source.yaml"):
+        with pytest.raises(ConfigError, match=r"model\.bias, norms\.act\.0"):
+            load_config(tmp_path / name)
+    assert "ReLU()" in (tmp_path / "config.yaml").read_text()
+    again = load_config(tmp_path / "foreign.py")
+    assert config_changes(again, tmp_path) == {}  # so it can be resumed from its file
+    again.norms.act[1] = 3
+    assert config_changes(again, tmp_path) == {"norms.act.1": (2, 3)}
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("train.max_itre=1", "Did you mean 'train.max_iter'"),
+        ("+dataloader.tset=1", "Nothing reads dataloader.tset. .*'dataloader.test'"),
+        ("+datalaoder.x=1", "Did you mean 'dataloader'"),
+        ("+model.kernel_sise=1", "model.kernel_sise is not an argument .* 'kernel_size'"),
+    ],
+)
+def test_overrides_stay_strict_in_other_peoples_configs(
+    tmp_path: Path, override: str, sentence: str
+) -> None:
+    (tmp_path / "foreign.py").write_text(FOREIGN)
+    with pytest.raises(ConfigError, match=sentence):
+        load_config(tmp_path / "foreign.py", [override])
 
 
 RPN = {
