@@ -1,9 +1,10 @@
 """The eTraM baseline at a size that really learns on a CPU, in minutes, on generated recordings.
 
+Hypothesis: RVT finds vehicles well and misses most small road users.
 Run: tools/lazyconfig_train_net.py --config-file configs/debug/etram_baseline_3scale.py
 """
 
-from ._toy_events import toy
+from ._etram import toy
 
 globals().update(toy("baseline_3scale_100k"))
 

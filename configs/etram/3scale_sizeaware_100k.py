@@ -9,10 +9,7 @@ globals().update(LazyConfig.load_rel("baseline_3scale_100k.py"))
 
 model.head.size_aware_loss = True
 experiment.update(
-    name="etram_3scale_sizeaware_100k",
     parent="etram_baseline_3scale_100k",
     factors=["model.head.size_aware_loss"],
     level="weight 2.0",
-    hypothesis="Small-class AP rises, AP of large objects stays.",
-    targets={},
 )

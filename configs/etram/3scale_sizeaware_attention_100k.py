@@ -10,7 +10,6 @@ globals().update(LazyConfig.load_rel("3scale_sizeaware_100k.py"))
 model.backbone.enable_small_object_attention = True
 optimizer.update(lr=0.001, weight_decay=0.0005)
 experiment.update(
-    name="etram_3scale_sizeaware_attention_100k",
     parent="etram_3scale_sizeaware_100k",
     factors=[
         "model.backbone.enable_small_object_attention",
@@ -18,6 +17,4 @@ experiment.update(
         "optimizer.weight_decay",
     ],
     level="attention, lr 0.001, decay 0.0005",
-    hypothesis="Attention lifts small objects; the higher rate and decay train it.",
-    targets={},
 )

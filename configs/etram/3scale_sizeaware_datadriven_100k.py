@@ -13,10 +13,7 @@ model.head.medium_threshold = 1103
 _source = "terciles of 5,265 boxes: generated recordings, not of eTraM"
 
 experiment.update(
-    name="etram_3scale_sizeaware_datadriven_100k",
     parent="etram_3scale_sizeaware_100k",
     factors=["model.head.small_threshold", "model.head.medium_threshold"],
     level=_source,
-    hypothesis="At half resolution most boxes are below 32² px; terciles tell them apart.",
-    targets={},
 )

@@ -9,10 +9,7 @@ globals().update(LazyConfig.load_rel("3scale_sizeaware_100k.py"))
 
 model.head.rescue_unmatched = True
 experiment.update(
-    name="etram_3scale_sizeaware_rescue_100k",
     parent="etram_3scale_sizeaware_100k",
     factors=["model.head.rescue_unmatched"],
     level="rescue",
-    hypothesis="Objects that SimOTA leaves out are the small ones; they gain.",
-    targets={},
 )

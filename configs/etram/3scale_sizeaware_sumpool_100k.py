@@ -8,11 +8,4 @@ from detectron2.config import LazyConfig
 globals().update(LazyConfig.load_rel("3scale_sizeaware_100k.py"))
 
 dataset.downsample = "sum"
-experiment.update(
-    name="etram_3scale_sizeaware_sumpool_100k",
-    parent="etram_3scale_sizeaware_100k",
-    factors=["dataset.downsample"],
-    level="sum",
-    hypothesis="Three quarters more events make small objects denser.",
-    targets={},
-)
+experiment.update(parent="etram_3scale_sizeaware_100k", factors=["dataset.downsample"], level="sum")

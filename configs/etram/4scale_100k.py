@@ -9,10 +9,7 @@ globals().update(LazyConfig.load_rel("baseline_3scale_100k.py"))
 
 model.backbone.in_stages = [1, 2, 3, 4]
 experiment.update(
-    name="etram_4scale_100k",
     parent="etram_baseline_3scale_100k",
     factors=["model.backbone.in_stages"],
     level="4 scales",
-    hypothesis="A finer level helps the smallest and costs nothing for the rest.",
-    targets={},
 )

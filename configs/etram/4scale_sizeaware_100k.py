@@ -9,10 +9,8 @@ globals().update(LazyConfig.load_rel("4scale_100k.py"))
 
 model.head.update(size_aware_loss=True, size_aware_weight=2.5)
 experiment.update(
-    name="etram_4scale_sizeaware_100k",
     parent="etram_4scale_100k",
     factors=["model.head.size_aware_loss", "model.head.size_aware_weight"],
     level="weight 2.5",
-    hypothesis="Both help where the other cannot; small-class AP above 20.",
     targets={"bbox/AP": 35.0, "bbox/AP-small-classes": 20.0},
 )

@@ -1,6 +1,7 @@
 """eTraM baseline: RVT-B as published, three scales, streams of recordings, 100,000 steps.
 
 The learning rate is the published rule 2e-4 x sqrt(batch / 8) at batch 6 (our assumption).
+Hypothesis: RVT finds vehicles well and misses most small road users.
 Run: tools/lazyconfig_train_net.py --config-file configs/etram/baseline_3scale_100k.py
 """
 
@@ -16,12 +17,4 @@ from ..common.train_steps import train
 optimizer.lr = 1.7320508e-4
 optimizer.weight_decay = 0.0
 
-experiment = L(Experiment)(
-    name="etram_baseline_3scale_100k",
-    study="etram",
-    parent=None,
-    factors=[],
-    level="baseline",
-    hypothesis="RVT finds vehicles well and misses most small road users.",
-    targets={},
-)
+experiment = L(Experiment)(level="baseline")

@@ -11,7 +11,6 @@ globals().update(LazyConfig.load_rel("baseline_3scale_100k.py"))
 
 model.backbone.update(bottom_up=_rvt_small, depth=0.33)
 experiment.update(
-    name="etram_baseline_3scale_100k_small",
     parent="etram_baseline_3scale_100k",
     factors=[
         "model.backbone.bottom_up.embed_dim",
@@ -19,6 +18,4 @@ experiment.update(
         "model.backbone.depth",
     ],
     level="RVT-S",
-    hypothesis="Half of the parameters costs little AP.",
-    targets={},
 )

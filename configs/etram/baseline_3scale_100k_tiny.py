@@ -11,10 +11,7 @@ globals().update(LazyConfig.load_rel("baseline_3scale_100k.py"))
 
 model.backbone.update(bottom_up=_rvt_tiny, depth=0.33)
 experiment.update(
-    name="etram_baseline_3scale_100k_tiny",
     parent="etram_baseline_3scale_100k",
     factors=["model.backbone.bottom_up.embed_dim", "model.backbone.depth"],
     level="RVT-T",
-    hypothesis="A quarter of the parameters costs AP on small objects above all.",
-    targets={},
 )

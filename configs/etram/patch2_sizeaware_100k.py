@@ -10,10 +10,7 @@ globals().update(LazyConfig.load_rel("3scale_sizeaware_100k.py"))
 model.backbone.bottom_up.patch_size = 2
 train.total_batch_size = 2
 experiment.update(
-    name="etram_patch2_sizeaware_100k",
     parent="etram_3scale_sizeaware_100k",
     factors=["model.backbone.bottom_up.patch_size", "train.total_batch_size"],
     level="patch 2, batch 2",
-    hypothesis="Finer features help small objects; batch 2 makes training noisier.",
-    targets={},
 )

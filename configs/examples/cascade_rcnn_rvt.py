@@ -1,6 +1,7 @@
 """Example: a Cascade R-CNN head on RVT-B, through time, for event recordings.
 
 Any backbone goes with any head; what differs from configs/etram is ``model`` alone.
+Hypothesis: Refined boxes raise AP at high IoU, at a higher cost a step.
 Run: tools/lazyconfig_train_net.py --config-file configs/examples/cascade_rcnn_rvt.py
 """
 
@@ -31,5 +32,4 @@ experiment = L(Experiment)(
     name="example_cascade_rcnn_rvt",
     study="examples",
     level="Cascade R-CNN on RVT-B",
-    hypothesis="Refined boxes raise AP at high IoU, at a higher cost a step.",
 )

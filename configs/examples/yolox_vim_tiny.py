@@ -1,6 +1,7 @@
 """Example: a YOLOX head on the frozen ViM-Tiny and its feature pyramid, for head detection.
 
 Any backbone goes with any head; what differs from configs/ofat is ``model``, and clipping.
+Hypothesis: Without anchors, small heads are found as well.
 Run: tools/lazyconfig_train_net.py --config-file configs/examples/yolox_vim_tiny.py
 """
 
@@ -33,5 +34,4 @@ experiment = L(Experiment)(
     name="example_yolox_vim_tiny",
     study="examples",
     level="YOLOX on ViM-Tiny",
-    hypothesis="Without anchors, small heads are found as well.",
 )

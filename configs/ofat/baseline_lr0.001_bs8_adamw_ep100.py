@@ -1,6 +1,7 @@
 """OFAT baseline: how well does a frozen ViM-Tiny find heads with Cascade R-CNN on top?
 
 AdamW, lr 0.001, batch 8, 100 epochs: 100 x ceil(1271 / 8) = 15,900 steps.
+Hypothesis: Frozen ViM-Tiny features carry enough detail to find heads of all sizes.
 Run: ./run_single_ofat.sh baseline_lr0.001_bs8_adamw_ep100
 """
 
@@ -13,12 +14,4 @@ from ..common.optim import adamw as optimizer
 from ..common.schedule import multi_step as lr_multiplier
 from ..common.train import train
 
-experiment = L(Experiment)(
-    name="ofat_baseline_lr0.001_bs8_adamw_ep100",
-    study="ofat",
-    parent=None,
-    factors=[],
-    level="baseline",
-    hypothesis="Frozen ViM-Tiny features carry enough detail to find heads of all sizes.",
-    targets={},
-)
+experiment = L(Experiment)(level="baseline")

@@ -10,9 +10,7 @@ globals().update(LazyConfig.load_rel(baseline))
 
 train.total_batch_size = 16
 experiment.update(
-    name="ofat_lr0.001_bs16_adamw_ep100",
     parent="ofat_baseline_lr0.001_bs8_adamw_ep100",
     factors=["train.total_batch_size"],
     level=16,
-    hypothesis="Half the steps, a smoother loss, AP near the baseline.",
 )

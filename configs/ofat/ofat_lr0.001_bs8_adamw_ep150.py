@@ -10,9 +10,7 @@ globals().update(LazyConfig.load_rel(baseline))
 
 train.epochs = 150
 experiment.update(
-    name="ofat_lr0.001_bs8_adamw_ep150",
     parent="ofat_baseline_lr0.001_bs8_adamw_ep100",
     factors=["train.epochs"],
     level=150,
-    hypothesis="A small gain; the head is not yet saturated.",
 )

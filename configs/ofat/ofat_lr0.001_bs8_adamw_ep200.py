@@ -10,9 +10,7 @@ globals().update(LazyConfig.load_rel(baseline))
 
 train.epochs = 200
 experiment.update(
-    name="ofat_lr0.001_bs8_adamw_ep200",
     parent="ofat_baseline_lr0.001_bs8_adamw_ep100",
     factors=["train.epochs"],
     level=200,
-    hypothesis="Little over 150 epochs; the first sign of overfitting.",
 )

@@ -11,9 +11,7 @@ globals().update(LazyConfig.load_rel(baseline))
 from ..common.optim import sgd as optimizer
 
 experiment.update(
-    name="ofat_lr0.001_bs8_sgd_ep100",
     parent="ofat_baseline_lr0.001_bs8_adamw_ep100",
     factors=["optimizer"],
     level="sgd",
-    hypothesis="At this learning rate it is slower; AP below the baseline.",
 )

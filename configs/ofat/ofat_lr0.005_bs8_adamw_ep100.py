@@ -10,9 +10,7 @@ globals().update(LazyConfig.load_rel(baseline))
 
 optimizer.lr = 0.005
 experiment.update(
-    name="ofat_lr0.005_bs8_adamw_ep100",
     parent="ofat_baseline_lr0.001_bs8_adamw_ep100",
     factors=["optimizer.lr"],
     level=0.005,
-    hypothesis="Faster at first, noisier at the end, AP at or below the baseline.",
 )

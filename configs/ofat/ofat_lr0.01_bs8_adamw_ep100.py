@@ -10,9 +10,7 @@ globals().update(LazyConfig.load_rel(baseline))
 
 optimizer.lr = 0.01
 experiment.update(
-    name="ofat_lr0.01_bs8_adamw_ep100",
     parent="ofat_baseline_lr0.001_bs8_adamw_ep100",
     factors=["optimizer.lr"],
     level=0.01,
-    hypothesis="It is above what AdamW bears; AP falls or training diverges.",
 )

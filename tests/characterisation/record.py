@@ -30,6 +30,7 @@ from changes import SHRUNK, translated
 from detectron2.config import instantiate
 
 from labbook.config.load import load_config, to_plain
+from labbook.config.studies import find_experiments, find_studies
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -82,10 +83,12 @@ NOT_KEPT = ("events.out.tfevents.*", ".lock", "model_0000003.pth", "model_final.
 
 
 def config_files() -> list[str]:
-    paths = (
-        path for name in CONFIG_FOLDERS for path in (ROOT / "configs" / name).rglob("[!_]*.py")
-    )
-    return sorted(path.relative_to(ROOT).as_posix() for path in paths)
+    """The files in ``configs`` that are experiments, and those that are made at toy size."""
+    folders = [ROOT / "configs" / name for name in CONFIG_FOLDERS]
+    paths = {path.relative_to(ROOT) for folder in folders for path in folder.rglob("[!_]*.py")}
+    for study in find_studies(ROOT).values():
+        paths |= {*find_experiments(study, ROOT).values()}
+    return sorted(path.as_posix() for path in paths)
 
 
 @cache

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import copy
 import json
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
@@ -15,12 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 from labbook.config.guard import changes, check_declared, check_study
 from labbook.config.lineage import Family
 from labbook.config.load import ConfigError, save_config, to_plain
-from labbook.config.origins import trace_origins
-from labbook.config.signatures import MISSING
-from labbook.config.studies import STUDIES, find_experiments
-from labbook.config.trees import leaves, prefixes, select
+from labbook.config.sources import find_assignments
+from labbook.config.studies import find_experiments, find_studies
+from labbook.config.trees import flatten, is_key, prefixes
 
 ROOT = Path(__file__).resolve().parents[2]
+STUDIES = find_studies(ROOT)
 EXPERIMENTS = [
     (study.name, name) for study in STUDIES.values() for name in find_experiments(study, ROOT)
 ]
@@ -89,35 +92,25 @@ def test_steps_and_micro_batches_follow() -> None:
         assert {found[key] for key in followers} == {"derived"}
 
 
-@pytest.mark.parametrize(
-    ("study", "name"),
-    [
-        ("ofat", "ofat_lr0.001_bs8_sgd_ep100"),
-        ("ofat-debug", "ofat_lr0.001_bs16_adamw_ep100"),
-        ("etram", "baseline_3scale_100k_small"),
-        ("etram-debug", "patch2_4scale_sizeaware_200k"),
-        ("demo", "events"),
-    ],
-)
-def test_every_value_has_an_origin_or_is_a_default(study: str, name: str) -> None:
-    cfg = loaded(study, name)
+@pytest.mark.parametrize(("study", "name"), EXPERIMENTS)
+def test_every_value_has_a_line_or_is_a_default(study: str, name: str) -> None:
+    """The line names the key and gives its value; what no line gives belongs to a call's class."""
     path = ROOT / find_experiments(STUDIES[study], ROOT)[name]
-    origins = trace_origins(path)
-    plain = OmegaConf.to_container(cfg, resolve=False)
-    written = {k: v for k, v in leaves(plain).items() if not k.endswith("_target_")}
-    for key, value in written.items():
-        if key in origins:
-            place = origins[key].place
-            assert repr(origins[key].value) == repr(value), key
-            assert 0 < place.line <= len(place.file.read_text().splitlines()), key
-        else:
-            assert any(select(plain, f"{above}._target_") != MISSING for above in prefixes(key))
-    in_config = {key for key in origins if key.split(".")[0] in cfg and "_target_" not in key}
-    assert in_config <= written.keys()
+    plain: Any = OmegaConf.to_container(loaded(study, name), resolve=False)
+    for key, value in flatten(plain).items():
+        found = next(find_assignments(path, key), None)
+        if found is None:
+            assert any(is_key(plain, f"{above}._target_") for above in prefixes(key)), key
+        elif not key.endswith("_target_"):
+            assert [part for part in key.split(".") if not part.isdigit()][-1] in found.text, key
+            with contextlib.suppress(ValueError):  # an expression
+                written = ast.literal_eval(found.value)
+                written = list(written) if isinstance(written, tuple) else written
+                assert repr(written) == repr(value), key
 
 
 def test_a_literal_is_found_on_its_own_line() -> None:
-    origins = trace_origins(ROOT / "configs/etram/3scale_sizeaware_attention_100k.py")
+    path = ROOT / "configs/etram/3scale_sizeaware_attention_100k.py"
     for key, file, text in (
         ("optimizer.lr", "3scale_sizeaware_attention_100k.py", "lr=0.001"),
         ("model.head.size_aware_loss", "3scale_sizeaware_100k.py", "size_aware_loss = True"),
@@ -125,9 +118,8 @@ def test_a_literal_is_found_on_its_own_line() -> None:
         ("dataloader.valid.batch_size", "etram.py", "batch_size=2"),
         ("train.checkpointer.period", "train_steps.py", "period=1_000"),
     ):
-        place = origins[key].place
-        assert place.file.name == file
-        assert text in place.file.read_text().splitlines()[place.line - 1]
+        found = next(find_assignments(path, key))
+        assert found.file.name == file and text in found.text
 
 
 RELOAD = """

@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from labbook.config.experiment import is_met
 from labbook.config.load import diff_configs, load_config, save_config, to_plain
-from labbook.config.overrides import flatten
 from labbook.config.studies import find_experiments, get_study
+from labbook.config.trees import flatten
 from smalldet.engine.checkpoint import load_weights
 from smalldet.engine.run import run
 
@@ -89,9 +89,9 @@ def loaded(name: str, folder: str = "etram") -> DictConfig:
 
 
 def test_the_study_holds_the_ladder_in_its_order_and_the_variants():
-    found = find_experiments(get_study("etram"), ROOT)
+    found = find_experiments(get_study("etram", ROOT), ROOT)
     assert list(found) == [*LADDER, *VARIANTS]
-    assert list(find_experiments(get_study("etram", debug=True), ROOT)) == list(found)
+    assert list(find_experiments(get_study("etram", ROOT, debug=True), ROOT)) == list(found)
 
 
 @pytest.mark.parametrize("name", LADDER)
@@ -147,7 +147,7 @@ def test_a_child_differs_from_its_parent_in_its_factors_only(name):
 def changed_by_hand(parent: DictConfig, child: DictConfig) -> set[str]:
     """Keys that differ before interpolations are resolved: what follows from others is none."""
     sources = (OmegaConf.to_container(cfg, resolve=False) for cfg in (parent, child))
-    old, new = (dict(flatten(source)) for source in sources)
+    old, new = (flatten(source) for source in sources)
     return {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from labbook_toys import STUDIES
 from omegaconf import OmegaConf
 from pandas import DataFrame
 
 from boxmetrics.bootstrap import bootstrap_ap
 from boxmetrics.matches import ImageBoxes, Matches, match_images
-from labbook.config.studies import STUDIES, Study
+from labbook.config.studies import Study
 from labbook.results.frames import experiments_frame, runs_frame
 from labbook.results.runs import read_runs
 from runfolder.records import finish_record, start_record, write_results

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from labbook_toys import CONFIG
+from labbook_toys import CONFIG, declare_studies
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def write_config(tmp_path: Path) -> Callable[..., Path]:
 
     def write(name: str = "baseline", *lines: str) -> Path:
         path = tmp_path / "configs" / "ofat" / f"{name}.py"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        declare_studies(tmp_path, "ofat")
         text = CONFIG.replace("NAME", name.removeprefix("ofat_"))
         path.write_text(text + "\n".join(lines) + "\n", encoding="utf-8")
         return path

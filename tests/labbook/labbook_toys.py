@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from labbook.config.studies import find_studies
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDIES = find_studies(ROOT)
+"""The studies of this repository; their folders are looked for below any root."""
+
+
+def declare_studies(root: Path, *names: str) -> None:
+    """Make folders of configs for studies of this repository, with what those declare."""
+    for name in names:
+        folder = root / STUDIES[name].config_folder
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / STUDIES[name].config_folder / "study.yaml", folder)
+
 
 CONFIG = """
 import math
@@ -48,6 +64,7 @@ class Settings:
     device: Literal["auto", "cpu"] = "auto"
     resume_from: str | None = None
     seed: int = 0
+    micro_batch_size: int = 1
 
 
 @dataclass

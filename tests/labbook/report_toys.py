@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from labbook_toys import STUDIES
 from omegaconf import OmegaConf
 
 from boxmetrics.boxes import box_area
 from boxmetrics.matches import ImageBoxes, Matches
 from boxmetrics.protocols import COCO, evaluate
 from boxmetrics.tables import BoxTable
-from labbook.config.studies import STUDIES, Study
+from labbook.config.studies import Study
 from runfolder.records import finish_record, start_record, write_results
 
 SIDE = 640

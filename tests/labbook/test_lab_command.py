@@ -14,7 +14,13 @@ import pytest
 
 from labbook import cli
 from labbook.commands import run
-from labbook.config.studies import STUDIES, find_experiments, get_study, select
+from labbook.config.studies import (
+    find_experiments,
+    find_studies,
+    get_study,
+    select,
+    study_of_config,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 WriteConfig = Callable[..., Path]
@@ -24,7 +30,7 @@ def test_studies_and_names(write_config: WriteConfig, tmp_path: Path) -> None:
     for name in ("ofat_lr0.001_bs8_sgd_ep100", "ofat_combined", "ofat_lr0.01_bs8_adamw_ep100",
                  "_bricks", "baseline_lr0.001_bs8_adamw_ep100"):  # fmt: skip
         write_config(name)
-    study = get_study("ofat")
+    study = get_study("ofat", tmp_path)
     found = find_experiments(study, tmp_path)
     assert list(found) == [
         "baseline_lr0.001_bs8_adamw_ep100",
@@ -34,11 +40,48 @@ def test_studies_and_names(write_config: WriteConfig, tmp_path: Path) -> None:
     ]
     by_run_name = select(study, found, ["ofat_baseline_lr0.001_bs8_adamw_ep100"])
     assert list(by_run_name) == ["baseline_lr0.001_bs8_adamw_ep100"]
-    assert get_study("ofat", debug=True) is STUDIES["ofat-debug"]
     with pytest.raises(ValueError, match="Did you mean 'ofat'"):
-        get_study("ofatt")
-    with pytest.raises(ValueError, match="has no configs"):
-        find_experiments(get_study("ofat-debug"), tmp_path)
+        get_study("ofatt", tmp_path)
+
+
+def test_a_study_is_a_folder_of_configs(tmp_path: Path) -> None:
+    assert find_studies(tmp_path) == {}
+    mine, bricks = tmp_path / "configs/mine", tmp_path / "configs/common"
+    for folder in (mine, bricks):
+        folder.mkdir(parents=True)
+        (folder / "train.py").touch()
+    assert find_studies(tmp_path) == {}
+    (mine / "baseline_x.py").touch()
+    real, toy = find_studies(tmp_path).values()
+    assert (real.name, real.work_folder, toy.name) == ("mine", "work_dirs", "mine-debug")
+    assert (toy.config_folder, toy.work_folder) == ("configs/debug/mine", "work_dirs/debug")
+    assert list(find_experiments(real, tmp_path)) == ["baseline_x", "train"]
+    with pytest.raises(ValueError, match=r"mine-debug' has no configs.*configs/debug/_mine.py"):
+        find_experiments(toy, tmp_path)
+    (mine / "study.yaml").write_text("order: [train]\nmetrics: {small: AP-small}\nwork_dir: out\n")
+    (tmp_path / "configs/debug").mkdir()
+    (tmp_path / "configs/debug/_mine.py").touch()
+    real, toy = find_studies(tmp_path).values()
+    assert real.extra_metrics == toy.extra_metrics == (("small", "AP-small"),)
+    assert (real.work_folder, toy.work_folder) == ("out", "out/debug")
+    assert find_experiments(toy, tmp_path) == {
+        name: Path(f"configs/debug/mine/{name}.py") for name in ("train", "baseline_x")
+    }
+    assert study_of_config(mine / "train.py") == (real, tmp_path)
+    assert study_of_config(tmp_path / "configs/debug/mine/train.py") == (toy, tmp_path)
+    assert study_of_config(bricks / "train.py") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("ordre: []", ["ordre", "'order'"]), ("order: 3", ["order", "list"]), ("- 1", ["study.yaml"])],
+)
+def test_a_wrong_study_file_is_told(tmp_path: Path, text: str, words: list[str]) -> None:
+    (tmp_path / "configs/mine").mkdir(parents=True)
+    (tmp_path / "configs/mine/study.yaml").write_text(text)
+    with pytest.raises(ValueError) as caught:
+        find_studies(tmp_path)
+    assert all(word in str(caught.value) for word in words)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The eTraM baseline at demo size: configs/debug/etram_baseline_3scale.py as a run of the demo.
 
+Hypothesis: RVT finds vehicles well and misses most small road users.
 Run: make demo
 """
 

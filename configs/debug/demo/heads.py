@@ -1,13 +1,13 @@
 """The OFAT baseline at demo size: a small model that really learns, in two minutes on a CPU.
 
+Hypothesis: Random frozen features suffice.
 Run: make demo
 """
 
-from .._toy import toy
+from .._ofat import toy
 
 globals().update(toy("baseline_lr0.001_bs8_adamw_ep100"))
 
-experiment.update(name="demo_heads", study="demo", hypothesis="Random frozen features suffice.")
 dataset.root = "${oc.env:DETECTRON2_DATASETS,datasets}/demo_heads"
 dataset.name = "demo_heads"
 dataset.generate.update(seed=1, image_size=160, train=160, valid=40, test=40)

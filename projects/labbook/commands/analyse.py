@@ -20,7 +20,7 @@ def execute(options: argparse.Namespace, root: Path) -> int:
     """Print the tables and the paths of the files that hold them."""
     from labbook.results.training import analyse, print_analysis, write_analysis
 
-    analysis = analyse(study_of(options), root)
+    analysis = analyse(study_of(options, root), root)
     print_analysis(analysis)
     for path in write_analysis(analysis, root):
         print(path.relative_to(root))

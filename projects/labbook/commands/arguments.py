@@ -10,7 +10,7 @@ from labbook.config.studies import Study, find_experiments, get_study, select
 
 def add_study(parser: argparse.ArgumentParser) -> None:
     """The positional argument STUDY; :func:`study_of` reads it."""
-    parser.add_argument("study", metavar="STUDY", help="ofat or etram")
+    parser.add_argument("study", metavar="STUDY", help="a folder of configs/")
 
 
 def add_only(parser: argparse.ArgumentParser) -> None:
@@ -20,9 +20,13 @@ def add_only(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def study_of(options: argparse.Namespace) -> Study:
-    """The study that the command line names, or with ``--debug`` its toy-size twin."""
-    return get_study(options.study, options.debug)
+def study_of(options: argparse.Namespace, root: Path) -> Study:
+    """The study that the command line names, with ``--debug`` at toy size.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    return get_study(options.study, root, options.debug)
 
 
 def chosen_experiments(options: argparse.Namespace, root: Path) -> dict[str, Path]:
@@ -31,7 +35,7 @@ def chosen_experiments(options: argparse.Namespace, root: Path) -> dict[str, Pat
     Raises:
         ValueError: a name is unknown, or the study has no configs.
     """
-    study = study_of(options)
+    study = study_of(options, root)
     experiments = find_experiments(study, root)
     return select(study, experiments, options.only) if options.only else experiments
 

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace, root: Path) -> int:
     """List, ask, remove; 1 if something could not be removed."""
-    study = study_of(options)
+    study = study_of(options, root)
     names = map(study.run_name, chosen_experiments(options, root)) if options.only else ()
     found = find_removable(study, root, names)
     show(found, root)

@@ -23,7 +23,7 @@ def execute(options: argparse.Namespace, root: Path) -> int:
     from labbook.results.combine import SPLIT, combine
     from labbook.results.combined_config import write_combined
 
-    combination = combine(study_of(options), root)
+    combination = combine(study_of(options, root), root)
     metric = title_of(combination.study, combination.metric)
     print(f"By {metric} on {SPLIT}, against {combination.baseline} (95 % bootstrap interval):")
     for remark in combination.remarks:

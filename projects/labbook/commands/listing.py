@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace, root: Path) -> int:
     """Print a line for each run: experiment, status, folder, and what is to be known of it."""
-    study, code = study_of(options), code_version()
+    study, code = study_of(options, root), code_version()
     for name in find_experiments(study, root):
         for folder in seed_folders(root / study.work_folder / study.run_name(name)):
             status = status_of(folder)

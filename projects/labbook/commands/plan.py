@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace, root: Path) -> int:
     """Print the plan; 1 if a measurement failed."""
-    study = study_of(options)
+    study = study_of(options, root)
     jobs = plan_jobs(chosen_experiments(options, root), root, options.overrides)
     device = device_name(jobs[0].cfg.train.get("device", "auto"), devices())
     failed = measure_all(options, jobs, root, device) if options.measure else 0
@@ -51,7 +51,7 @@ def execute(options: argparse.Namespace, root: Path) -> int:
 def measure_all(options: argparse.Namespace, jobs: Sequence[Job], root: Path, device: str) -> int:
     """Measure what differs in the cost of a step, and return how many could not be measured."""
     distinct = {step_key(to_plain(job.cfg)): job for job in reversed(jobs)}
-    study, steps, failed = study_of(options), options.measure, 0
+    study, steps, failed = study_of(options, root), options.measure, 0
     for number, job in enumerate(reversed(distinct.values()), 1):
         print(f"[{number}/{len(distinct)}] {job.name}: {steps} steps ...", flush=True)
         cost = measure(study, job, root, device, options.train_script, steps)

@@ -23,7 +23,7 @@ def execute(options: argparse.Namespace, root: Path) -> int:
     """Write the page and the error analysis, and print their paths."""
     from labbook.report.page import write_report
 
-    study = study_of(options)
+    study = study_of(options, root)
     names = map(study.run_name, find_experiments(study, root))
     for path in write_report(collect(study, root, names, options.only), root):
         print(path.relative_to(root))

@@ -51,7 +51,7 @@ def execute(options: argparse.Namespace, root: Path) -> int:
     overrides = [*options.overrides, *overrides]
     experiments = chosen_experiments(options, root)
     jobs = plan_jobs(experiments, root, overrides, options.seeds)
-    check_study(study_of(options), experiments, root, overrides)
+    check_study(study_of(options, root), experiments, root, overrides)
     if options.executor:
         return report(submit(jobs, root, cluster_options(options, parameters)))
     if parameters or options.nodes > 1:
@@ -59,7 +59,7 @@ def execute(options: argparse.Namespace, root: Path) -> int:
     outcomes, stopped = run_jobs(jobs, root, run_options(options, jobs))
     status = report(outcomes)
     try:
-        table.show(study_of(options), root)
+        table.show(study_of(options, root), root)
     except ValueError as error:
         print(f"There is no table: {error}", file=sys.stderr)
     return INTERRUPTED if stopped else status

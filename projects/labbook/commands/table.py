@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace, root: Path) -> int:
     """Print the table and the paths of the files that hold it."""
-    show(study_of(options), root, options.only)
+    show(study_of(options, root), root, options.only)
     return 0
 
 

@@ -37,7 +37,7 @@ def execute(options: argparse.Namespace, root: Path) -> int:
 
 def watched(options: argparse.Namespace, root: Path) -> Iterator[tuple[str, Path, int | None]]:
     """Name, folder and number of steps of each run; steps are known once it has started."""
-    study = study_of(options)
+    study = study_of(options, root)
     for name in chosen_experiments(options, root):
         for folder in seed_folders(root / study.work_folder / study.run_name(name)):
             steps = None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from labbook.config.experiment import moves
+from labbook.config.experiment import describe_change
 from labbook.config.guard import Change, changes, problems
 from labbook.config.lineage import Family
 from labbook.config.studies import Study
@@ -49,7 +49,7 @@ def differences_text(cfg: DictConfig, ancestors: Sequence[DictConfig]) -> str:
 
 def _head(cfg: DictConfig) -> Iterator[str]:
     declared = cfg.experiment
-    yield f"{declared.name} ({moves(declared)})"
+    yield f"{declared.name} ({describe_change(declared)})"
     if declared.hypothesis:
         yield f"Hypothesis: {declared.hypothesis}"
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from labbook.config.studies import Study, study_of_config
 
 
 @dataclass
@@ -12,7 +17,8 @@ class Experiment:
     """The question that one config answers.
 
     A baseline has no parent and moves no factor. Every other experiment may differ from its
-    parent only in the keys that it lists; more than one listed key makes it a bundle.
+    parent only in the keys that it lists; more than one listed key makes it a bundle. A config
+    file that leaves out name, study or hypothesis says them by its place and its docstring.
     """
 
     name: str
@@ -33,8 +39,23 @@ class Experiment:
     See :func:`is_met`."""
 
 
-def moves(experiment: Mapping[str, Any]) -> str:
-    """What an experiment moves, as ``optimizer.lr = 0.01``; a bundle is called one."""
+def told_by_file(path: Path, text_file: Path) -> dict[str, str]:
+    """Name, study and hypothesis that a config file has by its place and its docstring.
+
+    Args:
+        path: ``configs/STUDY/NAME.py``, which a toy version names without being there.
+        text_file: the file whose docstring has a line ``Hypothesis: ...``.
+    """
+    found = study_of_config(path)
+    study = found[0] if found else Study(path.absolute().parent.name, "")
+    told = {"name": study.run_name(path.stem), "study": study.name}
+    docstring = ast.get_docstring(ast.parse(text_file.read_text(encoding="utf-8"))) or ""
+    hypothesis = re.search(r"^Hypothesis: (.+)$", docstring, re.MULTILINE)
+    return {**told, "hypothesis": hypothesis[1]} if hypothesis else told
+
+
+def describe_change(experiment: Mapping[str, Any]) -> str:
+    """What an experiment changes, as ``optimizer.lr = 0.01``; more than one key is a bundle."""
     factors, level = experiment.get("factors") or [], experiment.get("level")
     if not factors:
         return "" if level is None else str(level)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from omegaconf import OmegaConf
 
 from labbook.config.lineage import Family, override_key
 from labbook.config.load import ConfigError, to_plain
-from labbook.config.origins import Origins, Place, trace_origins
-from labbook.config.signatures import MISSING, default_of, nearest, parameter_names
-from labbook.config.source_lines import source_line
+from labbook.config.signatures import MISSING, default_of, parameter_names
+from labbook.config.sources import Assignment, find_assignments
 from labbook.config.studies import Study
-from labbook.config.trees import below, leaves, prefixes, select, value_text
+from labbook.config.trees import below, flatten, is_key, nearest_key, prefixes, select, value_text
 from runfolder.run import read_run
 
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 _ENVIRONMENT = re.compile(r"\$\{oc\.env:(\w+)")
+_FROM_THE_FILE = ("experiment.name", "experiment.study", "experiment.hypothesis")
 _WIDTH = 14  # of the titles
 
 
@@ -40,33 +39,31 @@ def explain(
     Raises:
         ConfigError: the config does not load, or has no such key; the nearest one is said.
     """
-    return "\n".join(_Story(Family(study, root, overrides), config_name).lines(key))
+    return "\n".join(_Explanation(Family(study, root, overrides), config_name).lines(key))
 
 
-class _Story:
+class _Explanation:
     """One experiment, read in all the ways that its explanation needs."""
 
     def __init__(self, family: Family, config_name: str) -> None:
         self.family = family
+        self.overrides = family.overrides
         self.run_name = family.study.run_name(config_name)
+        self.file = family.root / family.paths[self.run_name]
         self.cfg = family.load(config_name)
         self.plain = to_plain(self.cfg)
-        self.written = leaves(OmegaConf.to_container(self.cfg, resolve=False))
-
-    @cached_property
-    def origins(self) -> Origins:
-        """Of what the files write, without the command line."""
-        return trace_origins(self.family.root / self.family.paths[self.run_name])
+        self.written = flatten(OmegaConf.to_container(self.cfg, resolve=False))
 
     def lines(self, key: str) -> Iterator[str]:
         """The explanation of a key."""
-        node = next((n for n in prefixes(key) if n != key and _refers(self.written.get(n))), "")
-        if target := _REFERENCE.fullmatch(self.written.get(node, "")):
+        above = [name for name in prefixes(key) if name != key]
+        node = next((n for n in above if "${" in str(self.written.get(n))), "")
+        if target := _REFERENCE.fullmatch(str(self.written.get(node, ""))):
             yield f"{node} is {target[0]}, so this is"
             yield from self.lines(target[1] + key.removeprefix(node))
         elif key in self.written:
             yield from self._value(key)
-        elif select(self.plain, key) != MISSING:
+        elif is_key(self.plain, key):
             yield f"{key} holds"
             inside = [leaf for leaf in self.written if below(leaf, [key])]
             yield from (f"  {self._short(leaf)}" for leaf in inside)
@@ -74,85 +71,79 @@ class _Story:
             yield from self._not_set(key)
 
     def _value(self, key: str) -> Iterator[str]:
-        value, text = select(self.plain, key), self.written[key]
-        yield f"{key} = {value_text(value)}"
-        if _refers(text):
-            yield from _entries("written as", [str(text)])
-        yield from self._origins_of(key)
-        yield from _entries("refers to", self._referred(str(text)))
-        parents = self.family.ancestors(self.cfg)
-        values = [(p.experiment.name, select(to_plain(p), key)) for p in parents]
-        yield from _entries("parents", [f"{name} has {value_text(v)}" for name, v in values])
-        yield from _entries("command line", [self._command_line(key, value)])
+        text = str(self.written[key])
+        yield f"{key} = {value_text(select(self.plain, key))}"
+        if "${" in text:
+            yield from _entries("written as", [text])
+        yield from self._places(key)
+        yield from _entries("refers to", self._referred(text))
+        values = {p.experiment.name: to_plain(p) for p in self.family.ancestors(self.cfg)}
+        had = [f"{name} has {value_text(select(tree, key))}" for name, tree in values.items()]
+        yield from _entries("parents", had)
+        yield from _entries("command line", [self._command_line(key)])
         yield from _entries("its run", self._run(key))
 
-    def _origins_of(self, key: str) -> Iterator[str]:
-        """What set the value, what handed it on, and the values that it replaced."""
-        origin, title = self.origins.get(key), "set by"
-        if own := self._own_overrides(key):
+    def _places(self, key: str) -> Iterator[str]:
+        """What sets the value, and the lines whose values it replaces."""
+        title, own = "set by", self._own_overrides(key)
+        if own:
             yield from _entries(title, [f"the command line, {own[-1]}"])
             title = "instead of"
-        if origin is None:
+        for found in find_assignments(self.file, key):
+            was = f"{_source(found)}, " if title == "instead of" else ""
+            yield from _entries(title, [f"{was}{self._at(found)}", f"    {found.text}"])
+            title = "instead of"
+        if title == "set by":
             yield from _entries(title, [f"no config file: {self._default(key)}"])
-        while origin is not None:
-            was = f"{value_text(origin.value)}, " if title == "instead of" else ""
-            yield from _entries(title, [f"{was}{self._at(origin.place)}", self._line(origin.place)])
-            if title == "set by":
-                handed = [f"{self._at(p)}  {source_line(*p)}" for p in origin.taken_over]
-                yield from _entries("handed on by", handed)
-            origin, title = origin.before, "instead of"
 
     def _own_overrides(self, key: str) -> list[str]:
         """What the command line gives for the key itself, or a section that holds it."""
-        return [text for text in self.family.overrides if below(key, [override_key(text)])]
+        return [text for text in self.overrides if below(key, [override_key(text)])]
 
-    def _line(self, place: Place) -> str:
-        return f"    {source_line(*place)}"
-
-    def _at(self, place: Place) -> str:
-        path = os.path.relpath(place.file, self.family.root)
-        return f"{place.file if path.startswith('..') else path}:{place.line}"
+    def _at(self, found: Assignment) -> str:
+        path = os.path.relpath(found.file, self.family.root)
+        return f"{found.file if path.startswith('..') else path}:{found.line}"
 
     def _referred(self, text: str) -> list[str]:
         """The keys in an interpolation, those in theirs, and variables of the environment."""
         keys: list[str] = []
-        waiting, shown = _REFERENCE.findall(text), []
+        waiting = _REFERENCE.findall(text)
         while waiting:
             key = waiting.pop(0)
             if key not in keys and key in self.written:
                 keys.append(key)
                 waiting += _REFERENCE.findall(str(self.written[key]))
-        for variable in _ENVIRONMENT.findall(text):
-            value = os.environ.get(variable, "not set")
-            shown.append(f"{variable} of the environment: {value}")
+        variables = {name: os.environ.get(name, "not set") for name in _ENVIRONMENT.findall(text)}
+        shown = [f"{name} of the environment: {value}" for name, value in variables.items()]
         return [*map(self._short, keys), *shown]
 
     def _short(self, key: str) -> str:
-        origin = self.origins.get(key)
-        where = self._at(origin.place) if origin else self._default(key)
+        found = next(find_assignments(self.file, key), None)
+        where = self._at(found) if found else self._default(key)
         where = "the command line" if self._own_overrides(key) else where
         return f"{key} = {value_text(select(self.plain, key))}   ({where})"
 
     def _default(self, key: str) -> str:
+        if key in _FROM_THE_FILE and select(self.plain, key):
+            return f"the name and docstring of {self.file.name}"
         target = self._call(key)
         return f"the default of {target}" if target else "it is absent there"
 
     def _call(self, key: str) -> str:
         """The function or class that takes ``key``; "" if none does."""
         call = select(self.plain, key.rpartition(".")[0])
-        return call.get("_target_", "") if isinstance(call, Mapping) else ""
+        return str(call.get("_target_", "")) if isinstance(call, Mapping) else ""
 
-    def _command_line(self, key: str, value: Any) -> str:
-        overrides = self.family.overrides
-        if not overrides:
+    def _command_line(self, key: str) -> str:
+        if not self.overrides:
             return "nothing given"
         files = Family(self.family.study, self.family.root)
         before = value_text(select(to_plain(files.load(self.run_name)), key))
         if own := self._own_overrides(key):
             return f"{own[-1]} changes it; the files say {before}"
-        if before == value_text(value):
+        if before == value_text(select(self.plain, key)):
             return "does not change it"
-        return f"changes it through {', '.join(overrides)}; the files say {before}"
+        return f"changes it through {', '.join(self.overrides)}; the files say {before}"
 
     def _run(self, key: str) -> list[str]:
         folder = self.family.root / self.cfg.train.output_dir
@@ -171,18 +162,16 @@ class _Story:
         takes = parameter_names(target) if target else []
         default = default_of(target, name) if name in takes else MISSING
         if default == MISSING:
-            known = {prefix for leaf in self.written for prefix in prefixes(leaf)}
-            known |= {f"{section}.{other}" for other in takes}
-            raise ConfigError(
-                f"{self.run_name}: the config has no key '{key}'.{nearest(key, known)}"
-            )
+            near = nearest_key(self.plain, key, [f"{section}.{other}" for other in takes])
+            raise ConfigError(f"{self.run_name}: the config has no key '{key}'.{near}")
         yield f"{key} is not set"
         yield from _entries("default", [f"{value_text(default)}, of {target}"])
         yield from _entries("to set it", [f"+{key}=VALUE, or a line in the config file"])
 
 
-def _refers(text: Any) -> bool:
-    return isinstance(text, str) and "${" in text
+def _source(found: Assignment) -> str:
+    """The value that a line assigns, as the file writes it."""
+    return value_text(ast.unparse(found.value))
 
 
 def _entries(title: str, texts: Sequence[str]) -> Iterator[str]:

@@ -22,9 +22,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from labbook.config.lineage import Family
 from labbook.config.load import ConfigError, to_plain
-from labbook.config.signatures import MISSING, nearest
+from labbook.config.signatures import MISSING
 from labbook.config.studies import Study
-from labbook.config.trees import below, leaves, prefixes, select, value_text
+from labbook.config.trees import below, flatten, is_key, nearest_key, prefixes, select, value_text
 
 Kind = Literal["declared", "derived", "undeclared"]
 NOT_COMPARED = ("experiment", "train.output_dir")
@@ -49,7 +49,7 @@ class Change:
 def changes(old: DictConfig, new: DictConfig, factors: Sequence[str]) -> list[Change]:
     """Every difference from ``old`` to ``new``, in the order of keys."""
     written_old, written_new = _written(old), _written(new)
-    value_old, value_new = leaves(to_plain(old)), leaves(to_plain(new))
+    value_old, value_new = flatten(to_plain(old)), flatten(to_plain(new))
     found = []
     for key in {**written_old, **written_new, **value_old, **value_new}:
         texts = (written_old.get(key, MISSING), written_new.get(key, MISSING))
@@ -156,19 +156,18 @@ def _undeclared_sentence(undeclared: Sequence[Change], factors: Sequence[str]) -
 
 def _idle_sentence(factor: str, cfg: DictConfig, parent: DictConfig) -> str:
     plain = to_plain(cfg)
-    value = select(plain, factor)
-    if value == MISSING:
-        known = {prefix for key in leaves(plain) for prefix in prefixes(key)}
-        return f"its factor {factor} is no key of the config.{nearest(factor, known)}"
+    if not is_key(plain, factor):
+        return f"its factor {factor} is no key of the config.{nearest_key(plain, factor)}"
+    value = value_text(select(plain, factor))
     return (
-        f"its factor {factor} is not moved: it is {value_text(value)} as in its parent "
+        f"its factor {factor} is not moved: it is {value} as in its parent "
         f"{parent.experiment.name}. Move it, or take it off experiment.factors; a key=value of "
         "the command line holds for both."
     )
 
 
 def _written(cfg: DictConfig) -> dict[str, Any]:
-    return leaves(OmegaConf.to_container(cfg, resolve=False))
+    return flatten(OmegaConf.to_container(cfg, resolve=False))
 
 
 def _interpolation(written: Mapping[str, Any], key: str) -> tuple[str, str]:

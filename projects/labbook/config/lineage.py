@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from labbook.config.load import ConfigError, load_config
 from labbook.config.signatures import nearest
-from labbook.config.studies import DEBUG_SUFFIX, STUDIES, Study, find_experiments
+from labbook.config.studies import Study, config_names, find_experiments, find_studies
 from labbook.config.trees import below
 
 
@@ -27,10 +27,9 @@ def find_experiment(name: str, root: Path, debug: bool = False) -> tuple[Study, 
         ValueError: no study has it; the nearest name is said.
     """
     known: dict[str, tuple[Study, str]] = {}
-    for study in STUDIES.values():
-        has_configs = any((root / study.config_folder).glob("[!_]*.py"))
-        if study.name.endswith(DEBUG_SUFFIX) is debug and has_configs:
-            for config_name in find_experiments(study, root):
+    for study in find_studies(root).values():
+        if study.is_debug is debug:
+            for config_name in config_names(study, root):
                 known.setdefault(config_name, (study, config_name))
                 known.setdefault(study.run_name(config_name), (study, config_name))
     if name not in known:

@@ -19,9 +19,12 @@ from omegaconf import DictConfig, OmegaConf, SCMode
 from omegaconf.errors import OmegaConfBaseException
 
 from labbook.config import resolvers as _resolvers  # noqa: F401  (registers them for ${...})
-from labbook.config.overrides import apply_overrides, flatten
+from labbook.config.experiment import told_by_file
+from labbook.config.overrides import apply_overrides
 from labbook.config.plain import live_keys, to_data, without_live
 from labbook.config.signatures import MISSING, ConfigError, check_calls, nearest
+from labbook.config.studies import real_config, toy_file
+from labbook.config.trees import flatten
 from runfolder.files import write_text
 
 logger = logging.getLogger(__name__)
@@ -142,7 +145,7 @@ def diff_configs(old: DictConfig, new: DictConfig) -> dict[str, tuple[Any, Any]]
 
 
 def _differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
-    before, after = dict(flatten(old)), dict(flatten(new))
+    before, after = flatten(old), flatten(new)
     pairs = {
         key: (before.get(key, MISSING), after.get(key, MISSING)) for key in {**before, **after}
     }
@@ -157,11 +160,16 @@ def read_config(path: Path) -> DictConfig:
     """
     if path.suffix not in (".py", ".yaml"):
         raise ConfigError(f"{path} is no config: expected a .py or .yaml file.")
-    if not path.is_file():
+    real = real_config(path)
+    if real is None and not path.is_file():
         names = {other.name for other in path.parent.glob(f"*{path.suffix}")}
         raise ConfigError(f"There is no config file {path}.{nearest(path.name, names)}")
     loaded = _read_python(path) if path.suffix == ".py" else _read_yaml(path)
-    raw = OmegaConf.to_container(loaded, resolve=False, structured_config_mode=SCMode.DICT_CONFIG)
+    raw: Any = OmegaConf.to_container(
+        loaded, resolve=False, structured_config_mode=SCMode.DICT_CONFIG
+    )
+    if path.suffix == ".py" and isinstance(raw.get("experiment"), dict):
+        raw["experiment"] = {**told_by_file(path, real or path), **raw["experiment"]}
     try:
         return OmegaConf.create(to_data(raw), flags={"allow_objects": True})  # type: ignore[return-value]
     except ConfigError as error:
@@ -184,11 +192,24 @@ def _read_python(path: Path) -> DictConfig:
 
     genuine_import = builtins.__import__
     try:
-        return LazyConfig.load(os.fspath(path))  # type: ignore[return-value]
+        if real_config(path) is None:
+            return LazyConfig.load(os.fspath(path))  # type: ignore[return-value]
+        return LazyConfig.load(os.fspath(_toy_file(path)), "toy")(path.stem)  # type: ignore[operator]
+    except ConfigError:
+        raise
     except Exception as error:
         raise ConfigError(_failure(path, error)) from error
     finally:
         builtins.__import__ = genuine_import
+
+
+def _toy_file(path: Path) -> Path:
+    file = toy_file(path.parent)
+    if not file.is_file():
+        raise ConfigError(
+            f"There is no toy version {path}: {file} is missing, whose toy(name) would make it."
+        )
+    return file
 
 
 def _failure(path: Path, error: Exception) -> str:
@@ -215,7 +236,7 @@ def _check_live(cfg: DictConfig, path: Path) -> None:
         )
     if is_ours(cfg):
         shown = OmegaConf.to_container(cfg, resolve=False)
-        value = dict(flatten(shown))[keys[0]]
+        value = flatten(shown)[keys[0]]
         raise ConfigError(
             f"{keys[0]} is {value!r}, a live object of type {type(value).__name__} that cannot be "
             "imported by name. A config holds numbers, strings, lists, dicts, LazyCalls, classes "

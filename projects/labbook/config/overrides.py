@@ -7,27 +7,16 @@ The grammar is hydra's, as in Detectron2's ``LazyConfig.apply_overrides``: ``a.b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from labbook.config.signatures import ConfigError, nearest, parameter_names
+from labbook.config.signatures import MISSING, ConfigError, parameter_names
+from labbook.config.trees import is_key, join, nearest_key, prefixes, select
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
-
-
-def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and leaves of a plain tree; an empty dict or list is a leaf."""
-    if isinstance(value, Mapping):
-        children = list(value.items())
-    else:
-        children = list(enumerate(value)) if isinstance(value, list) else []
-    if not children:
-        yield prefix, value
-    for name, child in children:
-        yield from flatten(child, f"{prefix}.{name}" if prefix else str(name))
 
 
 def assignment(key: str, value: str) -> str:
@@ -79,41 +68,24 @@ def _parse(text: str) -> Override:
 
 def _check_key(cfg: DictConfig, key: str, text: str, override: Override) -> None:
     plain = OmegaConf.to_container(cfg, resolve=False)
-    found, known = _walk(plain, key.split("."))
-    rest = key.split(".")[known:]
-    if rest and known and not isinstance(found, dict | list) and found is not None:
-        start = ".".join(key.split(".")[:known])
+    if is_key(plain, key):
+        if override.is_add() and not override.is_force_add():
+            raise ConfigError(f"'{text}' adds a key that exists already; write it without the '+'.")
+        return
+    section = max((name for name in prefixes(key) if is_key(plain, name)), key=len, default="")
+    found = select(plain, section) if section else plain
+    if not isinstance(found, dict | list | None):
         raise ConfigError(
-            f"'{text}': {start} is {found!r} and has no keys below it. Change {start} itself, or "
-            "the section that it points to."
+            f"'{text}': {section} is {found!r} and has no keys below it. Change {section} itself, "
+            "or the section that it points to."
         )
-    if not rest and override.is_add() and not override.is_force_add():
-        raise ConfigError(f"'{text}' adds a key that exists already; write it without the '+'.")
-    if rest and not override.is_add():
-        raise ConfigError(_unknown(plain, key, text, found, rest))
+    if not override.is_add():
+        raise ConfigError(f"'{text}': the config has no key '{key}'.{_advice(plain, key, text)}")
 
 
-def _walk(tree: Any, parts: Sequence[str]) -> tuple[Any, int]:
-    """The deepest node on the way along ``parts``, and how many of them lead to it."""
-    for depth, part in enumerate(parts):
-        if isinstance(tree, dict) and part in tree:
-            tree = tree[part]
-        elif isinstance(tree, list) and part.isdigit() and int(part) < len(tree):
-            tree = tree[int(part)]
-        else:
-            return tree, depth
-    return tree, len(parts)
-
-
-def _unknown(plain: Any, key: str, text: str, found: Any, rest: Sequence[str]) -> str:
-    sections = (prefix for leaf, _ in flatten(plain) for prefix in _prefixes(leaf))
-    message = f"'{text}': the config has no key '{key}'."
-    target = found.get("_target_") if isinstance(found, dict) else None
-    if len(rest) == 1 and isinstance(target, str) and rest[0] in parameter_names(target):
-        return f"{message} {target} takes it, though; to add it, write '+{text}'."
-    return message + nearest(key, set(sections)) + " A new key is added with '+key=value'."
-
-
-def _prefixes(key: str) -> Iterator[str]:
-    parts = key.split(".")
-    return (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+def _advice(plain: Any, key: str, text: str) -> str:
+    section, _, name = key.rpartition(".")
+    target = select(plain, join(section, "_target_"))
+    if isinstance(target, str) and target != MISSING and name in parameter_names(target):
+        return f" {target} takes it, though; to add it, write '+{text}'."
+    return f"{nearest_key(plain, key)} A new key is added with '+key=value'."

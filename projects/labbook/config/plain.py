@@ -22,8 +22,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from labbook.config.overrides import flatten
 from labbook.config.signatures import locate, path_of
+from labbook.config.trees import flatten, join
 
 LIVE = "_live_"
 """Key under which a saved config holds the ``repr`` of a live object."""
@@ -42,12 +42,12 @@ def to_data(value: Any, key: str = "") -> Any:
         value = {**fields, "_target_": OmegaConf.get_type(value)}
     if isinstance(value, dict):
         data = {
-            name: _target(child) if name == "_target_" else to_data(child, _join(key, name))
+            name: _target(child) if name == "_target_" else to_data(child, join(key, name))
             for name, child in value.items()
         }
         return {**data, **_defaults_left_out(data, key)}
     if isinstance(value, list | tuple):
-        return [to_data(child, _join(key, index)) for index, child in enumerate(value)]
+        return [to_data(child, join(key, index)) for index, child in enumerate(value)]
     return value if type(value) in _SCALARS else _importable(value)
 
 
@@ -55,7 +55,7 @@ def live_keys(tree: Any) -> list[str]:
     """Dotted keys of a plain tree that hold live objects, or what a saved config has of them."""
     return [
         key.removesuffix(f".{LIVE}")
-        for key, value in flatten(tree)
+        for key, value in flatten(tree).items()
         if key.endswith(f".{LIVE}") or type(value) not in (*_SCALARS, dict, list)
     ]
 
@@ -101,7 +101,7 @@ def _defaults_left_out(call: Mapping[str, Any], key: str) -> dict[str, Any]:
     defaults change later.
     """
     target = call.get("_target_")
-    target = locate(target, _join(key, "_target_")) if isinstance(target, str) else target
+    target = locate(target, join(key, "_target_")) if isinstance(target, str) else target
     if not dataclasses.is_dataclass(target):
         return {}
     defaults = {}
@@ -112,7 +112,3 @@ def _defaults_left_out(call: Mapping[str, Any], key: str) -> dict[str, Any]:
         if item.init and item.name not in call and default is not dataclasses.MISSING:
             defaults[item.name] = to_data(default)
     return defaults
-
-
-def _join(key: str, name: Any) -> str:
-    return f"{key}.{name}" if key else str(name)

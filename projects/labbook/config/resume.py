@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from labbook.config.load import ConfigError, diff_configs, read_config, to_plain
-from labbook.config.overrides import flatten
 from labbook.config.plain import without_live
 from labbook.config.signatures import MISSING
+from labbook.config.trees import flatten
 
-RUN_ONLY_KEYS = {
-    "checkpoint",
-    "device",
-    "experiment_id",
-    "feature_cache",
-    "group_name",
-    "keep_every",
-    "log_period",
-    "max_to_keep",
-    "micro_batch_size",
-    "num_workers",
-    "output_dir",
-    "period",
-    "profile",
-    "project_name",
-    "scan_backend",
-    "wandb",
-}
-"""Last parts of keys that change how a run is carried out and written down, not what it measures.
-What an experiment says about itself is not compared either."""
+RUN_ONLY_KEYS = (
+    "experiment.*",  # what it says about itself
+    "train.output_dir",
+    "train.device",
+    "train.log_period",
+    "train.checkpointer.*",
+    "train.keep_every",
+    "train.feature_cache",
+    "train.profile",
+    "train.wandb",
+    "train.project_name",
+    "train.group_name",
+    "train.experiment_id",
+    "dataloader.num_workers",
+    "dataloader.*.num_workers",
+    "model.backbone.checkpoint",
+    "model.backbone.bottom_up.checkpoint",
+    "model.backbone.bottom_up.scan_backend",
+    "model.head.checkpoint",
+    "model.roi_heads.*.checkpoint",
+)
+"""Keys, with ``*`` for any part, that change how a run is carried out and written down, not what it
+measures. Not among them is ``train.micro_batch_size``: it changes batch norms and random draws."""
 
 _SHOWN = 5
 
@@ -56,7 +60,7 @@ def config_changes(cfg: DictConfig, folder: str | Path) -> dict[str, tuple[Any, 
 
 def is_measured(key: str) -> bool:
     """Whether the value at a dotted key can change what a run measures."""
-    return key.rpartition(".")[2] not in RUN_ONLY_KEYS and not key.startswith("experiment.")
+    return not any(fnmatchcase(key, pattern) for pattern in RUN_ONLY_KEYS)
 
 
 def check_same_config(cfg: DictConfig, folder: str | Path) -> None:
@@ -82,7 +86,7 @@ def check_same_config(cfg: DictConfig, folder: str | Path) -> None:
 
 def _causes(cfg: DictConfig, changes: Mapping[str, tuple[Any, Any]]) -> list[str]:
     """The changed keys that have a value of their own; if there is none, those that are written."""
-    written = dict(flatten(OmegaConf.to_container(cfg, resolve=False)))
+    written = flatten(OmegaConf.to_container(cfg, resolve=False))
     own = [
         key
         for key, (_, new) in changes.items()

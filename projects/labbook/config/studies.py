@@ -1,6 +1,19 @@
 """Which experiments belong to a study, and where its configs and results lie.
 
-Paths are relative to the project's root folder.
+A study is a folder ``configs/NAME`` with a baseline (``baseline*.py``) or a ``study.yaml``, which
+may declare:
+
+========  =========================================================================================
+order     config names in the order of the study plan; others follow by name
+metrics   further columns of its tables, title: key in ``results.json``
+generate  overrides that give it generated data of the size of the real ones
+work_dir  parent of its run folders; ``work_dirs`` if it says nothing
+========  =========================================================================================
+
+``NAME-debug`` is the same study at toy size: the function ``toy(config name)`` of
+``configs/debug/_NAME.py`` makes each of its configs, and no file needs to be there for it.
+Folders of ``configs/debug`` may be studies of their own. Paths are relative to the project's root
+folder, in which ``configs`` is.
 """
 
 from __future__ import annotations
@@ -8,10 +21,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from labbook.config.signatures import nearest
 
-DEBUG_SUFFIX = "-debug"
+CONFIGS, DEBUG = "configs", "configs/debug"
+_DEBUG_SUFFIX = "-debug"
+_DECLARED = {"order": list, "metrics": dict, "generate": list, "work_dir": str}
 
 
 @dataclass(frozen=True)
@@ -21,17 +39,24 @@ class Study:
     name: str
     config_folder: str
     """Every ``*.py`` in it is an experiment, unless its name starts with ``_``."""
-    work_folder: str
+    work_folder: str = "work_dirs"
     """Parent of its run folders; its tables are written here."""
-    order: tuple[str, ...]
+    order: tuple[str, ...] = ()
     """Config names in the order of the study plan; others follow by name."""
     extra_metrics: tuple[tuple[str, str], ...] = ()
     """Further columns of its tables: title and key in ``results.json``; AP in percent."""
+    generate: tuple[str, ...] = ()
+    """Overrides that give it generated data of the size of the real ones."""
+
+    @property
+    def is_debug(self) -> bool:
+        """Whether it is another study at toy size."""
+        return self.name.endswith(_DEBUG_SUFFIX)
 
     @property
     def family(self) -> str:
-        """The study's name without the mark of a toy-size twin."""
-        return self.name.removesuffix(DEBUG_SUFFIX)
+        """The name without the mark of toy size."""
+        return self.name.removesuffix(_DEBUG_SUFFIX)
 
     def run_name(self, config_name: str) -> str:
         """Name of the experiment in ``<config_name>.py``: with the family's name before it."""
@@ -44,78 +69,97 @@ class Study:
         return (planned.index(run_name) if run_name in planned else len(planned), run_name)
 
 
-_OFAT_ORDER = (
-    "baseline_lr0.001_bs8_adamw_ep100",
-    "ofat_lr0.01_bs8_adamw_ep100",
-    "ofat_lr0.005_bs8_adamw_ep100",
-    "ofat_lr0.001_bs16_adamw_ep100",
-    "ofat_lr0.001_bs32_adamw_ep100",
-    "ofat_lr0.001_bs8_sgd_ep100",
-    "ofat_lr0.001_bs8_rmsprop_ep100",
-    "ofat_lr0.001_bs8_adamw_ep150",
-    "ofat_lr0.001_bs8_adamw_ep200",
-)
+def find_studies(root: Path) -> dict[str, Study]:
+    """All studies below a root folder by name; each that is not of toy size with that version.
 
-_ETRAM_ORDER = (
-    "baseline_3scale_100k",
-    "4scale_100k",
-    "3scale_sizeaware_100k",
-    "4scale_sizeaware_100k",
-    "3scale_sizeaware_attention_100k",
-    "patch2_sizeaware_100k",
-    "patch2_4scale_sizeaware_200k",
-    "3scale_sizeaware_datadriven_100k",
-    "3scale_sizeaware_sumpool_100k",
-    "3scale_sizeaware_rescue_100k",
-    "baseline_3scale_100k_tiny",
-    "baseline_3scale_100k_small",
-)
-
-_ETRAM_METRICS = (("small classes", "bbox/AP-small-classes"),)
-
-STUDIES = {
-    study.name: study
-    for study in (
-        Study("ofat", "configs/ofat", "work_dirs", _OFAT_ORDER),
-        Study("ofat-debug", "configs/debug/ofat", "work_dirs/debug", _OFAT_ORDER),
-        Study("etram", "configs/etram", "work_dirs", _ETRAM_ORDER, _ETRAM_METRICS),
-        Study(
-            "etram-debug", "configs/debug/etram", "work_dirs/debug", _ETRAM_ORDER, _ETRAM_METRICS
-        ),
-        Study("demo", "configs/debug/demo", "work_dirs/debug", ("heads", "events")),
-    )
-}
+    Raises:
+        ValueError: a ``study.yaml`` is wrong.
+    """
+    found = {}
+    for parent in (CONFIGS, DEBUG):
+        for folder in sorted((root / parent).glob("*/")):
+            declared = _declared(folder)
+            if parent == DEBUG and f"{folder.name}{_DEBUG_SUFFIX}" in found:
+                continue
+            if declared is None:
+                continue
+            study = Study(folder.name, f"{parent}/{folder.name}", **declared)
+            found[study.name] = study
+            if parent == CONFIGS:
+                twin = {**declared, "work_folder": f"{study.work_folder}/debug"}
+                name = f"{study.name}{_DEBUG_SUFFIX}"
+                found[name] = Study(name, f"{DEBUG}/{folder.name}", **twin)
+    return found
 
 
-def get_study(name: str, debug: bool = False) -> Study:
-    """The study of that name, or its toy-size twin.
+def get_study(name: str, root: Path, debug: bool = False) -> Study:
+    """The study of that name, or its version at toy size.
 
     Raises:
         ValueError: there is none; the nearest name is said.
     """
-    full_name = name + DEBUG_SUFFIX if debug and not name.endswith(DEBUG_SUFFIX) else name
-    if full_name not in STUDIES:
+    studies = find_studies(root)
+    full_name = name + _DEBUG_SUFFIX if debug and not name.endswith(_DEBUG_SUFFIX) else name
+    if full_name not in studies:
         raise ValueError(
-            f"There is no study '{full_name}'; there are {', '.join(STUDIES)}."
-            + nearest(full_name, STUDIES)
+            f"There is no study '{full_name}'; there are {', '.join(studies) or 'none'}."
+            + nearest(full_name, studies)
         )
-    return STUDIES[full_name]
+    return studies[full_name]
+
+
+def study_of_config(config_file: Path) -> tuple[Study, Path] | None:
+    """The study that a config file lies in, and its root folder; None if it lies in none.
+
+    The file of a toy version need not be there.
+    """
+    folder = config_file.resolve().parent
+    for root in folder.parents:
+        for study in find_studies(root).values():
+            if root / study.config_folder == folder:
+                return study, root
+    return None
 
 
 def find_experiments(study: Study, root: Path) -> dict[str, Path]:
     """Config files by config name (without ``.py``), relative to ``root``, in the study's order.
 
+    Those of a study at toy size are named by the real ones, whether or not they are there.
+
     Raises:
-        ValueError: the study has no configs.
+        ValueError: the study has no configs, or none at toy size.
     """
-    found = (root / study.config_folder).glob("[!_]*.py")
-    paths = sorted(found, key=lambda path: study.place(study.run_name(path.stem)))
-    if not paths:
-        raise ValueError(
-            f"The study '{study.name}' has no configs: {root / study.config_folder} holds no .py "
-            "files."
-        )
-    return {path.stem: path.relative_to(root) for path in paths}
+    names = config_names(study, root)
+    if not names:
+        folder = root / study.config_folder
+        wanted = toy_file(folder).relative_to(root) if study.is_debug else ".py files"
+        raise ValueError(f"The study '{study.name}' has no configs: {folder} needs {wanted}.")
+    return {name: Path(study.config_folder, f"{name}.py") for name in names}
+
+
+def config_names(study: Study, root: Path) -> list[str]:
+    """Names of its config files, in the study's order; none if it has none."""
+    folder = root / study.config_folder
+    paths = [*folder.glob("[!_]*.py")]
+    if study.is_debug and toy_file(folder).is_file():
+        paths += (root / CONFIGS / study.family).glob("[!_]*.py")
+    return sorted({path.stem for path in paths}, key=lambda name: study.place(study.run_name(name)))
+
+
+def toy_file(folder: Path) -> Path:
+    """The file whose ``toy(config name)`` makes the configs of ``configs/debug/NAME``."""
+    return folder.with_name(f"_{folder.name}.py")
+
+
+def real_config(config_file: Path) -> Path | None:
+    """The config whose toy version a path in ``configs/debug/NAME`` names; None if it is none.
+
+    A file that is there speaks for itself.
+    """
+    folder = config_file.absolute().parent
+    real = folder.parents[1] / folder.name / config_file.name
+    is_toy = folder.parent.name == "debug" and not config_file.is_file() and real.is_file()
+    return real if is_toy else None
 
 
 def select(study: Study, experiments: dict[str, Path], names: Iterable[str]) -> dict[str, Path]:
@@ -133,3 +177,24 @@ def select(study: Study, experiments: dict[str, Path], names: Iterable[str]) -> 
                 f"There are: {', '.join(experiments)}."
             )
     return {name: path for name, path in experiments.items() if name in chosen}
+
+
+def _declared(folder: Path) -> dict[str, Any] | None:
+    """What a folder declares as a study; None if it is no study."""
+    path = folder / "study.yaml"
+    if not path.is_file():
+        return {} if any(folder.glob("baseline*.py")) else None
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is {content!r}; expected {', '.join(_DECLARED)}.")
+    for key, value in content.items():
+        if key not in _DECLARED:
+            raise ValueError(f"{path}: nothing reads {key}.{nearest(str(key), _DECLARED)}")
+        if not isinstance(value, _DECLARED[key]):
+            raise ValueError(f"{path}: {key} is {value!r}; expected a {_DECLARED[key].__name__}.")
+    return {
+        "work_folder": content.get("work_dir", "work_dirs"),
+        "order": tuple(content.get("order", ())),
+        "extra_metrics": tuple(content.get("metrics", {}).items()),
+        "generate": tuple(content.get("generate", ())),
+    }

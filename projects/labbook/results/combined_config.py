@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import OmegaConf
 
 from labbook.config.signatures import MISSING
-from labbook.config.studies import find_experiments
+from labbook.config.studies import find_experiments, toy_file
 from labbook.config.trees import select
 from labbook.results.combine import SPLIT, Combination
 from runfolder.files import write_text
@@ -35,7 +35,7 @@ def write_combined(combination: Combination, root: Path) -> Path:
     study = combination.study
     path = Path(study.config_folder, "combined.py")
     command = f"tools/lab.py run {study.family} --only combined"
-    if study.name != study.family:
+    if study.is_debug:
         path = Path(study.work_folder, f"{combination.name}.py")
         command = f"tools/lazyconfig_train_net.py --config-file {path.as_posix()}"
     baseline = _load_baseline(combination, root, root / path.parent)
@@ -125,8 +125,11 @@ def _load_baseline(combination: Combination, root: Path, folder: Path) -> str:
     study = combination.study
     for name, path in find_experiments(study, root).items():
         if study.run_name(name) == combination.baseline:
-            relative = Path(os.path.relpath(root / path, folder)).as_posix()
-            return f"LazyConfig.load_rel({code(relative)})"
+            file, toy = root / path, ""
+            if not file.is_file():  # a toy version, which a function makes
+                file, toy = toy_file(file.parent), f', keys="toy")({code(name)}'
+            relative = Path(os.path.relpath(file, folder)).as_posix()
+            return f"LazyConfig.load_rel({code(relative)}{toy})"
     raise ValueError(
         f"{combination.baseline} has runs, but no config in {study.config_folder}; the "
         "combination is written as a change of it. Restore the config file."

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from labbook.config.experiment import verdict
-from labbook.config.overrides import flatten
-from labbook.config.resume import RUN_ONLY_KEYS
+from labbook.config.resume import is_measured
 from labbook.config.signatures import MISSING
 from labbook.config.studies import Study
+from labbook.config.trees import flatten
 from runfolder.run import Run
 
 SPLITS = ("valid", "test")
@@ -176,16 +176,14 @@ def _is_repetition(run: Run, row: Row) -> bool:
     if row.name != run.name or run.seed in {other.seed for other in row.runs}:
         return False
     first = row.runs[0]
-    before, after = dict(flatten(first.config)), dict(flatten(run.config))
+    before, after = flatten(first.config), flatten(run.config)
     changed = {
         key: (before.get(key, MISSING), after.get(key, MISSING))
         for key in before.keys() | after.keys()
         if before.get(key, MISSING) != after.get(key, MISSING)
     }
     return all(
-        key.startswith("experiment.")
-        or key.rpartition(".")[2] in RUN_ONLY_KEYS
-        or (key.endswith("seed") and pair == (first.seed, run.seed))
+        not is_measured(key) or (key.endswith("seed") and pair == (first.seed, run.seed))
         for key, pair in changed.items()
     )
 

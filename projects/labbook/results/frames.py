@@ -59,11 +59,11 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
 
-from labbook.config.experiment import moves, verdict
-from labbook.config.overrides import flatten
-from labbook.config.resume import RUN_ONLY_KEYS
+from labbook.config.experiment import describe_change, verdict
+from labbook.config.resume import is_measured
 from labbook.config.signatures import MISSING
 from labbook.config.studies import Study
+from labbook.config.trees import flatten
 from labbook.results.text import METRICS, metrics_of
 from runfolder.run import Run
 
@@ -180,7 +180,7 @@ def _titled(runs: Sequence[Run]) -> list[dict[str, Any]]:
 def _record(title: str, run: Run) -> dict[str, Any]:
     declared, train = run.experiment, run.config.get("train") or {}
     facts = {name: declared.get(name) for name in ("parent", "level")}
-    facts |= {"factors": tuple(declared.get("factors") or ()), "change": moves(declared)}
+    facts |= {"factors": tuple(declared.get("factors") or ()), "change": describe_change(declared)}
     facts |= {"hypothesis": declared.get("hypothesis") or "", "reason": _reason(run)}
     facts |= {"counts_steps": train.get("epochs") == 0, "finished": run.is_finished}
     facts |= {"folder": run.folder.name, "seed": run.seed, "status": run.status, "run": run}
@@ -212,12 +212,11 @@ def _repeats(run: Run, others: Sequence[Run]) -> bool:
     first = others[0]
     if first.name != run.name or run.seed in {other.seed for other in others}:
         return False
-    before, after = dict(flatten(first.config)), dict(flatten(run.config))
+    before, after = flatten(first.config), flatten(run.config)
     for key in before.keys() | after.keys():
         pair = before.get(key, MISSING), after.get(key, MISSING)
-        is_run_only = key.startswith("experiment.") or key.rpartition(".")[2] in RUN_ONLY_KEYS
         is_seed = key.endswith("seed") and pair == (first.seed, run.seed)
-        if pair[0] != pair[1] and not is_run_only and not is_seed:
+        if pair[0] != pair[1] and is_measured(key) and not is_seed:
             return False
     return True
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from labbook.config.studies import STUDIES, Study
+from labbook.config.studies import Study, find_studies
 from labbook.results.runs import find_runs
 from runfolder.locks import lock_run
 from runfolder.names import CONFIG, RECORD, SPLITS
@@ -47,7 +47,7 @@ def find_removable(study: Study, root: Path, names: Iterable[str] = ()) -> Remov
             found.kept[run.folder] = reason
         else:
             found.run_folders.append(run.folder)
-    everything = [run for one in STUDIES.values() for run in find_runs(one, root)]
+    everything = [run for one in find_studies(root).values() for run in find_runs(one, root)]
     in_use = {_data_root(run, root) for run in everything if run.status == "running"}
     for path in derived_files(runs, root) if not names else []:
         if path.parents[1] in in_use:

@@ -14,14 +14,14 @@ from labbook.config.load import ConfigError, to_plain
 from labbook.config.overrides import assignment
 from labbook.config.signatures import MISSING
 from labbook.config.studies import Study
-from labbook.config.trees import below, leaves, select
+from labbook.config.trees import below, flatten, select
 from labbook.run.jobs import Job
 from labbook.run.processes import run_briefly, train_command
 from runfolder.files import read_json, write_json
 from runfolder.names import CONSOLE
 from runfolder.run import Run, read_run
 
-STEPS = 3  # the median of so many leaves out the first, which is slow
+STEPS = 3  # the median of so many flatten out the first, which is slow
 LIMIT_SECONDS = 3600.0
 FOLDER = "work_dirs/debug/measure"
 
@@ -51,7 +51,7 @@ def step_key(config: Mapping[str, Any]) -> str:
     """
     kept = {
         key: value
-        for key, value in leaves(config).items()
+        for key, value in flatten(config).items()
         if below(key, _COSTLY) and not _COSTLESS & set(key.split("."))
     }
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
@@ -156,18 +156,18 @@ def short_overrides(study: Study, config: Any, root: Path, folder: Path, steps: 
     overrides = [
         f"{key}={value}" for key, value in wanted.items() if select(config, key) != MISSING
     ]
-    weights = [key for key in leaves(config) if key.rpartition(".")[2] == "init_checkpoint"]
+    weights = [key for key in flatten(config) if key.rpartition(".")[2] == "init_checkpoint"]
     overrides += [assignment(key, "") for key in weights]
     overrides.append(assignment("train.output_dir", str(folder)))
     if select(config, "dataset.generate") not in (None, MISSING):
         return overrides  # it generates its own
-    if not getattr(study, "generate", ()):
+    if not study.generate:
         raise ConfigError(
             f"The study {study.name} does not say how to generate data (generate, in its "
             "study.yaml). Give dataset.generate, or let a run of it tell its time."
         )
     data = root / FOLDER / "data" / step_key({"dataset": config["dataset"]})[:8]
-    return [*overrides, assignment("dataset.root", str(data)), *getattr(study, "generate", ())]
+    return [*overrides, assignment("dataset.root", str(data)), *study.generate]
 
 
 def _ran_on(run: Run) -> str:

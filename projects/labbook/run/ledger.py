@@ -21,9 +21,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from labbook.config.load import ConfigError, to_plain
-from labbook.config.overrides import flatten
+from labbook.config.plain import without_live
 from labbook.config.resume import is_measured
 from labbook.config.signatures import locate
+from labbook.config.trees import flatten
 from runfolder.files import read_json, write_json
 from runfolder.names import LEDGER
 from runfolder.records import RunRecord, read_results
@@ -57,7 +58,7 @@ def entry_of(cfg: DictConfig, data: str | None = None) -> LedgerEntry:
     Raises:
         ConfigError: an interpolation cannot be resolved.
     """
-    leaves = dict(flatten(to_plain(cfg)))
+    leaves = flatten(without_live(to_plain(cfg)))
     measured = {key: leaves[key] for key in sorted(leaves) if is_measured(key) and key != SEED}
     return LedgerEntry(_sha256(measured), leaves.get(SEED), data)
 

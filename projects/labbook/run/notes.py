@@ -19,11 +19,11 @@ from jinja2 import Environment, PackageLoader
 from omegaconf import DictConfig, OmegaConf
 
 from labbook.config.differences import differences_text
-from labbook.config.experiment import moves, verdict
+from labbook.config.experiment import describe_change, verdict
 from labbook.config.guard import changes
 from labbook.config.lineage import Family
 from labbook.config.load import to_plain
-from labbook.config.studies import STUDIES
+from labbook.config.studies import find_studies, study_of_config
 from labbook.config.trees import below, value_text
 from labbook.results.cells import METRICS, duration, metrics_of
 from labbook.run.advice import next_steps
@@ -119,7 +119,7 @@ def start_facts(run: Run, lineage: Lineage) -> dict[str, Any]:
     targets = (declared.get("targets") or {}).items()
     return {
         "declared": declared,
-        "change": moves(declared),
+        "change": describe_change(declared),
         "targets": [verdict(name, None, value).partition(":")[0] for name, value in targets],
         "source": lineage.source,
         "moved": [one for one in found if one.moved and below(one.key, factors)],
@@ -189,12 +189,9 @@ def _templates() -> Environment:
 
 def _family(study: str, config_file: Path | None, overrides: Sequence[str]) -> Family | None:
     """The configs of the study, in the project that the config file lies in."""
-    if study not in STUDIES or config_file is None:
-        return None
-    for root in config_file.resolve().parents:
-        if (root / STUDIES[study].config_folder).is_dir():
-            return Family(STUDIES[study], root, overrides)
-    return None
+    found = study_of_config(config_file) if config_file else None
+    studies = find_studies(found[1]) if found else {}
+    return Family(studies[study], found[1], overrides) if found and study in studies else None
 
 
 def _beside(name: str | None, folder: Path) -> Iterator[DictConfig]:
@@ -238,8 +235,9 @@ def _scores(results: Mapping[str, Any], key: str) -> list[Any]:
 
 def _metrics(run: Run) -> dict[str, str]:
     """Title and key of the scores that the study's tables show."""
-    study = STUDIES.get(run.experiment.get("study", ""))
-    return METRICS if study is None else metrics_of(study)
+    config_file = run.record.config_file if run.record else None
+    found = study_of_config(Path(config_file)) if config_file else None
+    return metrics_of(found[0]) if found else METRICS
 
 
 def _number(value: float | None, form: str) -> str:

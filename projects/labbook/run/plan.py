@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from labbook.config.experiment import moves
+from labbook.config.experiment import describe_change
 from labbook.config.load import to_plain
 from labbook.config.studies import Study
 from labbook.results.cells import duration
@@ -97,7 +97,7 @@ def _planned(job: Job, config: Any, costs: Mapping[str, StepCost], seeds: int) -
     batch = train.get("total_batch_size", 0)
     return Planned(
         name=declared.get("name", job.name),
-        change=moves(declared),
+        change=describe_change(declared),
         iterations=train["max_iter"],
         epochs=train.get("epochs", 0),
         total_batch_size=batch,

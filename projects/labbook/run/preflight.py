@@ -44,7 +44,7 @@ def preflight(study: Study, names: list[str], root: Path, train_script: str) -> 
     Raises:
         ValueError: the study has no toy-size version, or that has no configs.
     """
-    debug = get_study(study.name, debug=True)
+    debug = get_study(study.name, root, debug=True)
     toys = find_experiments(debug, root)
     wrong = study_problems(Family(study, root), names)
     wrong_toys = study_problems(Family(debug, root), [name for name in names if name in toys])

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from family_toys import write_child
-from labbook_toys import CONFIG
+from labbook_toys import STUDIES
 
 from labbook import cli
 from labbook.config.lineage import Family
 from labbook.config.load import save_config
-from labbook.config.origins import Origin, trace_origins
-from labbook.config.source_lines import source_line, written_at
-from labbook.config.studies import get_study
+from labbook.config.sources import find_assignments
 from runfolder.records import finish_record, start_record
 
 WriteConfig = Callable[..., Path]
@@ -26,7 +23,6 @@ from detectron2.config import LazyConfig
 
 def toy(name):
     cfg = LazyConfig.load_rel(f"../ofat/{name}.py")
-    cfg.experiment.study = "ofat-debug"
     for key in ("epochs", "batch"):
         cfg.train[key] = 2
     cfg.dataset.generate = dict(
@@ -34,7 +30,6 @@ def toy(name):
     )
     return cfg
 """
-TWIN = "from .._toy import toy\n\nglobals().update(toy('{name}'))\n"
 BRICKS = """
 import torch
 from detectron2.config import LazyCall as L
@@ -54,7 +49,7 @@ def box(size):
 
 @pytest.fixture
 def root(write_config: WriteConfig, tmp_path: Path) -> Path:
-    """A baseline, bricks, a child and a grandchild, and a toy-size twin of the child."""
+    """A baseline, bricks, a child and a grandchild, and how the toy versions are made."""
     write_config("baseline")
     configs = tmp_path / "configs"
     (configs / "common").mkdir()
@@ -72,10 +67,8 @@ def root(write_config: WriteConfig, tmp_path: Path) -> Path:
         factors=["optimizer", "model.inner", "train.epochs", "train.images"],
         file="child", parent="ofat_child",
     )  # fmt: skip
-    (configs / "debug" / "ofat").mkdir(parents=True)
-    (configs / "debug" / "_toy.py").write_text(TOY)
-    for name in ("baseline", "child"):
-        (configs / "debug" / "ofat" / f"{name}.py").write_text(TWIN.format(name=name))
+    (configs / "debug").mkdir()
+    (configs / "debug" / "_ofat.py").write_text(TOY)
     return tmp_path
 
 
@@ -85,12 +78,9 @@ def line_of(path: Path, text: str) -> str:
     return f"{path.name}:{next(n for n, line in enumerate(lines, 1) if text in line)}"
 
 
-def at(origin: Origin) -> str:
-    return f"{origin.place.file.name}:{origin.place.line}"
-
-
-def handed_on(origin: Origin) -> list[str]:
-    return [f"{place.file.name}:{place.line}" for place in origin.taken_over]
+def places(config: Path, key: str) -> list[str]:
+    """``<file>:<line>`` of all lines that assign a key, what holds first."""
+    return [f"{found.file.name}:{found.line}" for found in find_assignments(config, key)]
 
 
 def explained(root: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -100,13 +90,11 @@ def explained(root: Path, capsys: pytest.CaptureFixture[str], *words: str) -> st
 
 def test_a_value_that_the_baseline_sets(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     baseline, child = (root / "configs/ofat" / name for name in ("baseline.py", "child.py"))
-    origin = trace_origins(child)["train.images"]
-    assert at(origin) == line_of(baseline, "images=1271")
-    assert handed_on(origin) == [line_of(child, "globals()")]
-    assert origin.before is None
+    (place,) = places(child, "train.images")
+    assert place == line_of(baseline, "images=1271")
     lines = explained(root, capsys, "child", "train.images").splitlines()
     assert lines[0] == "train.images = 1271"
-    assert lines[1].split() == ["set", "by", f"configs/ofat/{at(origin)}"]
+    assert lines[1].split() == ["set", "by", f"configs/ofat/{place}"]
     assert "images=1271, epochs=100" in lines[2]
     assert "parents       ofat_baseline has 1271" in lines[-2]
     assert "command line  nothing given" in lines[-1]
@@ -114,40 +102,31 @@ def test_a_value_that_the_baseline_sets(root: Path, capsys: pytest.CaptureFixtur
 
 def test_a_value_that_a_child_moves(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     child = root / "configs/ofat/child.py"
-    origin = trace_origins(child)["optimizer.lr"]
-    assert (at(origin), origin.value) == (line_of(child, "optimizer.lr"), 0.01)
-    assert origin.before is not None
-    assert (at(origin.before), origin.before.value) == (line_of(child.with_name("baseline.py"),
-                                                                "lr=1e-3"), 0.001)  # fmt: skip
+    own, earlier = places(child, "optimizer.lr")
+    assert own == line_of(child, "optimizer.lr")
+    assert earlier == line_of(child.with_name("baseline.py"), "lr=1e-3")
     text = explained(root, capsys, "ofat_child", "optimizer.lr")
-    assert f"instead of    0.001, configs/ofat/{at(origin.before)}" in text
+    assert f"instead of    0.001, configs/ofat/{earlier}" in text
 
 
 def test_bricks_by_another_name_and_functions(root: Path) -> None:
-    """Equal values of other bricks do not mislead."""
     bricks, child = root / "configs/common/bricks.py", root / "configs/ofat/grandchild.py"
-    origins = trace_origins(child)
-    assert at(origins["optimizer.lr"]) == line_of(bricks, "sgd =")
-    assert handed_on(origins["optimizer.lr"]) == [line_of(child, "import sgd")]
-    assert at(origins["model.inner.classes"]) == line_of(bricks, "classes=1")
-    assert handed_on(origins["model.inner.classes"]) == [line_of(child, "model.inner")]
-    assert at(origins["model.inner.sizes"]) == line_of(bricks, "sizes=")
-    assert at(origins["train.images"]) == line_of(child, "images=10")
-    assert not [key for key in origins if key.startswith("optimizer.betas")]
+    assert places(child, "optimizer.lr")[0] == line_of(bricks, "sgd =")
+    assert places(child, "model.inner.classes") == [line_of(bricks, "classes=1")]
+    assert places(child, "model.inner.sizes") == [line_of(bricks, "sizes=")]
+    assert places(child, "train.images")[0] == line_of(child, "images=10")
+    assert places(child, "optimizer.betas") == [], "the new brick has none"
 
 
-def test_a_helper_of_toy_size(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    toy, twin = root / "configs/debug/_toy.py", root / "configs/debug/ofat/child.py"
-    origins = trace_origins(twin)
-    assert at(origins["train.batch"]) == line_of(toy, "cfg.train[key]")
-    assert handed_on(origins["train.batch"]) == [line_of(twin, "toy('child')")]
-    assert at(origins["dataset.generate.train"]) == line_of(toy, "train=3")
-    assert at(origins["optimizer.lr"]) == line_of(root / "configs/ofat/child.py", "optimizer.lr")
-    assert handed_on(origins["optimizer.lr"]) == [
-        line_of(toy, "load_rel"), line_of(twin, "toy('child')"),
-    ]  # fmt: skip
+def test_a_toy_version(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toy, version = root / "configs/debug/_ofat.py", root / "configs/debug/ofat/child.py"
+    assert places(version, "train.batch")[0] == line_of(toy, "cfg.train[key]")
+    assert places(version, "dataset.generate.train") == [line_of(toy, "train=3")]
+    assert places(version, "optimizer.lr")[0] == line_of(
+        root / "configs/ofat/child.py", "optimizer.lr"
+    )
     text = explained(root, capsys, "child", "train.batch", "--debug")
-    assert "train.batch = 2" in text and "configs/debug/_toy.py" in text
+    assert "train.batch = 2" in text and "configs/debug/_ofat.py" in text
     assert "ofat_baseline has 2" in text
 
 
@@ -181,7 +160,7 @@ def test_a_key_below_an_interpolation_is_followed(
 
 
 def test_defaults(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "train.device" not in trace_origins(root / "configs/ofat/child.py")
+    assert places(root / "configs/ofat/child.py", "train.device") == []
     text = explained(root, capsys, "child", "train.device")
     assert "set by        no config file: the default of labbook_toys.Settings" in text
     text = explained(root, capsys, "child", "optimizer.amsgrad")
@@ -205,7 +184,7 @@ def test_the_command_line(root: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_what_its_run_had(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = root / "work_dirs" / "ofat_child"
-    cfg = Family(get_study("ofat"), root, ["train.batch=16"]).load("child")
+    cfg = Family(STUDIES["ofat"], root, ["train.batch=16"]).load("child")
     save_config(cfg, folder)
     start_record(folder, ["train.py", "--config-file", "child.py", "train.batch=16"])
     finish_record(folder, "failed", "a reason")
@@ -239,76 +218,74 @@ def test_unknown_keys_and_names(
     assert sentence in capsys.readouterr().err
 
 
-def test_tracing_leaves_no_trace(root: Path) -> None:
-    def earlier(*_: object) -> None:
-        return None
+WAYS = """
+from detectron2.config import LazyCall as L
+from detectron2.config import LazyConfig
+from labbook_toys import Box
+from ..common.bricks import box, sgd as optimizer, adam
+import copy
 
-    before = sys.gettrace()
-    sys.settrace(earlier)
-    try:
-        trace_origins(root / "configs/ofat/child.py")
-        assert sys.gettrace() is earlier
-    finally:
-        sys.settrace(before)
+_base = "baseline.py"
+globals().update(LazyConfig.load_rel(_base))
+train, _two = dict(batch=1, images=2), 2
+del dataset.tags
+model = L(Box)(
+    inner=L(Box)(
+        sizes=[[1], [2]],
+        **dict(classes=3),
+    ),
+    options={
+        "a": 1,
+        **_more(),
+    },
+    classes=copy.copy(_two),
+)
+inner, outer = model.inner, model
+inner.classes = 4
+outer.update({"sizes": []}, level=[
+    dict(x=1),
+    dict(x=2),
+])
+lr_multiplier = outer.level
+lr_multiplier[0].x = 3
+for part in (train, model.inner):
+    part.seed = 0
+for name in ("batch", "epochs"):
+    train[name] += 1
+if _two:
+    model["inner"]["tags"] = (1, 2)
+splits = {
+    name: L(Box)(classes=1)
+    for name in ("a", "b")
+}
+"""
 
 
 @pytest.mark.parametrize(
-    ("line", "key", "expected"),
+    ("key", "texts"),
     [
-        (1, "model.depth", 1),
-        (1, "model.backbone.depth", 3),
-        (3, "model.backbone.depth", 3),
-        (1, "model.options.a", 5),
-        (1, "model.options.b", 1),
-        (1, "model.sizes", 6),
-        (9, "cfg.train.epochs", 10),
-        (12, "cfg.x", 12),
-        (99, "cfg.x", 99),
+        ("lr_multiplier.0.x", ["lr_multiplier[0].x = 3", "dict(x=1),"]),
+        ("lr_multiplier.1.x", ["dict(x=2),"]),
+        ("model.level.0.x", ["lr_multiplier[0].x = 3", "dict(x=1),"]),
+        ("train.images", ["train, _two = dict(batch=1, images=2), 2", "output_dir="]),
+        ("train.batch", ["train[name] += 1", "train, _two ="]),
+        ("train.epochs", ["train[name] += 1"]),
+        ("train.max_iter", []),  # the new section has none
+        ("dataset.tags", []),  # deleted
+        ("model.inner.sizes", ["sizes=[[1], [2]],"]),
+        ("model.inner.classes", ["inner.classes = 4", "**dict(classes=3),"]),
+        ("model.inner.seed", ["part.seed = 0"]),
+        ("model.inner.tags", ['model["inner"]["tags"] = (1, 2)']),
+        ("model.options.a", ['"a": 1,']),
+        ("model.level.1.x", ["dict(x=2),"]),
+        ("model.sizes", ['outer.update({"sizes": []}, level=[']),
+        ("splits.b.classes", ["name: L(Box)(classes=1)"]),
+        ("optimizer.momentum", ["sgd = L(torch.optim.SGD)"]),
     ],
 )
-def test_the_line_inside_a_statement(tmp_path: Path, line: int, key: str, expected: int) -> None:
-    path = tmp_path / "config.py"
-    path.write_text(
-        "model = L(Net)(\n    backbone=L(ViT)(\n        depth=2,\n    ),\n    options={'a': 1},\n"
-        "    sizes=[[1], [2]],\n)\nif True:\n    cfg.train.update(\n        epochs=3,\n    )\n"
-        "    cfg.x = 1\n"
-    )
-    assert written_at(path, line, key) == expected
-    assert source_line(path, 3) == "depth=2,"
-    assert source_line(path, 99) == ""
-
-
-def test_the_toy_config_is_explained_whole(root: Path) -> None:
-    """Each key that the file writes has an origin in it, with the value that it has there."""
-    origins = trace_origins(root / "configs/ofat/baseline.py")
-    family = Family(get_study("ofat"), root)
-    assert origins["train.images"].value == family.load("baseline").train.images
-    sections = {"experiment", "train", "dataset", "dataloader", "evaluation", "optimizer",
-                "lr_multiplier", "model"}  # fmt: skip
-    assert {key.split(".")[0] for key in origins} == sections | {"_helper"}
-    assert all(1 < origin.place.line <= CONFIG.count("\n") for origin in origins.values())
-
-
-def test_comprehensions_are_left_alone(root: Path) -> None:
-    """Python 3.12 runs them in the frame of the file; a look at its locals spoils them."""
-    lines = [
-        "def _doubled(names):",
-        "    pairs = {name: 2 * number for number, name in enumerate(names)}",
-        "    return pairs",
-        "_names = ('a', 'b')",
-        "_sizes = _doubled(_names)",
-        "_splits = {",
-        "    name:",
-        "    split",
-        "    for name, split in zip(_names, ('val', 'test'))",
-        "}",
-        "train.images = _sizes['b']",
-    ]
-    write_child(root, "many", *lines, factors=["train.images"])
-    path = root / "configs/ofat/many.py"
-    origins = trace_origins(path)
-    found = {key: (origin.value, at(origin)) for key, origin in origins.items()}
-    assert found["_sizes.a"] == (0, line_of(path, "pairs ="))
-    assert found["_splits.a"] == ("val", line_of(path, "_splits ="))
-    assert found["_splits.b"] == ("test", line_of(path, "_splits ="))
-    assert found["train.images"] == (2, line_of(path, "train.images"))
+def test_what_config_files_do(root: Path, key: str, texts: list[str]) -> None:
+    path = root / "configs/ofat/ways.py"
+    path.write_text(WAYS)
+    found = [one.text for one in find_assignments(path, key)]
+    assert len(found) >= len(texts) and bool(found) is bool(texts)
+    assert all(text.startswith(start) for text, start in zip(found, texts, strict=False)), found

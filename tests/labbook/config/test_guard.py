@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from family_toys import write_child
+from labbook_toys import STUDIES
 from omegaconf import OmegaConf
 
 from labbook import cli
@@ -15,11 +16,11 @@ from labbook.config.guard import changes, check_declared, check_study
 from labbook.config.lineage import Family, find_experiment
 from labbook.config.load import ConfigError, load_config, to_plain
 from labbook.config.signatures import MISSING
-from labbook.config.studies import find_experiments, get_study
+from labbook.config.studies import find_experiments
 from labbook.config.trees import leaves
 
 WriteConfig = Callable[..., Path]
-OFAT = get_study("ofat")
+OFAT = STUDIES["ofat"]
 SGD = "optimizer = L(torch.optim.SGD)(params='???', lr=1e-3, momentum=0.9)"
 
 

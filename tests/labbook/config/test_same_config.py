@@ -9,6 +9,7 @@ import pytest
 
 from labbook.config.load import ConfigError, load_config, save_config
 from labbook.config.resume import check_same_config, config_changes, is_measured
+from labbook.run.ledger import entry_of
 
 WriteConfig = Callable[..., Path]
 
@@ -31,8 +32,29 @@ def test_what_does_not_change_the_measurement_is_allowed(
     check_same_config(load_config(path, [override]), tmp_path)
 
 
-def test_what_changes_numbers_by_rounding_counts() -> None:
-    assert is_measured("train.patience") and is_measured("train.amp.enabled")
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("train.patience", True),
+        ("train.amp.enabled", True),
+        ("train.micro_batch_size", True),
+        ("model.device", True),  # not any key of that name
+        ("lr_multiplier.period", True),
+        ("model.backbone.bottom_up.init_checkpoint", True),
+        ("train.checkpointer.period", False),
+        ("dataloader.train.num_workers", False),
+        ("model.backbone.bottom_up.checkpoint", False),
+    ],
+)
+def test_which_keys_identify_a_run(key: str, expected: bool) -> None:
+    assert is_measured(key) is expected
+
+
+def test_the_micro_batch_identifies_a_run(path: Path, tmp_path: Path) -> None:
+    other = load_config(path, ["train.micro_batch_size=2"])
+    assert entry_of(other) != entry_of(load_config(path))
+    with pytest.raises(ConfigError, match=r"train.micro_batch_size \(there 1, now 2\)"):
+        check_same_config(other, tmp_path)
 
 
 def test_an_empty_folder_takes_any_config(path: Path, tmp_path: Path) -> None:

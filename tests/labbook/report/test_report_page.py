@@ -8,11 +8,12 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from labbook_toys import STUDIES
 from report_html import Element, parse
 from report_toys import ETRAM, OFAT, make_study
 
 from labbook.cli import main
-from labbook.config.studies import STUDIES, Study
+from labbook.config.studies import Study
 from labbook.report.page import write_report
 from labbook.results.tables import collect
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from comparison_toys import BASELINE, BATCH, LR, OFAT, make_run
+from labbook_toys import declare_studies
 from rich.console import Console
 
 from labbook import cli
@@ -272,6 +273,7 @@ def test_terminals(root: Path, width: int) -> None:
 
 
 def test_the_command(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    declare_studies(root, "ofat", "etram")
     assert cli.main(["analyse", "ofat"], root) == 0
     assert "work_dirs/ofat_analysis.csv" in capsys.readouterr().out
     assert (root / "work_dirs" / "ofat_analysis.md").read_text().startswith("# How the runs")

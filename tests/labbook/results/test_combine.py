@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from comparison_toys import BASELINE, BATCH, ETRAM, LR, OFAT, SGD, make_run
+from labbook_toys import STUDIES, declare_studies
 
 from labbook import cli
 from labbook.config.guard import changes, check_declared
 from labbook.config.load import load_config, save_config, to_plain
-from labbook.config.studies import STUDIES, Study, find_experiments
+from labbook.config.studies import Study, find_experiments
 from labbook.results.combine import Candidate, choose, combine
-from labbook.results.combined_config import config_text, write_combined, write_twin
+from labbook.results.combined_config import config_text, write_combined
 from labbook.results.comparison import Row
 from labbook.results.differences import Difference
 from labbook.results.intervals import Bounds
@@ -141,17 +142,13 @@ def test_a_combined_config_loads_and_declares_all_it_moves(
     assert "train.max_iter" in moved and "train.epochs" not in moved
 
 
-def test_its_twin_is_written_too(project: Path) -> None:
+def test_it_has_a_toy_version_too(project: Path) -> None:
     assert cli.main(["combine", "ofat"], project) == 0
     twin = project / "configs" / "debug" / "ofat" / "combined.py"
     cfg, baseline = load_config(twin), load_config(twin.with_name(BASELINE_FILE))
     check_declared(cfg, baseline)
     assert cfg.train.output_dir == "work_dirs/debug/ofat_combined"
     assert cfg.train.total_batch_size == 16
-    twin.unlink()
-    twin.with_name(BASELINE_FILE).unlink()
-    assert write_twin(combine(OFAT, project), project) is None
-    assert not twin.exists()
 
 
 def test_the_file_is_short_and_written_like_its_neighbours(project: Path) -> None:
@@ -210,8 +207,8 @@ def test_a_step_of_a_ladder_brings_what_it_builds_on(tmp_path: Path) -> None:
     assert cfg.model.backbone.in_stages == [1, 2, 3, 4]
     assert (cfg.model.head.size_aware_loss, cfg.model.head.size_aware_weight) == (True, 2.5)
     check_declared(cfg, load_config(tmp_path / "configs/etram/baseline_3scale_100k.py"))
-    twin = write_twin(combine(ETRAM, tmp_path), tmp_path)
-    assert twin is not None and load_config(twin).experiment.name == "etram_combined"
+    toy = load_config(tmp_path / "configs/debug/etram/combined.py")
+    assert toy.experiment.name == "etram_combined"
 
 
 # Nothing to write --------------------------------------------------------------------------------
@@ -219,9 +216,8 @@ def test_a_step_of_a_ladder_brings_what_it_builds_on(tmp_path: Path) -> None:
 
 def toy_project(root: Path, shares: Mapping[str, float], **settings: Any) -> Path:
     """Runs whose configs are toys, and a config file of the baseline to build on."""
-    folder = root / "configs" / "ofat"
-    folder.mkdir(parents=True)
-    (folder / "baseline_lr0.001_bs8_adamw_ep100.py").touch()
+    declare_studies(root, "ofat")
+    (root / "configs" / "ofat" / "baseline_lr0.001_bs8_adamw_ep100.py").touch()
     for name, share in shares.items():
         make_run(root, name, share, **settings)
     return root
@@ -235,7 +231,7 @@ def test_nothing_is_written_where_nothing_is_supported(
     assert cli.main(["combine", "ofat"], tmp_path) == 1
     said = capsys.readouterr().out
     assert "nothing is written" in said and f"{BATCH} has not finished; left out." in said
-    assert [path.name for path in (tmp_path / "configs" / "ofat").iterdir()] == [
+    assert [path.name for path in (tmp_path / "configs" / "ofat").glob("*.py")] == [
         "baseline_lr0.001_bs8_adamw_ep100.py"
     ]
 

@@ -21,9 +21,10 @@ from comparison_toys import (
     matches_of,
     write_evaluation,
 )
+from labbook_toys import STUDIES
 from pandas import DataFrame
 
-from labbook.config.studies import STUDIES, Study
+from labbook.config.studies import Study
 from labbook.results.differences import differences_frame
 from labbook.results.intervals import Bounds, IntervalCache, bootstrap_arguments
 from labbook.results.rules import check_comparable, evaluated_since

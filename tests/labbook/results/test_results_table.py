@@ -21,11 +21,12 @@ from comparison_toys import (
     matches_of,
     write_evaluation,
 )
+from labbook_toys import STUDIES
 from omegaconf import OmegaConf
 from rich.console import Console
 
 from labbook import cli
-from labbook.config.studies import STUDIES, Study
+from labbook.config.studies import Study
 from labbook.results.cells import columns_of, difference_text, duration, notes
 from labbook.results.differences import Difference
 from labbook.results.formats import latex_escape, to_csv, to_latex, to_markdown, write_tables

@@ -8,17 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from labbook_toys import STUDIES
 from PIL import Image
 
 from labbook import cli
 from labbook.config.load import load_config, save_config
-from labbook.config.studies import get_study
 from labbook.run.clean import find_removable, is_derived, remove
 from runfolder.records import finish_record, start_record
 from smalldet.data.filter.cache import FILTERED_NAME, SOURCE_NAME, ensure_filtered
 
 WriteConfig = Callable[..., Path]
-STUDY = get_study("ofat")
+STUDY = STUDIES["ofat"]
 
 
 @pytest.fixture

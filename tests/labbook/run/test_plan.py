@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from labbook_toys import STUDIES
 from omegaconf import OmegaConf
 from short_run_toys import SCRIPT
 
@@ -17,7 +18,7 @@ from labbook import cli
 from labbook.commands import plan as plan_command
 from labbook.commands.plan import measure_all
 from labbook.config.load import ConfigError
-from labbook.config.studies import find_experiments, get_study
+from labbook.config.studies import find_experiments
 from labbook.run.costs import (
     StepCost,
     device_name,
@@ -34,10 +35,10 @@ from runfolder.records import finish_record, start_record
 from runfolder.run import read_run
 
 WriteConfig = Callable[..., Path]
-OFAT = get_study("ofat")
+OFAT = STUDIES["ofat"]
 SETTINGS = """
 from dataclasses import dataclass
-from labbook_toys import Settings as _Settings
+from labbook_toys import STUDIES, Settings as _Settings
 
 @dataclass
 class Settings(_Settings):

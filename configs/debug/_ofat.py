@@ -8,7 +8,6 @@ from toydata.heads import GeneratedHeads
 def toy(name):
     """The OFAT config ``name`` with a small model, generated data, a fiftieth of the epochs."""
     cfg = LazyConfig.load_rel(f"../ofat/{name}.py")
-    cfg.experiment.study = "ofat-debug"
     cfg.train.output_dir = "work_dirs/debug/${experiment.name}"
     cfg.dataset.root = "${oc.env:DETECTRON2_DATASETS,datasets}/toy_heads"
     cfg.dataset.name = "toy_heads"

@@ -8,7 +8,6 @@ from toydata.streets import GeneratedRecordings
 def toy(name):
     """The eTraM config ``name`` with a small model and generated recordings."""
     cfg = LazyConfig.load_rel(f"../etram/{name}.py")
-    cfg.experiment.study = "etram-debug"
     cfg.train.output_dir = "work_dirs/debug/${experiment.name}"
     cfg.dataset.root = "${oc.env:DETECTRON2_DATASETS,datasets}/toy_events_${dataset.downsample}"
     cfg.dataset.name = "toy_events_${dataset.downsample}"

@@ -1,5 +1,0 @@
-"""At toy size: 4scale_sizeaware_100k"""
-
-from .._toy_events import toy
-
-globals().update(toy("4scale_sizeaware_100k"))
