@@ -41,7 +41,7 @@ def loaded(study: str, name: str) -> DictConfig:
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_all_configs_of_a_study_keep_their_declarations(study: str) -> None:
-    check_study(STUDIES[study], find_experiments(STUDIES[study], ROOT), ROOT)
+    check_study(family(study), find_experiments(STUDIES[study], ROOT))
 
 
 @pytest.mark.parametrize(("study", "name"), EXPERIMENTS)

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from family_toys import write_child
 
 from labbook import cli
 from labbook.commands import run
+from labbook.config import load
 from labbook.config.studies import (
     find_experiments,
     find_studies,
@@ -119,6 +121,22 @@ def test_unknown_arguments_are_errors(
         cli.main(arguments.split(), ROOT)
     assert caught.value.code == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_command_loads_each_config_once(
+    command: str, write_config: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config("baseline")
+    for name in ("first", "second"):
+        write_child(tmp_path, name, "optimizer.lr = 0.1", factors=["optimizer.lr"])
+    loaded: list[str] = []
+    read = load.read_config
+    monkeypatch.setattr(load, "read_config", lambda path: loaded.append(path.stem) or read(path))
+    monkeypatch.setattr(run, "run_jobs", lambda *_: ([], False))
+    words = [command, "ofat", "train.device=cpu", "--seeds", "2"]
+    assert cli.main(words, tmp_path) == 0
+    assert sorted(loaded) == ["baseline", "first", "second"]
 
 
 def test_list_and_table(

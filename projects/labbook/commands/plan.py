@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labbook.commands.arguments import add_only, add_study, chosen_experiments, count, study_of
+from labbook.config.lineage import Family
 from labbook.config.load import to_plain
 from labbook.results.runs import find_runs
 from labbook.run.costs import STEPS, device_name, known_costs, measure, remove_data, step_key
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace, root: Path) -> int:
     """Print the plan; 1 if a measurement failed."""
     study = study_of(options, root)
-    jobs = plan_jobs(chosen_experiments(options, root), root, options.overrides)
+    jobs = plan_jobs(Family(study, root, options.overrides), chosen_experiments(options, root))
     device = device_name(jobs[0].cfg.train.get("device", "auto"), devices())
     failed = measure_all(options, jobs, root, device) if options.measure else 0
     costs = known_costs(study, root, device, find_runs(study, root))

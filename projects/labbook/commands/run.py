@@ -11,6 +11,7 @@ from typing import Any
 from labbook.commands import table
 from labbook.commands.arguments import add_only, add_study, chosen_experiments, count, study_of
 from labbook.config.guard import check_study
+from labbook.config.lineage import Family
 from labbook.run.gpus import Gpus, find_gpus
 from labbook.run.jobs import Job, plan_jobs
 from labbook.run.runner import Outcome, RunOptions, run_jobs
@@ -50,8 +51,9 @@ def execute(options: argparse.Namespace, root: Path) -> int:
     parameters, overrides = parameters_in(options.slurm)
     overrides = [*options.overrides, *overrides]
     experiments = chosen_experiments(options, root)
-    jobs = plan_jobs(experiments, root, overrides, options.seeds)
-    check_study(study_of(options, root), experiments, root, overrides)
+    family = Family(study_of(options, root), root, overrides)
+    jobs = plan_jobs(family, experiments, options.seeds)
+    check_study(family, experiments)
     if options.executor:
         return report(submit(jobs, root, cluster_options(options, parameters)))
     if parameters or options.nodes > 1:
@@ -59,7 +61,7 @@ def execute(options: argparse.Namespace, root: Path) -> int:
     outcomes, stopped = run_jobs(jobs, root, run_options(options, jobs))
     status = report(outcomes)
     try:
-        table.show(study_of(options, root), root)
+        table.show(family.study, root)
     except ValueError as error:
         print(f"There is no table: {error}", file=sys.stderr)
     return INTERRUPTED if stopped else status

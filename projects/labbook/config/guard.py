@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
@@ -104,17 +103,15 @@ def check_declared(cfg: DictConfig, parent: DictConfig | None) -> None:
         raise ConfigError(f"{cfg.experiment.name}: {' Also, '.join(found)}")
 
 
-def check_study(
-    study: Study, experiments: Mapping[str, Path], root: Path, overrides: Sequence[str] = ()
-) -> None:
+def check_study(family: Family, config_names: Iterable[str]) -> None:
     """Check the declarations of these experiments of a study; see :func:`check_declared`.
 
     Raises:
         ConfigError: one or more are wrong, a line for each.
     """
-    found = list(study_problems(Family(study, root, overrides), experiments).values())
+    found = study_problems(family, config_names)
     if found:
-        raise ConfigError("\n".join(found))
+        raise ConfigError("\n".join(found.values()))
 
 
 def study_problems(family: Family, config_names: Iterable[str]) -> dict[str, str]:

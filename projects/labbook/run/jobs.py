@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import glob
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from labbook.config.load import ConfigError, load_config
+from labbook.config.lineage import Family
+from labbook.config.load import ConfigError
 from labbook.config.overrides import apply_overrides, assignment
 
 
@@ -32,15 +33,12 @@ class Job:
         return self.cfg.train.get("device", "auto") == "cpu"
 
 
-def plan_jobs(
-    experiments: Mapping[str, Path], root: Path, overrides: Sequence[str] = (), seeds: int = 1
-) -> list[Job]:
+def plan_jobs(family: Family, config_names: Iterable[str], seeds: int = 1) -> list[Job]:
     """Load every config and find its run folders, before anything is started.
 
     Args:
-        experiments: config files below ``root``, by config name.
-        root: the project's root folder.
-        overrides: ``key=value``, for all of them.
+        family: the configs of a study, with the overrides that hold for all of them.
+        config_names: the experiments of it that are wanted.
         seeds: runs of each experiment. The first has the config's own seed and folder; number k
             has the seed + k - 1 and the folder with ``_seed<k>`` behind its name. All experiments
             come with their first seed before any comes with its second.
@@ -48,7 +46,11 @@ def plan_jobs(
     Raises:
         ConfigError: a config or an override is wrong, or two experiments share a run folder.
     """
-    first = [_job(name, file, root, tuple(overrides)) for name, file in experiments.items()]
+    root, overrides = family.root, tuple(family.overrides)
+    first = []
+    for name in config_names:
+        cfg, file = family.load(name), family.paths[family.study.run_name(name)]
+        first.append(Job(name, file, root / cfg.train.output_dir, cfg, overrides))
     by_folder: dict[Path, str] = {}
     for job in first:
         other = by_folder.setdefault(job.folder, job.name)
@@ -68,11 +70,6 @@ def seed_folders(first: Path) -> list[Path]:
         if number.isdigit() and folder.is_dir():
             found[int(number)] = folder
     return [first, *(found[number] for number in sorted(found))]
-
-
-def _job(name: str, config_file: Path, root: Path, overrides: tuple[str, ...]) -> Job:
-    cfg = load_config(root / config_file, overrides)
-    return Job(name, config_file, root / cfg.train.output_dir, cfg, overrides)
 
 
 def _with_seed(job: Job, number: int, root: Path) -> Job:

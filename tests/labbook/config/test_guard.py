@@ -17,7 +17,7 @@ from labbook.config.lineage import Family, find_experiment
 from labbook.config.load import ConfigError, load_config, to_plain
 from labbook.config.signatures import MISSING
 from labbook.config.studies import find_experiments
-from labbook.config.trees import leaves
+from labbook.config.trees import flatten
 
 WriteConfig = Callable[..., Path]
 OFAT = STUDIES["ofat"]
@@ -32,7 +32,7 @@ def root(write_config: WriteConfig, tmp_path: Path) -> Path:
 
 
 def check(root: Path, *overrides: str) -> None:
-    check_study(OFAT, find_experiments(OFAT, root), root, overrides)
+    check_study(Family(OFAT, root, overrides), find_experiments(OFAT, root))
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_what_is_not_declared_is_refused(
 def test_any_key_that_moves_must_be_declared(root: Path) -> None:
     """Also those that a parent has as an interpolation, and those that only a child has."""
     parent = load_config(root / "configs/ofat/baseline.py")
-    written = leaves(OmegaConf.to_container(parent, resolve=False))
-    values = leaves(to_plain(parent))
+    written = flatten(OmegaConf.to_container(parent, resolve=False))
+    values = flatten(to_plain(parent))
     keys = [key for key in written if not key.startswith(("experiment.", "train.output_dir"))]
     for key in [*keys, "model.new"]:
         child, value = copy.deepcopy(parent), values.get(key)
@@ -142,12 +142,12 @@ def test_the_command_line_holds_for_both(
     root: Path, line: str, factor: str, override: str, sentence: str | None
 ) -> None:
     write_child(root, "child", line, factors=[factor])
-    experiments = {"child": find_experiments(OFAT, root)["child"]}
+    family = Family(OFAT, root, [override])
     if sentence is None:
-        check_study(OFAT, experiments, root, [override])
+        check_study(family, ["child"])
     else:
         with pytest.raises(ConfigError, match=sentence):
-            check_study(OFAT, experiments, root, [override])
+            check_study(family, ["child"])
 
 
 def test_parents_of_parents(root: Path) -> None:

@@ -17,6 +17,7 @@ from short_run_toys import SCRIPT
 from labbook import cli
 from labbook.commands import plan as plan_command
 from labbook.commands.plan import measure_all
+from labbook.config.lineage import Family
 from labbook.config.load import ConfigError
 from labbook.config.studies import find_experiments
 from labbook.run.costs import (
@@ -267,7 +268,7 @@ def test_device_names(setting: str, devices: dict[str, Any], name: str) -> None:
 
 def test_measure_all_takes_one_of_each_kind(study, tmp_path: Path) -> None:
     root = study(a="", b="train.epochs = 3")
-    jobs = plan_jobs(find_experiments(OFAT, root), root)
+    jobs = plan_jobs(Family(OFAT, root), find_experiments(OFAT, root))
     options = Namespace(study="ofat", debug=False, measure=2, train_script="fake.py")
     assert measure_all(options, jobs, root, "a GPU") == 0
     assert len((root / "calls.jsonl").read_text().splitlines()) == 1
