@@ -5,23 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from runfolder.names import PATCH
+from runfolder.provenance import HERE, git
 
 MAX_PATCH = 4 * 2**20
 """Bytes of a patch that is saved; a larger one is data rather than code."""
 MAX_NEW_FILE = 256 * 2**10
 """Bytes of a new file that goes into the patch; larger ones are only named."""
 MAX_NAMES = 50
-_HERE = Path(__file__).parent
-_CONFIG = ("-c", "core.quotepath=off", "-c", "diff.noprefix=false", "--no-optional-locks")
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Patch:
 
 
 @cache  # a process runs the code that it was started with
-def uncommitted_patch(folder: Path = _HERE) -> Patch | None:
+def uncommitted_patch(folder: Path = HERE) -> Patch | None:
     """The patch of the checkout that holds ``folder``; nothing in the checkout is changed.
 
     Files that git ignores are no part of it.
@@ -70,19 +67,18 @@ def uncommitted_patch(folder: Path = _HERE) -> Patch | None:
     Returns:
         None without git, outside a checkout, before the first commit, and without changes.
     """
-    top = _text(_git(folder, "rev-parse", "--show-toplevel"))
-    if not top or _git(folder, "rev-parse", "--verify", "HEAD") is None:
+    top = os.fsdecode(git(folder, "rev-parse", "--show-toplevel") or b"").rstrip("\n")
+    if not top or git(folder, "rev-parse", "--verify", "HEAD") is None:
         return None
     root = Path(top)
-    new = _names(_git(root, "ls-files", "--others", "--exclude-standard", "-z"))
+    new = _names(git(root, "ls-files", "--others", "--exclude-standard", "-z"))
     small = [name for name in new if _size(root / name) <= MAX_NEW_FILE]
-    found = _compare(root, small)
-    if len(found.content) > MAX_PATCH:  # perhaps by the new files alone
-        found = _compare(root, [])
-        found = found if len(found.content) <= MAX_PATCH else Patch(b"", found.files)
+    content, files = _compare(root, small)
+    if len(content) > MAX_PATCH:  # perhaps by the new files alone
         small = []
+        content, files = _compare(root, small)
     left_out = tuple(name for name in new if name not in set(small))
-    patch = Patch(found.content, found.files, left_out)
+    patch = Patch(content if len(content) <= MAX_PATCH else b"", files, left_out)
     return patch if patch.files or patch.left_out else None
 
 
@@ -102,30 +98,27 @@ def save_patch(folder: Path, patch: Patch | None) -> None:
         path.write_bytes(content)
 
 
-def _compare(root: Path, new: list[str]) -> Patch:
-    """The patch against the last commit, with the untracked files ``new`` in it."""
-    index = root / _text(_git(root, "rev-parse", "--git-path", "index"))
-    with tempfile.TemporaryDirectory() as scratch:
+def _compare(root: Path, new: list[str]) -> tuple[bytes, tuple[str, ...]]:
+    """The patch against the last commit, with the untracked files ``new`` in it, and its files."""
+    index = root / os.fsdecode(git(root, "rev-parse", "--git-path", "index") or b"").rstrip("\n")
+    with tempfile.TemporaryDirectory() as scratch:  # the checkout's own index stays as it is
         copy = Path(scratch) / "index"
         if index.is_file():
             shutil.copy2(index, copy)
         environment = {"GIT_INDEX_FILE": str(copy)}
-        if new:  # in a copy of the index: the checkout's own stays as it is
+        if new:
             words = ("add", "--intent-to-add", "--pathspec-from-file=-", "--pathspec-file-nul")
-            _git(root, *words, environment=environment, stdin=b"\0".join(map(os.fsencode, new)))
+            stdin = b"\0".join(map(os.fsencode, new))
+            git(root, *words, environment=environment, stdin=stdin)
         diff = ("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "HEAD")
-        content = _git(root, *diff, "--binary", environment=environment)
-        numbers = _git(root, *diff, "--numstat", "-z", environment=environment)
-    return Patch(content or b"", tuple(_counted(row) for row in _names(numbers)))
+        content = git(root, *diff, "--binary", environment=environment)
+        numbers = git(root, *diff, "--numstat", "-z", environment=environment)
+    return content or b"", tuple(_counted(row) for row in _names(numbers))
 
 
 def _counted(row: str) -> str:
     added, removed, name = row.split("\t", 2)
     return f"{name} (binary)" if added == "-" else f"{name} (+{added} -{removed})"
-
-
-def _text(output: bytes | None) -> str:
-    return os.fsdecode(output or b"").rstrip("\n")
 
 
 def _names(output: bytes | None) -> list[str]:
@@ -137,21 +130,3 @@ def _size(path: Path) -> float:
         return path.stat().st_size
     except OSError:
         return float("inf")
-
-
-def _git(
-    folder: Path, *words: str, environment: Mapping[str, str] | None = None, stdin: bytes = b""
-) -> bytes | None:
-    """What git prints; None if it cannot say."""
-    try:
-        done = subprocess.run(
-            ["git", *_CONFIG, "-C", str(folder), *words],
-            input=stdin,
-            capture_output=True,
-            timeout=60,
-            check=True,
-            env={**os.environ, **(environment or {})},
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout

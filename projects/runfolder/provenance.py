@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+HERE = Path(__file__).parent
+_GIT = ("-c", "core.quotepath=off", "-c", "diff.noprefix=false", "--no-optional-locks")
 PACKAGES = (
     "smalldet",
     "torch",
@@ -35,9 +38,16 @@ def code_version() -> dict[str, Any]:
 
     Both are None without git, outside a checkout and before the first commit.
     """
-    commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain") if commit else None
+    commit = (git(HERE, "rev-parse", "HEAD") or b"").decode().strip() or None
+    changes = git(HERE, "status", "--porcelain") if commit else None
     return {"commit": commit, "uncommitted_changes": None if changes is None else bool(changes)}
+
+
+def git(
+    folder: Path, *words: str, environment: Mapping[str, str] | None = None, stdin: bytes = b""
+) -> bytes | None:
+    """What a git command prints in ``folder``; None if it fails or git is not there."""
+    return _output(["git", *_GIT, "-C", str(folder), *words], environment, stdin)
 
 
 def environment() -> dict[str, str | None]:
@@ -60,8 +70,8 @@ def devices() -> dict[str, Any]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible:
         command.append(f"--id={visible}")
-    listed = None if visible == "" else _output(command)
-    gpus = [line.strip() for line in (listed or "").splitlines() if line.strip()]
+    listed = b"" if visible == "" else _output(command) or b""
+    gpus = [line.strip() for line in listed.decode(errors="replace").splitlines() if line.strip()]
     return {"gpus": gpus, "cpu": _cpu_name()}
 
 
@@ -95,16 +105,15 @@ def process_start(pid: int) -> str | None:
         return "unknown"
 
 
-def _git(*arguments: str) -> str | None:
-    return _output(["git", "-C", str(Path(__file__).parent), *arguments])
-
-
-def _output(command: list[str]) -> str | None:
+def _output(
+    command: list[str], environment: Mapping[str, str] | None = None, stdin: bytes = b""
+) -> bytes | None:
     """What a command prints; None if it fails or is not there."""
+    variables = {**os.environ, **(environment or {})}
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=30, check=True
+            command, input=stdin, capture_output=True, timeout=60, check=True, env=variables
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return done.stdout

@@ -35,7 +35,7 @@ def over_two_nodes(tmp_path_factory) -> list[dict]:
     for node in range(2):
         places = Processes(nodes=2, node=node, address="127.0.0.1", port=port)
         script = [str(HERE / "gradients_script.py"), str(folder)]
-        command = [sys.executable, *places.launcher(), *script]
+        command = [*places.python(), *script]
         launchers.append(
             subprocess.Popen(
                 command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -10,6 +10,7 @@ from pathlib import Path
 from labbook.commands.arguments import add_only, add_study, chosen_experiments, count, study_of
 from labbook.config.lineage import Family
 from labbook.config.load import to_plain
+from labbook.config.studies import Study
 from labbook.results.runs import find_runs
 from labbook.run.costs import STEPS, device_name, known_costs, measure, remove_data, step_key
 from labbook.run.jobs import Job, plan_jobs
@@ -41,21 +42,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace, root: Path) -> int:
     """Print the plan; 1 if a measurement failed."""
     study = study_of(options, root)
-    jobs = plan_jobs(Family(study, root, options.overrides), chosen_experiments(options, root))
+    family = Family(study, root, options.overrides)
+    jobs = plan_jobs(family, chosen_experiments(options, root), options.train_script)
     device = device_name(jobs[0].cfg.train.get("device", "auto"), devices())
-    failed = measure_all(options, jobs, root, device) if options.measure else 0
+    failed = measure_all(study, jobs, root, device, options.measure) if options.measure else 0
     costs = known_costs(study, root, device, find_runs(study, root))
     print_plan(study, make_plan(jobs, costs, options.seeds), device)
     return 1 if failed else 0
 
 
-def measure_all(options: argparse.Namespace, jobs: Sequence[Job], root: Path, device: str) -> int:
+def measure_all(study: Study, jobs: Sequence[Job], root: Path, device: str, steps: int) -> int:
     """Measure what differs in the cost of a step, and return how many could not be measured."""
     distinct = {step_key(to_plain(job.cfg)): job for job in reversed(jobs)}
-    study, steps, failed = study_of(options, root), options.measure, 0
+    failed = 0
     for number, job in enumerate(reversed(distinct.values()), 1):
         print(f"[{number}/{len(distinct)}] {job.name}: {steps} steps ...", flush=True)
-        cost = measure(study, job, root, device, options.train_script, steps)
+        cost = measure(study, job, root, device, steps)
         if isinstance(cost, str):
             failed += 1
             print(f"{job.name} could not be measured: {cost}", file=sys.stderr)

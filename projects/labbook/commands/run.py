@@ -52,7 +52,7 @@ def execute(options: argparse.Namespace, root: Path) -> int:
     overrides = [*options.overrides, *overrides]
     experiments = chosen_experiments(options, root)
     family = Family(study_of(options, root), root, overrides)
-    jobs = plan_jobs(family, experiments, options.seeds)
+    jobs = plan_jobs(family, experiments, options.train_script, options.seeds)
     check_study(family, experiments)
     if options.executor:
         return report(submit(jobs, root, cluster_options(options, parameters)))
@@ -79,7 +79,6 @@ def report(outcomes: Sequence[Outcome]) -> int:
 def cluster_options(options: argparse.Namespace, parameters: dict[str, Any]) -> ClusterOptions:
     """How to run on a cluster, given the parameters for it."""
     return ClusterOptions(
-        options.train_script,
         options.executor,
         parameters,
         options.nodes,
@@ -108,7 +107,7 @@ def run_options(options: argparse.Namespace, jobs: Sequence[Job]) -> RunOptions:
             f"({', '.join(gpus.names)}). Give a smaller --jobs; two runs never share a GPU."
         )
     per_run = options.processes
-    return RunOptions(options.train_script, slots, options.retries, options.stale, per_run, gpus)
+    return RunOptions(slots, options.retries, options.stale, per_run, gpus)
 
 
 def parameters_in(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:

@@ -16,12 +16,12 @@ from labbook.config.signatures import MISSING
 from labbook.config.studies import Study
 from labbook.config.trees import below, flatten, select
 from labbook.run.jobs import Job
-from labbook.run.processes import run_briefly, train_command
+from labbook.run.processes import Processes, run_briefly
 from runfolder.files import read_json, write_json
 from runfolder.names import CONSOLE
 from runfolder.run import Run, read_run
 
-STEPS = 3  # the median of so many flatten out the first, which is slow
+STEPS = 3  # the median of so many leaves out the first, which is slow
 LIMIT_SECONDS = 3600.0
 FOLDER = "work_dirs/debug/measure"
 
@@ -102,9 +102,7 @@ def measurements_file(study: Study, root: Path) -> Path:
     return root / study.work_folder / f"{study.family}_measured.json"
 
 
-def measure(
-    study: Study, job: Job, root: Path, device: str, train_script: str, steps: int = STEPS
-) -> StepCost | str:
+def measure(study: Study, job: Job, root: Path, device: str, steps: int = STEPS) -> StepCost | str:
     """Run a job's config for a few steps, at full size, on generated data, and store their cost.
 
     Args:
@@ -112,7 +110,6 @@ def measure(
         job: one experiment; nothing is written into its own run folder.
         root: the project's root folder.
         device: name of the device, for the file.
-        train_script: relative to ``root``.
         steps: optimisation steps.
 
     Returns:
@@ -120,8 +117,8 @@ def measure(
     """
     config = to_plain(job.cfg)
     folder = root / FOLDER / job.folder.name
-    overrides = [*job.overrides, *short_overrides(study, config, root, folder, steps)]
-    command = train_command(train_script, job.config_file, overrides)
+    short = short_overrides(study, config, root, folder, steps)
+    command = [*job.command(Processes()), *short]
     done = run_briefly(command, folder, root, LIMIT_SECONDS)
     cost = _cost_so_far(read_run(folder), f"{steps} measured steps") if done.is_finished else None
     if cost is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import glob
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 from labbook.config.lineage import Family
 from labbook.config.load import ConfigError
 from labbook.config.overrides import apply_overrides, assignment
+from labbook.run.processes import Processes, train_command
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,13 @@ class Job:
     """Relative to the project's root folder."""
     folder: Path
     cfg: DictConfig
+    train_script: str
+    """Relative to the root folder, like the config file."""
     overrides: tuple[str, ...] = ()
+
+    def command(self, processes: Processes) -> list[str]:
+        """What starts it, or goes on with it."""
+        return train_command(self.train_script, self.config_file, self.overrides, processes)
 
     @property
     def is_on_cpu(self) -> bool:
@@ -33,12 +41,15 @@ class Job:
         return self.cfg.train.get("device", "auto") == "cpu"
 
 
-def plan_jobs(family: Family, config_names: Iterable[str], seeds: int = 1) -> list[Job]:
+def plan_jobs(
+    family: Family, config_names: Iterable[str], train_script: str, seeds: int = 1
+) -> list[Job]:
     """Load every config and find its run folders, before anything is started.
 
     Args:
         family: the configs of a study, with the overrides that hold for all of them.
         config_names: the experiments of it that are wanted.
+        train_script: what trains a config, relative to the root folder.
         seeds: runs of each experiment. The first has the config's own seed and folder; number k
             has the seed + k - 1 and the folder with ``_seed<k>`` behind its name. All experiments
             come with their first seed before any comes with its second.
@@ -50,7 +61,7 @@ def plan_jobs(family: Family, config_names: Iterable[str], seeds: int = 1) -> li
     first = []
     for name in config_names:
         cfg, file = family.load(name), family.paths[family.study.run_name(name)]
-        first.append(Job(name, file, root / cfg.train.output_dir, cfg, overrides))
+        first.append(Job(name, file, root / cfg.train.output_dir, cfg, train_script, overrides))
     by_folder: dict[Path, str] = {}
     for job in first:
         other = by_folder.setdefault(job.folder, job.name)
@@ -81,5 +92,10 @@ def _with_seed(job: Job, number: int, root: Path) -> Job:
     changes = (f"train.seed={train.seed + number - 1}", assignment("train.output_dir", folder))
     cfg = copy.deepcopy(job.cfg)
     apply_overrides(cfg, changes)
-    name, overrides = f"{job.name}_seed{number}", (*job.overrides, *changes)
-    return Job(name, job.config_file, root / folder, cfg, overrides)
+    return dataclasses.replace(
+        job,
+        name=f"{job.name}_seed{number}",
+        folder=root / folder,
+        cfg=cfg,
+        overrides=(*job.overrides, *changes),
+    )

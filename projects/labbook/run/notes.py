@@ -164,7 +164,7 @@ def _write(folder: Path, notes: Sequence[str], facts: Callable[[], Mapping[str, 
         run = read_run(folder)
         shared = {"run": run, "record": run.record, "names": names, **facts()}
         for name in notes:
-            text = _templates().get_template(name).render(shared)
+            text = _templates().get_template(f"{name}.j2").render(shared)
             write_text(folder / name, text.strip() + "\n")
     except Exception as error:  # notes are no reason to lose a run
         logger.warning("The notes in %s are not complete: %s", folder, error)

@@ -20,14 +20,7 @@ from labbook.run.display import NOT_STARTED, Display, display_for, status_of
 from labbook.run.gpus import GpuLease, Gpus
 from labbook.run.jobs import Job
 from labbook.run.ledger import check_same_data, move_aside, older_code
-from labbook.run.processes import (
-    POLL_SECONDS,
-    Processes,
-    RunProcess,
-    handling,
-    signal_name,
-    train_command,
-)
+from labbook.run.processes import POLL_SECONDS, Processes, RunProcess, handling, signal_name
 from runfolder.locks import owner_of
 from runfolder.provenance import code_version
 from runfolder.records import read_record, run_status
@@ -41,8 +34,6 @@ STOP_SECONDS = 900.0
 class RunOptions:
     """How jobs are run."""
 
-    train_script: str
-    """Relative to the project's root folder."""
     slots: int = 1
     """Runs at a time."""
     retries: int = 1
@@ -233,10 +224,8 @@ class Runner:
 
     def _start(self, job: Job, lease: GpuLease, number: int = 1) -> Outcome | None:
         """Start a job; an outcome only if that fails."""
-        options = self.options
-        processes = Processes(options.per_run)
-        command = train_command(options.train_script, job.config_file, job.overrides, processes)
-        environment = {**lease.environment, **options.threads()}
+        command = job.command(Processes(self.options.per_run))
+        environment = {**lease.environment, **self.options.threads()}
         try:
             process = RunProcess(job.folder, command, self.root, environment, lease.locks)
         except OSError as error:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labbook.run.jobs import Job
-from labbook.run.processes import POLL_SECONDS, Processes, RunProcess, train_command
+from labbook.run.processes import POLL_SECONDS, Processes, RunProcess
 from labbook.run.runner import LOG_LINES, Outcome, skip_reason, was_killed
 from runfolder.files import read_json, write_json
 from runfolder.names import CONSOLE
@@ -42,8 +42,6 @@ _FIRST_PORT, _PORTS = 20000, 20000
 class ClusterOptions:
     """Where and how runs are submitted."""
 
-    train_script: str
-    """Relative to the project's root folder."""
     executor: str
     """``slurm``, or ``local``: submitit's own stand-in, on the CPU of this machine."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -59,10 +57,8 @@ class ClusterOptions:
 class ClusterRun:
     """What a cluster job calls: one run on this node, until it ends or is asked to make room."""
 
-    train_script: str
-    config_file: Path
-    overrides: tuple[str, ...]
-    folder: Path
+    job: Job
+    """With an absolute run folder."""
     root: Path
     nodes: int = 1
     per_node: int = 1
@@ -82,14 +78,14 @@ class ClusterRun:
             process = self._start(place)
             while (code := process.exit_code()) is None:
                 time.sleep(POLL_SECONDS)  # signal handlers get their turn
-            if code == 0 and (place.node > 0 or run_status(self.folder) == "finished"):
-                return str(self.folder)
-            if place.nodes > 1 or attempt == self.retries or not was_killed(self.folder, code):
+            if code == 0 and (place.node > 0 or run_status(self.job.folder) == "finished"):
+                return str(self.job.folder)
+            if place.nodes > 1 or attempt == self.retries or not was_killed(self.job.folder, code):
                 break
-        if place.node > 0 and run_status(self.folder) == "interrupted":
+        if place.node > 0 and run_status(self.job.folder) == "interrupted":
             time.sleep(LINGER_SECONDS)  # the first node requeues; an end here could end it too
         log = process.tail(LOG_LINES)
-        raise RuntimeError(f"The run in {self.folder} ended with status {code}:\n{log}")
+        raise RuntimeError(f"The run in {self.job.folder} ended with status {code}:\n{log}")
 
     def checkpoint(self) -> DelayedSubmission:
         """Have the run save and end; called by submitit when the job has to make room."""
@@ -102,9 +98,10 @@ class ClusterRun:
         return DelayedSubmission(dataclasses.replace(self))
 
     def _start(self, place: Processes) -> RunProcess:
-        command = train_command(self.train_script, self.config_file, self.overrides, place)
         name = CONSOLE if place.node == 0 else f"console_node{place.node}.txt"
-        self._process = RunProcess(self.folder, command, self.root, console=name)
+        self._process = RunProcess(
+            self.job.folder, self.job.command(place), self.root, console=name
+        )
         return self._process
 
     def _place(self) -> Processes:
@@ -159,16 +156,9 @@ def parameters_for(job: Job, options: ClusterOptions) -> dict[str, Any]:
 
 
 def _submit(job: Job, root: Path, options: ClusterOptions) -> Outcome:
-    run = ClusterRun(
-        options.train_script,
-        job.config_file,
-        job.overrides,
-        job.folder.absolute(),
-        root.absolute(),
-        options.nodes,
-        options.per_node,
-        options.retries,
-    )
+    there = dataclasses.replace(job, folder=job.folder.absolute())
+    counts = (options.nodes, options.per_node, options.retries)
+    run = ClusterRun(there, root.absolute(), *counts)
     job_id = _executor(job, options).submit(run).job_id
     start = process_start(int(job_id)) if options.executor == "local" else None
     facts = {"executor": options.executor, "job_id": job_id, "process_start": start}

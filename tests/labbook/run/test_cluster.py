@@ -17,7 +17,7 @@ from labbook import cli
 from labbook.commands.run import parameters_in
 from labbook.run import slurm as cluster
 from labbook.run.jobs import Job
-from labbook.run.processes import Processes, descendants, train_command
+from labbook.run.processes import Processes, descendants
 from labbook.run.slurm import ClusterOptions, ClusterRun, parameters_for, port_of, submit
 from runfolder.provenance import process_start
 from runfolder.records import finish_record, read_record, run_status, start_record
@@ -43,7 +43,8 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 def job_in(root: Path, name: str, device: str = "auto") -> Job:
     cfg = OmegaConf.create({"train": {"device": device}, "dataset": {}})
-    return Job(name, Path(f"{name}.py"), folder_of(root, name), cfg, ("a=1",))
+    file, folder = Path(f"{name}.py"), folder_of(root, name)
+    return Job(name, file, folder, cfg, TRAIN_SCRIPT, ("a=1",))
 
 
 def submitted(folder: Path) -> dict:
@@ -79,7 +80,7 @@ def is_task(pid: int) -> bool:
 
 
 def test_a_failed_job_leaves_the_end_of_its_log(root: Path) -> None:
-    (outcome,) = submit([job_in(root, "fails")], root, ClusterOptions(TRAIN_SCRIPT, "local"))
+    (outcome,) = submit([job_in(root, "fails")], root, ClusterOptions("local"))
     folder = folder_of(root, "fails")
     assert outcome.is_finished and outcome.message.startswith("submitted as job")
     wait_for(lambda: run_status(folder) == "failed")
@@ -91,7 +92,7 @@ def test_a_failed_job_leaves_the_end_of_its_log(root: Path) -> None:
 @pytest.mark.parametrize(("retries", "starts"), [(0, 1), (2, 3)])
 def test_a_job_tries_again_what_died(root: Path, retries: int, starts: int) -> None:
     folder = folder_of(root, "doomed")
-    run = ClusterRun(TRAIN_SCRIPT, Path("doomed.py"), (), folder, root, retries=retries)
+    run = ClusterRun(job_in(root, "doomed"), root, retries=retries)
     with pytest.raises(RuntimeError, match="ended with status -9"):
         run()
     assert (folder / "console.txt").read_text().count("starting doomed") == starts
@@ -118,9 +119,7 @@ def slurm(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_slurm_is_given(slurm: Path) -> None:
-    options = ClusterOptions(
-        TRAIN_SCRIPT, "slurm", {"partition": "gpu", "time": 600}, nodes=2, per_node=4
-    )
+    options = ClusterOptions("slurm", {"partition": "gpu", "time": 600}, nodes=2, per_node=4)
     (outcome,) = submit([job_in(slurm, "good")], slurm, options)
     assert "submitted as job 4711" in outcome.message
     text = (slurm / "submission.sh").read_text()
@@ -131,7 +130,7 @@ def test_what_slurm_is_given(slurm: Path) -> None:
 
 
 def test_a_job_in_the_queue_is_not_submitted_twice(slurm: Path) -> None:
-    job, options = job_in(slurm, "good"), ClusterOptions(TRAIN_SCRIPT, "slurm")
+    job, options = job_in(slurm, "good"), ClusterOptions("slurm")
     submit([job], slurm, options)
     (slurm / "submission.sh").unlink()
     (slurm / "queue").write_text("4711 gpu ofat_good PD\n")
@@ -148,10 +147,10 @@ def test_without_slurm_or_submitit_there_is_a_sentence(
 ) -> None:
     monkeypatch.setenv("PATH", str(root))
     with pytest.raises(ValueError, match="where sbatch and srun are"):
-        submit([job_in(root, "good")], root, ClusterOptions(TRAIN_SCRIPT, "slurm"))
+        submit([job_in(root, "good")], root, ClusterOptions("slurm"))
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(ValueError, match=r"pip install '\.\[sweep\]'"):
-        submit([job_in(root, "good")], root, ClusterOptions(TRAIN_SCRIPT, "local"))
+        submit([job_in(root, "good")], root, ClusterOptions("local"))
 
 
 def test_an_unknown_parameter_is_a_sentence(slurm: Path) -> None:
@@ -159,7 +158,7 @@ def test_an_unknown_parameter_is_a_sentence(slurm: Path) -> None:
         submit(
             [job_in(slurm, "good")],
             slurm,
-            ClusterOptions(TRAIN_SCRIPT, "slurm", {"partitoin": "gpu"}),
+            ClusterOptions("slurm", {"partitoin": "gpu"}),
         )
 
 
@@ -176,9 +175,9 @@ def test_each_node_knows_its_place(root: Path, monkeypatch: pytest.MonkeyPatch) 
     names = {"SLURM_JOB_ID": "4711", "SLURM_NODEID": "1", "SLURM_JOB_NODELIST": "node[07-08]"}
     for name, value in {**names, "SUBMITIT_EXECUTOR": "slurm"}.items():
         monkeypatch.setenv(name, value)
-    place = ClusterRun(TRAIN_SCRIPT, Path("good.py"), (), root, root, nodes=2, per_node=4)._place()
+    place = ClusterRun(job_in(root, "good"), root, nodes=2, per_node=4)._place()
     assert place == Processes(4, 2, 1, "node07", 24711)
-    command = train_command(TRAIN_SCRIPT, Path("good.py"), ["a=1"], place)
+    command = job_in(root, "good").command(place)
     assert command[1:8] == [
         "-m",
         "torch.distributed.run",
@@ -204,7 +203,7 @@ def test_another_node_waits_where_the_first_one_requeues(
     folder = folder_of(root, "crash")
     start_record(folder, [])
     finish_record(folder, "interrupted", "the first node was asked to make room")
-    run = ClusterRun(TRAIN_SCRIPT, Path("crash.py"), (), folder, root, nodes=2)
+    run = ClusterRun(job_in(root, "crash"), root, nodes=2)
     monkeypatch.setattr(ClusterRun, "_place", lambda self: Processes(1, 2, 1, "127.0.0.1", 1))
     monkeypatch.setattr(Processes, "python", lambda self: [sys.executable])
     monkeypatch.setattr(cluster.time, "sleep", waited.append)

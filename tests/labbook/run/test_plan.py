@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,7 +38,7 @@ WriteConfig = Callable[..., Path]
 OFAT = STUDIES["ofat"]
 SETTINGS = """
 from dataclasses import dataclass
-from labbook_toys import STUDIES, Settings as _Settings
+from labbook_toys import Settings as _Settings
 
 @dataclass
 class Settings(_Settings):
@@ -71,7 +70,7 @@ def changed(key: str, value: Any) -> dict[str, Any]:
 
 
 def job(content: dict[str, Any], name: str = "a") -> Job:
-    return Job(name, Path(f"{name}.py"), Path("work_dirs") / name, OmegaConf.create(content))
+    return Job(name, Path(f"{name}.py"), Path("work_dirs") / name, OmegaConf.create(content), "x")
 
 
 @pytest.mark.parametrize(
@@ -268,7 +267,6 @@ def test_device_names(setting: str, devices: dict[str, Any], name: str) -> None:
 
 def test_measure_all_takes_one_of_each_kind(study, tmp_path: Path) -> None:
     root = study(a="", b="train.epochs = 3")
-    jobs = plan_jobs(Family(OFAT, root), find_experiments(OFAT, root))
-    options = Namespace(study="ofat", debug=False, measure=2, train_script="fake.py")
-    assert measure_all(options, jobs, root, "a GPU") == 0
+    jobs = plan_jobs(Family(OFAT, root), find_experiments(OFAT, root), "fake.py")
+    assert measure_all(OFAT, jobs, root, "a GPU", 2) == 0
     assert len((root / "calls.jsonl").read_text().splitlines()) == 1

@@ -35,10 +35,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # if tests are in the 
 root, slots = Path(sys.argv[1]), int(sys.argv[2])
 cfg = OmegaConf.create({"train": {"max_iter": 1}, "dataset": {}})
 jobs = [
-    Job(name, Path(f"{name}.py"), root / "work_dirs" / f"ofat_{name}", cfg)
+    Job(name, Path(f"{name}.py"), root / "work_dirs" / f"ofat_{name}", cfg, "fake.py")
     for name in ("long", "longer", "good")
 ]
-print(run_jobs(jobs, root, RunOptions("fake.py", slots)))
+print(run_jobs(jobs, root, RunOptions(slots)))
 """
 
 
@@ -333,7 +333,7 @@ def test_a_second_request_ends_runs_at_once(
         def update(self) -> None:
             requests.count = 2  # as the handler of a second Ctrl-C does
 
-    stopping = runner.Runner([], tmp_path, runner.RunOptions("x.py"), Display())  # type: ignore[arg-type]
+    stopping = runner.Runner([], tmp_path, runner.RunOptions(), Display())  # type: ignore[arg-type]
     stopping.active.append(runner.Attempt(None, process, runner.GpuLease()))  # type: ignore[arg-type]
     stopping.stop(requests)
     assert process.exit_code() == -signal.SIGKILL
