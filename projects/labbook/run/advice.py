@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
+from runfolder.names import AP, AP50, TOTAL_LOSS, VALIDATION_LOSS
 from runfolder.run import Run
 
 _RISE = 1.05
@@ -19,106 +19,74 @@ _GAIN = 0.5
 
 def next_steps(run: Run) -> list[str]:
     """Sentences about what stands out in a run that has ended; none if nothing does."""
-    return [sentence for rule in _RULES for sentence in rule(run)]
-
-
-def _ended_badly(run: Run) -> Iterator[str]:
-    reason = (run.record.exit_reason if run.record else None) or ""
+    found = []
     if run.status == "interrupted":
-        yield "It was interrupted: the same command with --resume goes on from the last checkpoint."
-    if run.status != "failed":
-        return
+        again = "the same command with --resume goes on from the last checkpoint."
+        found.append(f"It was interrupted: {again}")
+    elif run.status == "failed":
+        found.append(_after_failure((run.record.exit_reason if run.record else None) or ""))
+    return [*found, *_of_curves(run), *(_of_scores(run) if run.is_finished else ())]
+
+
+def _after_failure(reason: str) -> str:
     if "not finite" in reason or "NaN" in reason or "FloatingPointError" in reason:
-        yield (
+        return (
             "A loss or gradient was not finite: nan_dump.pth has the images and weights of that "
             "step. Try a lower optimizer.lr, train.clip_grad_norm, or train.amp.enabled=false."
         )
-    elif "out of memory" in reason.lower():
-        yield "Memory ran out: a smaller train.micro_batch_size leaves the experiment the same."
-    else:
-        yield "It failed for the reason above; log.txt has the traceback."
+    if "out of memory" in reason.lower():
+        return "Memory ran out: try a smaller train.micro_batch_size."
+    return "It failed for the reason above; log.txt has the traceback."
 
 
-def _found_nothing(run: Run) -> Iterator[str]:
-    score = run.score("valid", "bbox/AP50")
-    if run.is_finished and run.score("valid", "bbox/num_predictions") == 0:
-        yield (
-            "The model predicts nothing on valid: look at the score threshold of the head, at the "
-            "load report of the weights in log.txt, and at the order of the classes."
-        )
-    elif run.is_finished and score is not None and score < _LITTLE:
-        yield (
-            f"AP50 on valid is {score:.2f}: look at what it predicts "
-            "(tools/visualize_predictions.py)."
-        )
-
-
-def _best_was_last(run: Run) -> Iterator[str]:
-    if _is_best_last(run):
-        yield "The best evaluation was the last one: train longer (train.epochs or train.max_iter)."
-
-
-def _overfitted(run: Run) -> Iterator[str]:
-    losses = _column(run, "validation/total_loss")
-    if len(losses) < 3 or _is_best_last(run):
-        return
-    step, lowest = min(losses, key=lambda pair: pair[1])
-    last = losses[-1][1]
-    if last > _RISE * lowest:
-        yield (
-            f"The validation loss was lowest after step {step + 1} ({lowest:.3g}) and ended at "
-            f"{last:.3g}: it overfits. Look at regularisation, or end earlier (train.patience)."
-        )
-
-
-def _is_best_last(run: Run) -> bool:
-    """Whether the score was still rising, of a run with several evaluations."""
-    best, done = run.results.get("best_iteration", -1), run.results.get("iterations")
-    evaluations = _column(run, (run.config.get("train") or {}).get("best_metric", "bbox/AP"))
-    return run.is_finished and bool(done) and best == done - 1 and len(evaluations) > 1
-
-
-def _learned_nothing(run: Run) -> Iterator[str]:
-    losses = _column(run, "total_loss")
+def _of_curves(run: Run) -> Iterator[str]:
+    losses = _column(run, TOTAL_LOSS)
     if run.is_finished and len(losses) >= 3 and losses[-1][1] >= losses[0][1]:
         yield (
             f"The training loss did not fall ({losses[0][1]:.3g} at first, {losses[-1][1]:.3g} at "
             "the end): look at the learning rate and at the training images "
             "(tools/visualize_data.py)."
         )
+    evaluations = _column(run, (run.config.get("train") or {}).get("best_metric", AP))
+    done, best = run.results.get("iterations"), run.results.get("best_iteration", -1)
+    if run.is_finished and done and best == done - 1 and len(evaluations) > 1:
+        yield "The best evaluation was the last one: train longer (train.epochs or train.max_iter)."
+        return
+    valid = _column(run, VALIDATION_LOSS)
+    step, lowest = min(valid, key=lambda pair: pair[1], default=(0, 0.0))
+    if len(valid) >= 3 and valid[-1][1] > _RISE * lowest:
+        yield (
+            f"The validation loss was lowest after step {step + 1} ({lowest:.3g}) and ended at "
+            f"{valid[-1][1]:.3g}: it overfits. Look at regularisation, or end earlier "
+            "(train.patience)."
+        )
 
 
-def _splits_differ(run: Run) -> Iterator[str]:
-    valid, test = (run.score(split, "bbox/AP50") for split in ("valid", "test"))
-    if run.is_finished and valid is not None and test is not None and abs(valid - test) > _GAP:
+def _of_scores(run: Run) -> Iterator[str]:
+    valid, test = run.score("valid", AP50), run.score("test", AP50)
+    average = ((run.results.get("ema") or {}).get("valid") or {}).get(AP50)
+    if run.score("valid", "bbox/num_predictions") == 0:
+        yield (
+            "The model predicts nothing on valid: look at the score threshold of the head, at the "
+            "load report of the weights in log.txt, and at the order of the classes."
+        )
+    elif valid is not None and valid < _LITTLE:
+        yield (
+            f"AP50 on valid is {valid:.2f}: look at what it predicts "
+            "(tools/visualize_predictions.py)."
+        )
+    if valid is not None and average is not None and average > valid + _GAIN:
+        yield (
+            f"The averaged weights (model_best_ema.pth) have {average - valid:.1f} points more "
+            "AP50 on valid."
+        )
+    if valid is not None and test is not None and abs(valid - test) > _GAP:
         yield (
             f"AP50 is {valid:.1f} on valid and {test:.1f} on test: compare sizes and scenes of the "
             "two splits before trusting a difference of this size."
         )
 
 
-def _average_is_better(run: Run) -> Iterator[str]:
-    average = ((run.results.get("ema") or {}).get("valid") or {}).get("bbox/AP50")
-    score = run.score("valid", "bbox/AP50")
-    if average is not None and score is not None and average > score + _GAIN:
-        yield (
-            f"The averaged weights (model_best_ema.pth) have {average - score:.1f} points more "
-            "AP50 on valid."
-        )
-
-
 def _column(run: Run, name: str) -> list[tuple[int, float]]:
     """(step, value) of a metric; steps count from 0."""
-    rows: list[dict[str, Any]] = run.metrics()
-    return [(row["iteration"], row[name]) for row in rows if row.get(name) is not None]
-
-
-_RULES: tuple[Callable[[Run], Iterator[str]], ...] = (
-    _ended_badly,
-    _found_nothing,
-    _learned_nothing,
-    _overfitted,
-    _best_was_last,
-    _average_is_better,
-    _splits_differ,
-)
+    return [(row["iteration"], row[name]) for row in run.metrics() if row.get(name) is not None]
