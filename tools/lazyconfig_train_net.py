@@ -42,10 +42,9 @@ def parse_arguments() -> argparse.Namespace:
         parser.error(f"options such as {late[0]} come before the key=value overrides")
     if args.data_root:
         args.opts.append(assignment("dataset.root", args.data_root))
-    config_file = Path(args.config_file)
-    if args.eval_only and config_file.name == "config.yaml":
+    if args.eval_only and Path(args.config_file).name == "config.yaml":
         # A run folder may have been moved since it was written; its own best model is meant.
-        folder = assignment("train.output_dir", str(config_file.parent))
+        folder = assignment("train.output_dir", str(Path(args.config_file).parent))
         args.opts[:0] = [folder, assignment("train.init_checkpoint", "")]
     return args
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from labbook.commands.arguments import add_only, add_study
 from labbook.config.studies import find_experiments, get_study, select
-from labbook.results.cells import duration
+from labbook.results.text import duration
 from labbook.run.preflight import FOLDER, preflight
 
 NAME = "preflight"

@@ -25,7 +25,7 @@ from labbook.config.lineage import Family
 from labbook.config.load import to_plain
 from labbook.config.studies import find_studies, study_of_config
 from labbook.config.trees import below, value_text
-from labbook.results.cells import METRICS, duration, metrics_of
+from labbook.results.text import METRICS, duration, metrics_of
 from labbook.run.advice import next_steps
 from runfolder import names
 from runfolder.files import write_text
