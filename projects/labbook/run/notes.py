@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from labbook.config.differences import differences_text
 from labbook.config.experiment import describe_change, verdict
@@ -77,21 +77,22 @@ def find_lineage(
         overrides: of ``cfg``; they hold for its ancestors, too.
     """
     declared = cfg.get("experiment") or {}
-    if not declared.get("parent"):
+    parent = declared.get("parent")
+    if not parent:
         return Lineage(cfg, source=BASELINE if declared else UNDECLARED)
     try:
-        family = _family(declared.study, config_file, overrides)
+        family = _family(declared["study"], config_file, overrides)
         ancestors = family.ancestors(cfg) if family else []
         reason = "."
     except Exception as error:  # as with the notes themselves
         ancestors, reason = [], f": {error}"
     if ancestors:
-        return Lineage(cfg, ancestors, f"Against its parent {declared.parent}:")
-    ancestors = list(_beside(declared.parent, folder.parent))
+        return Lineage(cfg, ancestors, f"Against its parent {parent}:")
+    ancestors = list(_beside(parent, folder.parent))
     if ancestors:  # they are resolved
-        plain = OmegaConf.create(to_plain(cfg))
-        return Lineage(plain, ancestors, f"Against its parent (run folder {declared.parent}):")
-    problem = f"The parent {declared.parent} was not found, neither as a run folder nor as a config"
+        plain = DictConfig(to_plain(cfg))
+        return Lineage(plain, ancestors, f"Against its parent (run folder {parent}):")
+    problem = f"The parent {parent} was not found, neither as a run folder nor as a config"
     return Lineage(cfg, source=f"{problem}{reason}")
 
 
@@ -199,7 +200,7 @@ def _beside(name: str | None, folder: Path) -> Iterator[DictConfig]:
     seen = set()
     while name and name not in seen and (folder / name / names.CONFIG).is_file():
         seen.add(name)
-        cfg = OmegaConf.create(dict(read_run(folder / name).config))
+        cfg = DictConfig(dict(read_run(folder / name).config))
         yield cfg
         name = (cfg.get("experiment") or {}).get("parent")
 
