@@ -23,7 +23,7 @@ from labbook.config.experiment import describe_change, verdict
 from labbook.config.guard import changes
 from labbook.config.lineage import Family
 from labbook.config.load import to_plain
-from labbook.config.studies import find_studies, study_of_config
+from labbook.config.studies import Study, find_studies
 from labbook.config.trees import below, value_text
 from labbook.results.text import METRICS, duration, metrics_of
 from labbook.run.advice import next_steps
@@ -51,6 +51,7 @@ class Lineage:
     """An experiment with those that it goes back to."""
 
     cfg: DictConfig
+    study: Study | None = None
     ancestors: Sequence[DictConfig] = ()
     """Its parent, the parent's parent, ... and at last the baseline."""
     source: str = UNDECLARED
@@ -78,22 +79,23 @@ def find_lineage(
     """
     declared = cfg.get("experiment") or {}
     parent = declared.get("parent")
-    if not parent:
-        return Lineage(cfg, source=BASELINE if declared else UNDECLARED)
+    study, ancestors, reason = None, [], "."
     try:
-        family = _family(declared["study"], config_file, overrides)
-        ancestors = family.ancestors(cfg) if family else []
-        reason = "."
+        study, root = _study(declared.get("study"), config_file)
+        if study and parent:
+            ancestors = Family(study, root, overrides).ancestors(cfg)
     except Exception as error:  # as with the notes themselves
-        ancestors, reason = [], f": {error}"
+        reason = f": {error}"
+    if not parent:
+        return Lineage(cfg, study, source=BASELINE if declared else UNDECLARED)
     if ancestors:
-        return Lineage(cfg, ancestors, f"Against its parent {parent}:")
-    ancestors = list(_beside(parent, folder.parent))
-    if ancestors:  # they are resolved
+        return Lineage(cfg, study, ancestors, f"Against its parent {parent}:")
+    beside = list(_beside(parent, folder.parent))
+    if beside:  # they are resolved
         plain = DictConfig(to_plain(cfg))
-        return Lineage(plain, ancestors, f"Against its parent (run folder {parent}):")
+        return Lineage(plain, study, beside, f"Against its parent (run folder {parent}):")
     problem = f"The parent {parent} was not found, neither as a run folder nor as a config"
-    return Lineage(cfg, source=f"{problem}{reason}")
+    return Lineage(cfg, study, source=f"{problem}{reason}")
 
 
 def write_start_notes(folder: Path, lineage: Lineage) -> None:
@@ -132,6 +134,7 @@ def end_facts(run: Run, lineage: Lineage) -> dict[str, Any]:
     """What the summary says of a run besides its record."""
     train, results = run.config.get("train") or {}, run.results
     speed = run.record.iterations_per_second if run.record else None
+    metrics = metrics_of(lineage.study) if lineage.study else METRICS
     relatives = _relatives(run, lineage)
     averaged = results.get("ema")
     step = results.get("best_iteration", -1) + 1
@@ -144,10 +147,10 @@ def end_facts(run: Run, lineage: Lineage) -> dict[str, Any]:
         "best": f"step {step}, epoch {results.get('best_epoch')}" if step else "the last step",
         "scores": [
             (title, _scores(results, key), averaged and _scores(averaged, key))
-            for title, key in _metrics(run).items()
+            for title, key in metrics.items()
         ],
         "targets": [verdict(name, values.get(name), target) for name, target in targets],
-        "relatives": [(role, other and _gains(run, other)) for role, other in relatives],
+        "relatives": [(role, other and _gains(run, other, metrics)) for role, other in relatives],
         "advice": next_steps(run),
     }
 
@@ -188,11 +191,13 @@ def _templates() -> Environment:
     return found
 
 
-def _family(study: str, config_file: Path | None, overrides: Sequence[str]) -> Family | None:
-    """The configs of the study, in the project that the config file lies in."""
-    found = study_of_config(config_file) if config_file else None
-    studies = find_studies(found[1]) if found else {}
-    return Family(studies[study], found[1], overrides) if found and study in studies else None
+def _study(name: str | None, config_file: Path | None) -> tuple[Study | None, Path]:
+    """The study of that name in the project that the config file lies in, and its root folder."""
+    for root in config_file.resolve().parents if config_file else ():
+        study = find_studies(root).get(name or "")
+        if study is not None:
+            return study, root
+    return None, Path()
 
 
 def _beside(name: str | None, folder: Path) -> Iterator[DictConfig]:
@@ -200,7 +205,10 @@ def _beside(name: str | None, folder: Path) -> Iterator[DictConfig]:
     seen = set()
     while name and name not in seen and (folder / name / names.CONFIG).is_file():
         seen.add(name)
-        cfg = DictConfig(dict(read_run(folder / name).config))
+        try:
+            cfg = DictConfig(dict(read_run(folder / name).config))
+        except Exception:  # a damaged folder tells nothing
+            return
         yield cfg
         name = (cfg.get("experiment") or {}).get("parent")
 
@@ -221,10 +229,10 @@ def _relatives(run: Run, lineage: Lineage) -> Iterator[tuple[str, Run | None]]:
         yield f"{role} {name}", next((other for other in runs if other.is_finished), None)
 
 
-def _gains(run: Run, other: Run) -> list[tuple[str, list[Any]]]:
+def _gains(run: Run, other: Run, metrics: Mapping[str, str]) -> list[tuple[str, list[Any]]]:
     """Titles, and by how much the scores of ``run`` are above those of ``other``."""
     rows = []
-    for title, key in _metrics(run).items():
+    for title, key in metrics.items():
         pairs = zip(_scores(run.results, key), _scores(other.results, key), strict=True)
         rows.append((title, [None if None in pair else pair[0] - pair[1] for pair in pairs]))
     return rows
@@ -232,13 +240,6 @@ def _gains(run: Run, other: Run) -> list[tuple[str, list[Any]]]:
 
 def _scores(results: Mapping[str, Any], key: str) -> list[Any]:
     return [(results.get(split) or {}).get(key) for split in names.SPLITS]
-
-
-def _metrics(run: Run) -> dict[str, str]:
-    """Title and key of the scores that the study's tables show."""
-    config_file = run.record.config_file if run.record else None
-    found = study_of_config(Path(config_file)) if config_file else None
-    return metrics_of(found[0]) if found else METRICS
 
 
 def _number(value: float | None, form: str) -> str:
