@@ -162,7 +162,8 @@ def read_config(path: Path) -> DictConfig:
         raise ConfigError(f"{path} is no config: expected a .py or .yaml file.")
     real = real_config(path)
     if real is None and not path.is_file():
-        names = {other.name for other in path.parent.glob(f"*{path.suffix}")}
+        folders = path.parent, path.parent.parent.parent / path.parent.name  # toy, real
+        names = {other.name for folder in folders for other in folder.glob(f"*{path.suffix}")}
         raise ConfigError(f"There is no config file {path}.{nearest(path.name, names)}")
     loaded = _read_python(path) if path.suffix == ".py" else _read_yaml(path)
     raw: Any = OmegaConf.to_container(

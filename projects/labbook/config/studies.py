@@ -157,7 +157,7 @@ def real_config(config_file: Path) -> Path | None:
     A file that is there speaks for itself.
     """
     folder = config_file.absolute().parent
-    real = folder.parents[1] / folder.name / config_file.name
+    real = folder.parent.parent / folder.name / config_file.name
     is_toy = folder.parent.name == "debug" and not config_file.is_file() and real.is_file()
     return real if is_toy else None
 

@@ -118,6 +118,10 @@ def test_missing_and_foreign_files(write_config: WriteConfig, tmp_path: Path) ->
     path = write_config("baseline_lr0.001")
     with pytest.raises(ConfigError, match=r"Did you mean 'baseline_lr0.001.py'"):
         load_config(path.with_name("baselin_lr0.001.py"))
+    with pytest.raises(ConfigError, match=r"Did you mean 'baseline_lr0.001.py'"):
+        load_config(tmp_path / "configs/debug/ofat/baselin_lr0.001.py")
+    with pytest.raises(ConfigError, match=r"debug/_ofat.py is missing"):
+        load_config(tmp_path / "configs/debug/ofat/baseline_lr0.001.py")
     with pytest.raises(ConfigError, match=r"expected a .py or .yaml"):
         load_config(tmp_path / "config.txt")
 
