@@ -128,7 +128,7 @@ def csv_frame(results: Results) -> DataFrame:
         if len(runs) > 1:
             single = experiments_frame(runs.assign(title=runs["folder"]))
             lines += [_line(one, baseline, results, found[:0]) for _, one in single.iterrows()]
-    return DataFrame(lines).astype(dict.fromkeys(PARAMETERS, "Int64"))
+    return DataFrame(lines, dtype=object)
 
 
 def explanation(results: Results, has_differences: bool = True) -> str:
@@ -247,4 +247,5 @@ def _line(row: Any, baseline: str | None, results: Results, found: DataFrame) ->
         line[name] = one.estimate if one else None
         line |= {f"{name} {e}": one and getattr(one, e) for e in ("spread", "low", "high")}
     texts = {"targets": "; ".join(row["targets"]), "reason": "; ".join(row["reasons"])}
-    return line | row[[*MEASURES, *PARAMETERS]].to_dict() | texts
+    counts = {name: int(row[name]) if row[name] >= 0 else None for name in PARAMETERS}
+    return line | row[list(MEASURES)].to_dict() | counts | texts

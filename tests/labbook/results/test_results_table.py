@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,17 +23,23 @@ from comparison_toys import (
     matches_of,
     write_evaluation,
 )
-from labbook_toys import STUDIES
 from omegaconf import OmegaConf
+from pandas import DataFrame
 from rich.console import Console
 
 from labbook import cli
-from labbook.config.studies import Study
-from labbook.results.cells import columns_of, difference_text, duration, notes
-from labbook.results.differences import Difference
-from labbook.results.formats import latex_escape, to_csv, to_latex, to_markdown, write_tables
-from labbook.results.intervals import Bounds
-from labbook.results.tables import Results, collect, print_table
+from labbook.config.studies import STUDIES, Study
+from labbook.results.collect import Results, collect
+from labbook.results.tables import (
+    csv_frame,
+    differences_table,
+    print_table,
+    results_table,
+    to_latex,
+    write_tables,
+)
+from labbook.results.text import difference_text, duration
+from labbook.results.text_table import TextTable
 from runfolder.records import write_results
 
 RESULTS = {
@@ -52,6 +60,7 @@ SCORES = {
     "best_iteration": 19999,
     "best_epoch": 80,
 }
+STEP, NOTES = "etram_4scale_100k", "Status, notes"
 TARGETS = {"bbox/AP": 35.0, "bbox/AP-small-classes": 12.0, "final_loss": 3.5, "bbox/AP75": 1.0}
 
 
@@ -68,19 +77,18 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def tables_in(results: Results) -> list[list[dict[str, str]]]:
-    """The cells of each Markdown table by column title."""
-    found = []
-    for block in to_markdown(results).split("\n\n"):
-        lines = [line for line in block.splitlines() if line.startswith("|")]
-        cells = [[c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
-        if cells:
-            found.append([dict(zip(cells[0], row, strict=True)) for row in cells[2:]])
-    return found
+def cells(results: Results, name: str = BASELINE) -> dict[str, str]:
+    """The row of an experiment as people see it."""
+    table = results_table(results).cells
+    return table.set_index("Experiment").loc[name].to_dict()
 
 
 def csv_rows(results: Results) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(to_csv(results))))
+    return list(csv.DictReader(io.StringIO(csv_frame(results).to_csv(index=False))))
+
+
+def csv_row(results: Results, name: str) -> dict[str, str]:
+    return next(row for row in csv_rows(results) if row["experiment"] == name)
 
 
 def on_terminal(results: Results, width: int) -> str:
@@ -105,57 +113,57 @@ def test_rows_in_the_plans_order_with_the_missing_ones(root: Path) -> None:
     ]
 
 
-def test_markdown(root: Path) -> None:
-    rows = tables_in(collect(OFAT, root, ["ofat_lr0.001_bs32_adamw_ep100"]))[0]
-    assert rows[0] == {
-        "Experiment": BASELINE,
+def test_cells(root: Path) -> None:
+    results = collect(OFAT, root, ["ofat_lr0.001_bs32_adamw_ep100"])
+    assert cells(results) == {
         "mAP@0.5": "61.2 / 59.0",
         "mAP@0.5:0.95": "30.0 / 0.0",
         "APs": "-",
         "APm": "-",
         "APl": "-",
+        "Δ mAP@0.5 valid": "-",
+        "Δ mAP@0.5 test": "-",
         "Training time": "1 h 23 min",
         "Best epoch": "80",
         "Final loss": "3.2",
         "s/iteration": "0.314",
         "Peak memory": "7123 MB",
         "Parameters": "49.50 M trainable + 7.22 M frozen",
-        "Status, notes": "finished; baseline",
+        NOTES: "finished; baseline",
     }
-    assert list(rows[1].values())[1:] == ["-"] * 11 + ["running; optimizer.lr = 0.01"]
-    assert rows[2]["Status, notes"] == "not started"
-    bundle = "FAILED; bundle: optimizer, train.epochs = sgd; Not finite."
-    assert rows[3]["Status, notes"] == bundle
+    assert list(cells(results, LR).values()) == ["-"] * 13 + ["running; optimizer.lr = 0.01"]
+    assert cells(results, "ofat_lr0.001_bs32_adamw_ep100")[NOTES] == "not started"
+    bundle = cells(results, SGD)[NOTES].split("; ")
+    assert bundle == ["FAILED", "bundle: optimizer, train.epochs = sgd", "Not finite."]
 
 
 def test_csv_has_raw_values(root: Path) -> None:
-    rows = csv_rows(collect(OFAT, root))
-    assert rows[0]["mAP@0.5 valid"] == "61.25"
-    assert rows[0]["mAP@0.5:0.95 test"] == "0.0"
-    assert (rows[0]["APs valid"], rows[0]["peak_memory_mb"]) == ("", "7123.4")
-    assert rows[0]["trainable_parameters"] == "49500000"
-    assert rows[1]["training_seconds"] == ""
-    assert rows[2]["reason"] == "Not finite.\nAt step 7."
+    results = collect(OFAT, root)
+    row = csv_row(results, BASELINE)
+    assert (row["mAP@0.5 valid"], row["mAP@0.5:0.95 test"]) == ("61.25", "0.0")
+    assert (row["APs valid"], row["peak_memory_mb"]) == ("", "7123.4")
+    assert row["trainable_parameters"] == "49500000"
+    assert csv_row(results, LR)["training_seconds"] == ""
+    assert csv_row(results, SGD)["reason"] == "Not finite.\nAt step 7."
 
 
 def test_a_damaged_folder_is_shown(root: Path) -> None:
     (root / "work_dirs" / LR / "run.json").write_text("{")
-    row = next(row for row in csv_rows(collect(OFAT, root)) if row["experiment"] == LR)
-    assert row["status"] == "unreadable"
-    assert "not JSON" in row["reason"]
-    assert LR not in to_csv(collect(ETRAM, root))  # its config still says whose it is
+    row = csv_row(collect(OFAT, root), LR)
+    assert row["status"] == "unreadable" and "run.json" in row["reason"]
+    assert LR not in collect(ETRAM, root).experiments.index  # its config still says whose it is
 
 
 def test_a_run_that_died_before_its_record(root: Path) -> None:
     (root / "work_dirs" / BATCH).mkdir()
     (root / "work_dirs" / BATCH / "console.txt").write_text("ImportError")
-    row = next(r for r in csv_rows(collect(OFAT, root, [BATCH])) if r["experiment"] == BATCH)
-    assert (row["status"], row["reason"]) == ("new", "ended before it could start")
+    row = csv_row(collect(OFAT, root, [BATCH]), BATCH)
+    assert row["status"] == "new" and "before it could start" in row["reason"]
 
 
 def test_a_finished_run_without_results_is_told(root: Path) -> None:
     (root / "work_dirs" / BASELINE / "results.json").unlink()
-    assert "WITHOUT results.json" in to_markdown(collect(OFAT, root))
+    assert "WITHOUT results.json" in cells(collect(OFAT, root))[NOTES]
 
 
 def test_seeds_are_one_row_and_in_csv_also_one_each(tmp_path: Path) -> None:
@@ -164,29 +172,21 @@ def test_seeds_are_one_row_and_in_csv_also_one_each(tmp_path: Path) -> None:
         make_run(tmp_path, seed=seed, results=scores | {"best_epoch": 80 + 2 * seed})
     make_run(tmp_path, seed=2, end="interrupted")
     results = collect(OFAT, tmp_path)
-    (row,) = tables_in(results)[0]
+    row = cells(results)
     assert (row["Seeds"], row["mAP@0.5"]) == ("2", "61.0 ± 1.4 / 60.0 ± 1.4")
     assert row["Best epoch"] == "81 ± 1"
-    note = "2 of 3 seeds finished, seed 2 INTERRUPTED; baseline; Not finite."
-    assert row["Status, notes"] == note
+    assert row[NOTES].startswith("2 of 3 seeds finished, seed 2 INTERRUPTED;")
     lines = csv_rows(results)
     assert [(line["seed"], line["mAP@0.5 valid"]) for line in lines] == [
         ("0 1 2", "61.0"), ("0", "60.0"), ("1", "62.0"), ("2", "")
     ]  # fmt: skip
-    assert lines[0]["finished"] == "2/3"
+    assert [line["finished"] for line in lines] == ["2/3", "1/1", "1/1", "0/1"]
     assert float(lines[0]["mAP@0.5 valid spread"]) == pytest.approx(2**0.5)
-
-
-def test_without_any_score_there_is_no_best_epoch(tmp_path: Path) -> None:
-    make_run(tmp_path, results=RESULTS | {"best_epoch": 0, "best_iteration": -1})
-    (row,) = tables_in(collect(OFAT, tmp_path))[0]
-    assert row["Best epoch"] == "-"
 
 
 def test_averaged_weights_are_told(tmp_path: Path) -> None:
     make_run(tmp_path, results={"ema": {"valid": {"bbox/AP": 31.0}, "test": {"bbox/AP": 32.0}}})
-    (row,) = tables_in(collect(OFAT, tmp_path))[0]
-    assert row["Status, notes"] == "finished; baseline; EMA: AP 31.0 / 32.0"
+    assert "EMA: AP 31.0 / 32.0" in cells(collect(OFAT, tmp_path))[NOTES]
 
 
 # Differences -------------------------------------------------------------------------------------
@@ -211,29 +211,38 @@ def ladder(tmp_path: Path) -> Path:
 
 def test_differences_to_baseline_and_parent(ladder: Path) -> None:
     results = collect(ETRAM, ladder)
-    first, second, third = tables_in(results)[1]
+    first, second, third = differences_table(results).cells.to_dict("records")
     assert [row["minus"] for row in (first, second, third)] == [
         "etram_baseline_3scale_100k", "etram_baseline_3scale_100k", "etram_4scale_100k"
     ]  # fmt: skip
-    cell = re.fullmatch(r"\+(\S+) \[\+(\S+), \+(\S+)\]\\\*", first["mAP@0.5 valid"])
+    cell = re.fullmatch(r"\+(\S+) \[\+(\S+), \+(\S+)\]\*", first["mAP@0.5 valid"])
     assert cell is not None
     estimate, low, high = map(float, cell.groups())
     assert 0 < low < estimate < high
     assert third["mAP@0.5 valid"] == "+0.0 [+0.0, +0.0]"
     assert first["APs valid"] == "-"
-    line = csv_rows(results)[2]
+    line = csv_row(results, "etram_4scale_sizeaware_100k")
     assert line["mAP@0.5 valid minus parent"] == "0.0"
     assert float(line["mAP@0.5 valid minus baseline low"]) == pytest.approx(low, abs=0.06)
     assert line["baseline"] == "etram_baseline_3scale_100k"
+    assert cells(results, "etram_4scale_100k")["Δ mAP@0.5 valid"] == first["mAP@0.5 valid"]
     assert (ladder / "work_dirs" / "etram_intervals.json").is_file()
 
 
-def test_cells_of_differences() -> None:
-    assert difference_text(None) == difference_text(Difference()) == "-"
-    assert difference_text(Difference(-1.25)) == "-1.2"
-    marked = Difference(2.0, 0.5, Bounds(0.1, 3.9))
-    assert difference_text(marked) == "+2.0 ± 0.5 [+0.1, +3.9]*"
-    assert difference_text(marked._replace(bounds=Bounds(-0.1, 3))) == "+2.0 ± 0.5 [-0.1, +3.0]"
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((math.nan,) * 4, "-"),
+        ((-1.25, math.nan, math.nan, math.nan), "-1.2"),
+        ((2.0, 0.5, 0.1, 3.9), "+2.0 ± 0.5 [+0.1, +3.9]*"),
+        ((2.0, math.nan, -0.1, 3.0), "+2.0 [-0.1, +3.0]"),
+    ],
+)
+def test_cells_of_differences(numbers: tuple[float, ...], text: str) -> None:
+    estimate, spread, low, high = numbers
+    found = SimpleNamespace(estimate=estimate, spread=spread, low=low, high=high)
+    found.is_marked = low > 0 or high < 0
+    assert difference_text(found) == text
 
 
 def test_runs_that_were_not_made_alike_are_refused(
@@ -254,73 +263,73 @@ def test_runs_that_were_not_made_alike_are_refused(
 
 def test_only_takes_run_folders(root: Path) -> None:
     make_run(root, BASELINE, folder="quick", config={"optimizer": {"lr": 1.0}})
-    assert [row["folder"] for row in csv_rows(collect(OFAT, root, only=["quick"]))] == ["quick"]
-    by_name = csv_rows(collect(OFAT, root, only=[BASELINE]))
-    assert [row["folder"] for row in by_name] == [BASELINE]
+    for name in ("quick", BASELINE):
+        assert [row["folder"] for row in csv_rows(collect(OFAT, root, only=[name]))] == [name]
+
+
+def test_only_takes_the_folder_of_a_plain_detectron2_run(root: Path) -> None:
+    folder = make_run(root, "plain", results=RESULTS)
+    (folder / "config.yaml").write_text("train: {seed: 3}")
+    assert "plain" not in collect(OFAT, root).experiments.index
+    assert csv_row(collect(OFAT, root, only=["plain"]), "plain")["mAP@0.5 valid"] == "61.25"
 
 
 def test_an_evaluation_made_anew_is_told(root: Path) -> None:
     folder = root / "work_dirs" / BASELINE / "evaluation" / "valid"
     write_evaluation(folder, matches_of(0.5), EVALUATION | {"results": {"AP": 31.0}})
-    (first, *_) = collect(OFAT, root).entries
-    assert "EVALUATED ANEW" in notes(first.row)
+    note = cells(collect(OFAT, root))[NOTES]
+    assert "EVALUATED ANEW" in note and "31.00" in note and "30.00" in note
 
 
 # Formats -----------------------------------------------------------------------------------------
 
 
-def test_files(root: Path) -> None:
-    results = collect(OFAT, root)
-    paths = write_tables(results, root)
-    assert [path.relative_to(root).as_posix() for path in paths] == [
-        "work_dirs/ofat_table.md",
-        "work_dirs/ofat_table.csv",
-        "work_dirs/ofat_table.tex",
-    ]
-    text = paths[0].read_text()
-    assert "61.2 / 59.0" in text and "judged on valid" in text
+def test_files(ladder: Path, root: Path) -> None:
+    paths = write_tables(collect(OFAT, root), root)
+    names = [path.relative_to(root).as_posix() for path in paths]
+    assert names == [f"work_dirs/ofat_table.{kind}" for kind in ("md", "csv", "tex")]
+    assert "| 61.2 / 59.0 |" in paths[0].read_text()
     debug = write_tables(collect(STUDIES["ofat-debug"], root), root)
     assert debug[0] == root / "work_dirs" / "debug" / "ofat_table.md"
+    text = write_tables(collect(ETRAM, ladder), ladder)[0].read_text()
+    rows = [re.split(r"(?<!\\)\|", line) for line in text.splitlines() if line.startswith("|")]
+    assert len({len(row) for row in rows[:5]}) == len({len(row) for row in rows[5:]}) == 1
+    assert r"x\|y\*" in text
 
 
 def test_latex(ladder: Path) -> None:
-    results = collect(ETRAM, ladder)
-    lines = to_latex(results).splitlines()
-    assert {"\\toprule", "\\midrule", "\\bottomrule", "\\end{tabular}"} <= set(lines)
-    body = lines[lines.index("\\toprule") + 1 : lines.index("\\bottomrule")]
-    rows = [line for line in body if line != "\\midrule"]
-    columns = next(line for line in lines if line.startswith("\\begin"))
-    assert len(rows) == 4
-    assert {len(re.split(r"(?<!\\)&", row)) for row in rows} == {
-        len(columns) - len("\\begin{tabular}{}")
-    }
-    assert all(row.endswith(" \\\\") for row in rows)
-    assert "etram\\_4scale\\_100k" in rows[2] and "$\\Delta$" in rows[0]
-    assert not re.search(r"(?<!\\)[_#%]", "".join(rows))
+    lines = to_latex(collect(ETRAM, ladder)).splitlines()
+    head, *rows = [line for line in lines if line.endswith(r"\\")]
+    columns = next(line for line in lines if line.startswith(r"\begin{tabular}"))
+    assert {r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}"} <= set(lines)
+    count = len(columns) - len(r"\begin{tabular}{}")
+    assert len(rows) == 3
+    assert {len(re.split(r"(?<!\\)&", row)) for row in [head, *rows]} == {count}
+    assert r"etram\_4scale\_100k" in rows[1] and r"$\Delta$" in head
 
 
 def test_latex_escapes_all_that_is_special() -> None:
-    escaped = latex_escape(r"50 % of a_b & {c} #1 $x$ ~ ^ \ < 3 ± 1")
-    assert escaped == (
-        r"50 \% of a\_b \& \{c\} \#1 \$x\$ \textasciitilde{} \textasciicircum{} "
-        r"\textbackslash{} $<$ 3 $\pm$ 1"
-    )
+    text = r"50 % of a_b & {c} #1 $x$ ~ ^ \ < 3 ± 1"
+    table = TextTable("", DataFrame({"Δ_": [text]})).to_latex()
+    row = next(line for line in table.splitlines() if line.startswith("50"))
+    plain = row.replace(r"\textasciitilde", "").replace(r"\textasciicircum", "")
+    plain = plain.replace(r"\textbackslash", "").replace(r"$\pm$", "").replace("$<$", "")
+    assert len(plain) < len(row) - 50  # all five were there
+    assert not re.search(r"(?<!\\)[%_&#$~^±<]", plain.removesuffix(r"\\"))
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200, 400])
-def test_any_terminal_shows_the_most_important(ladder: Path, root: Path, width: int) -> None:
+def test_any_terminal_shows_the_most_important(ladder: Path, width: int) -> None:
     results = collect(ETRAM, ladder)
     text = on_terminal(results, width)
     assert max(map(len, text.splitlines())) <= width
-    assert "small classes" in text and "Status, notes" in text
-    columns = columns_of(ETRAM, results.entries, results.metric)
-    hidden = [
-        column.title for column in columns if column.title.split()[0] not in text.split("AP in")[0]
-    ]
-    assert ("A terminal of" in text) == bool(hidden) == (width < 400)
-    said = text.split("as do the files:")[-1] if hidden else ""
-    assert all(title.split()[0] in said for title in hidden)
-    assert ("minus that of" in text) == ("Δ mAP@0.5 valid" in text.split("AP in")[0])
+    table, _, said = text.partition("AP in percent")
+    first = [title.split()[0] for title in results_table(results).cells]
+    assert "small classes" in table and "Status, notes" in table
+    assert ("minus that of" in said) == ("Δ mAP@0.5 valid" in table)
+    hidden = [word for word in first if word not in table]
+    assert bool(hidden) == (width < 400) and all(word in said for word in hidden)
+    assert len(re.findall("finished", table)) == 3
 
 
 def test_narrow_terminals_of_ofat(root: Path) -> None:
@@ -350,12 +359,12 @@ def etram_run(root: Path, **settings: Any) -> Results:
 
 def test_small_classes_only_where_the_study_has_them(root: Path) -> None:
     results = etram_run(root)
-    assert tables_in(results)[0][0]["small classes"] == "12.3 / -"
+    assert cells(results, STEP)["small classes"] == "12.3 / -"
     row = csv_rows(results)[0]
     assert (row["small classes valid"], row["small classes test"]) == ("12.34", "")
     assert STUDIES["etram-debug"].extra_metrics == ETRAM.extra_metrics
     others = collect(OFAT, root)
-    assert "small classes" not in tables_in(others)[0][0]
+    assert "small classes" not in cells(others)
     assert "small classes valid" not in csv_rows(others)[0]
 
 
@@ -367,8 +376,7 @@ def test_targets_are_judged_on_valid(root: Path) -> None:
         "bbox/AP75 > 1: unknown",
     ]
     results = etram_run(root, targets=TARGETS)
-    (row,) = tables_in(results)[0]
-    assert row["Status, notes"] == "; ".join(["finished", "4", *expected])
+    assert cells(results, STEP)[NOTES] == "; ".join(["finished", "4", *expected])
     assert csv_rows(results)[0]["targets"] == "; ".join(expected)
 
 
@@ -405,20 +413,21 @@ def test_targets_before_the_end(root: Path, end: str) -> None:
         ({}, "step 20000"),
         ({"results": SCORES | {"best_iteration": -1}}, "-"),
         ({"epochs": 5}, "80"),
+        ({"epochs": 5, "results": SCORES | {"best_iteration": -1, "best_epoch": 0}}, "-"),
         ({"end": "failed"}, "-"),
     ],
 )
 def test_best_step_of_runs_counted_in_steps(
     root: Path, settings: dict[str, Any], text: str
 ) -> None:
-    assert tables_in(etram_run(root, **settings))[0][0]["Best epoch"] == text
+    assert cells(etram_run(root, **settings), STEP)["Best epoch"] == text
 
 
 def test_a_damaged_target_hides_no_other_run(root: Path) -> None:
     make_run(root, "etram_baseline_3scale_100k", study=ETRAM, end="running")
     results = etram_run(root, targets={"bbox/AP": "much"})
     assert sorted(status for _, status in statuses(results)) == ["finished", "running"]
-    assert "bbox/AP" in tables_in(results)[0][1]["Status, notes"]
+    assert "bbox/AP" in cells(results, STEP)[NOTES]
 
 
 @pytest.mark.parametrize(
@@ -449,4 +458,4 @@ def test_a_study_without_any_run(tmp_path: Path) -> None:
     results = collect(OFAT, tmp_path, names_of(OFAT))
     assert {status for _, status in statuses(results)} == {"new"}
     assert "not started" in on_terminal(results, 80)
-    assert to_csv(collect(OFAT, tmp_path)) == "\n"
+    assert csv_rows(collect(OFAT, tmp_path)) == []
