@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from comparison_toys import BASELINE, BATCH, ETRAM, LR, OFAT, SGD, make_run
-from labbook_toys import STUDIES, declare_studies
 
 from labbook import cli
 from labbook.config.guard import changes, check_declared
 from labbook.config.load import load_config, save_config, to_plain
-from labbook.config.studies import Study, find_experiments
+from labbook.config.studies import STUDIES, Study, find_experiments
 from labbook.results.combine import Candidate, choose, combine
 from labbook.results.combined_config import config_text, write_combined
-from labbook.results.comparison import Row
-from labbook.results.differences import Difference
-from labbook.results.intervals import Bounds
-from runfolder.run import Run
 
-BASELINE_FILE = f"{BASELINE.removeprefix('ofat_')}.py"
 ROOT = Path(__file__).resolve().parents[3]
 LOWER_LR = "ofat_lr0.005_bs8_adamw_ep100"
 EPOCHS = "ofat_lr0.001_bs8_adamw_ep150"
@@ -31,16 +27,15 @@ EPOCHS = "ofat_lr0.001_bs8_adamw_ep150"
 # Choosing ----------------------------------------------------------------------------------------
 
 
-def candidate(name: str, factors: str, gain: float | None, margin: float | None = 1.0) -> Candidate:
-    experiment = {"name": name, "level": name.upper(), "factors": factors.split()}
-    row = Row(name, (Run(Path(name), {"experiment": experiment}, "finished", results={"a": 1}),))
-    bounds = None if gain is None or margin is None else Bounds(gain - margin, gain + margin)
-    reason = "" if bounds else "no matches"
-    return Candidate(row, tuple(factors.split()), Difference(gain, None, bounds, reason))
+def candidate(name: str, factors: str, gain: float = math.nan, margin: float = 1.0) -> Candidate:
+    low, high = gain - margin, gain + margin
+    found = SimpleNamespace(estimate=gain, spread=math.nan, low=low, high=high, is_marked=low > 0)
+    found.reason = "no matches" if math.isnan(low) else ""
+    return Candidate(name, name.upper(), tuple(factors.split()), found)
 
 
 def chosen(*candidates: Candidate) -> list[str]:
-    return [one.row.name for one in choose(candidates)[0]]
+    return [one.name for one in choose(candidates)[0]]
 
 
 def test_the_best_level_of_each_factor_is_taken() -> None:
@@ -51,13 +46,11 @@ def test_the_best_level_of_each_factor_is_taken() -> None:
 
 def test_what_the_interval_does_not_support_stays_as_it_is() -> None:
     thin, worse = candidate("a", "x", 0.5), candidate("b", "y", -3)
-    unknown, nothing = candidate("c", "z", 9, None), candidate("d", "w", None)
+    unknown, nothing = candidate("c", "z", 9, math.nan), candidate("d", "w")
     taken, remarks = choose([thin, worse, unknown, nothing])
     assert taken == []
-    assert "THIN EVIDENCE" in remarks[0] and "does not leave out 0" in remarks[0]
-    assert "not above the baseline" in remarks[1]
-    assert "THIN EVIDENCE" in remarks[2] and "no matches" in remarks[2]
-    assert "without a score" in remarks[3]
+    facts = ("THIN EVIDENCE", "not above the baseline", "no matches", "without a score")
+    assert all(fact in remark for fact, remark in zip(facts, remarks, strict=True))
 
 
 def test_a_lower_level_does_not_stand_in_for_an_unsupported_best() -> None:
@@ -71,8 +64,8 @@ def test_a_lower_level_does_not_stand_in_for_an_unsupported_best() -> None:
 def test_of_two_that_move_the_same_the_better_is_taken(one: str, other: str) -> None:
     pair = [candidate("weak", one, 2), candidate("strong", other, 3)]
     taken, remarks = choose(pair)
-    assert [each.row.name for each in taken] == ["strong"]
-    assert "left out, because strong moves the same" in remarks[0]
+    assert [each.name for each in taken] == ["strong"]
+    assert "left out" in remarks[0] and "strong" in remarks[0]
 
 
 def test_neighbouring_names_are_no_conflict() -> None:
@@ -81,7 +74,7 @@ def test_neighbouring_names_are_no_conflict() -> None:
 
 def test_bundles_are_taken_whole_and_said() -> None:
     taken, remarks = choose([candidate("a", "x y", 2)])
-    assert taken[0].factors == ("x", "y") and "a bundle, taken whole" in remarks[0]
+    assert taken[0].factors == ("x", "y") and "bundle" in remarks[0]
 
 
 # From run folders --------------------------------------------------------------------------------
@@ -142,22 +135,13 @@ def test_a_combined_config_loads_and_declares_all_it_moves(
     assert "train.max_iter" in moved and "train.epochs" not in moved
 
 
-def test_it_has_a_toy_version_too(project: Path) -> None:
-    assert cli.main(["combine", "ofat"], project) == 0
-    twin = project / "configs" / "debug" / "ofat" / "combined.py"
-    cfg, baseline = load_config(twin), load_config(twin.with_name(BASELINE_FILE))
-    check_declared(cfg, baseline)
-    assert cfg.train.output_dir == "work_dirs/debug/ofat_combined"
-    assert cfg.train.total_batch_size == 16
-
-
 def test_the_file_is_short_and_written_like_its_neighbours(project: Path) -> None:
     path = write_combined(combine(OFAT, project), project)
     text = path.read_text()
     assert len(text.splitlines()) <= 25
     assert max(map(len, text.splitlines())) <= 100
     assert text.startswith('"""Question: ') and "tools/lab.py run ofat --only combined" in text
-    assert "from torch.optim.sgd import SGD\n" in text and "optimizer = L(SGD)(" in text
+    assert 'optimizer = L("torch.optim.sgd.SGD")(' in text
     assert 'LazyConfig.load_rel("baseline_lr0.001_bs8_adamw_ep100.py")' in text
 
 
@@ -207,8 +191,6 @@ def test_a_step_of_a_ladder_brings_what_it_builds_on(tmp_path: Path) -> None:
     assert cfg.model.backbone.in_stages == [1, 2, 3, 4]
     assert (cfg.model.head.size_aware_loss, cfg.model.head.size_aware_weight) == (True, 2.5)
     check_declared(cfg, load_config(tmp_path / "configs/etram/baseline_3scale_100k.py"))
-    toy = load_config(tmp_path / "configs/debug/etram/combined.py")
-    assert toy.experiment.name == "etram_combined"
 
 
 # Nothing to write --------------------------------------------------------------------------------
@@ -216,8 +198,9 @@ def test_a_step_of_a_ladder_brings_what_it_builds_on(tmp_path: Path) -> None:
 
 def toy_project(root: Path, shares: Mapping[str, float], **settings: Any) -> Path:
     """Runs whose configs are toys, and a config file of the baseline to build on."""
-    declare_studies(root, "ofat")
-    (root / "configs" / "ofat" / "baseline_lr0.001_bs8_adamw_ep100.py").touch()
+    folder = root / "configs" / "ofat"
+    folder.mkdir(parents=True)
+    (folder / "baseline_lr0.001_bs8_adamw_ep100.py").touch()
     for name, share in shares.items():
         make_run(root, name, share, **settings)
     return root
@@ -231,7 +214,7 @@ def test_nothing_is_written_where_nothing_is_supported(
     assert cli.main(["combine", "ofat"], tmp_path) == 1
     said = capsys.readouterr().out
     assert "nothing is written" in said and f"{BATCH} has not finished; left out." in said
-    assert [path.name for path in (tmp_path / "configs" / "ofat").glob("*.py")] == [
+    assert [path.name for path in (tmp_path / "configs" / "ofat").iterdir()] == [
         "baseline_lr0.001_bs8_adamw_ep100.py"
     ]
 
@@ -279,7 +262,7 @@ def test_any_value_is_written_as_it_was(tmp_path: Path) -> None:
     toy_project(tmp_path, {BASELINE: 0.4})
     declared = {"factors": keys, "parent": BASELINE, "level": "x"}
     make_run(tmp_path, LR, 0.9, experiment=declared, config=values)
-    text = config_text(combine(OFAT, tmp_path), "baseline.py", "run it")
+    text = config_text(combine(OFAT, tmp_path), "load_it()", "run it")
     body = text[text.index("optimizer = ") : text.index("experiment.update")]
 
     class Node(dict):  # reads and writes attributes, as a config does
@@ -287,8 +270,7 @@ def test_any_value_is_written_as_it_was(tmp_path: Path) -> None:
 
     model = Node(stages=[Node(depth=0), Node(depth=0)])
     names = {"L": lambda target: lambda **given: {"_target_": target, **given}, "model": model}
-    exec(body, names | {"Class": type("Class", (), {"build": "a.b.Class.build"})}, found := {})
-    assert "from a.b import Class" in text
+    exec(body, names, found := {})
     assert found["optimizer"] == values["optimizer"]
     wanted = dict(values["model"], stages=[{"depth": 0}, {"depth": 2}])
     assert model == wanted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from pathlib import Path
@@ -11,15 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from comparison_toys import BASELINE, BATCH, LR, OFAT, make_run
-from labbook_toys import declare_studies
+from pandas import DataFrame, Series
 from rich.console import Console
 
 from labbook import cli
-from labbook.results.analysis import analyse
-from labbook.results.analysis_tables import print_analysis, to_csv, to_markdown
-from labbook.results.curves import (
+from labbook.results.measures import (
     Measure,
-    curve_of,
     gradient_stability,
     moving_median,
     oscillation,
@@ -27,39 +23,24 @@ from labbook.results.curves import (
     plateau_step,
     steps_to_converge,
 )
+from labbook.results.training import analyse, analysis_tables, print_analysis
 
 
-def curve(*values: float, every: int = 10) -> list[tuple[int, float]]:
+def curve(*values: float) -> Series:
     """Values logged at the end of every tenth step."""
-    return [(every * (index + 1) - 1, value) for index, value in enumerate(values)]
+    return Series(values, [10 * index + 9 for index in range(len(values))], dtype=float)
 
 
 def noise(spread: float, count: int = 2000) -> np.ndarray:
     return np.random.default_rng(0).normal(0, spread, count)
 
 
-# Reading -----------------------------------------------------------------------------------------
-
-
-def test_a_curve_is_read_by_step_and_counts_what_is_not_finite() -> None:
-    lines: list[dict[str, Any]] = [
-        {"iteration": 19, "loss": 2.0},
-        {"iteration": 9, "loss": 3.0},
-        {"iteration": 9, "loss": 4.0},
-        {"iteration": 29, "loss": None},
-        {"iteration": 39, "other": 1.0},
-        {"iteration": "x", "loss": 1.0},
-        {"loss": 1.0},
-    ]
-    assert curve_of(lines, "loss") == ([(9, 4.0), (19, 2.0)], 1)
-    assert curve_of([], "loss") == ([], 0)
-
-
 def test_moving_median() -> None:
-    assert moving_median([5.0, 1.0, 2.0, 9.0, 3.0], 3) == [5.0, 2.0, 2.0, 3.0, 3.0]
-    line = [float(x) for x in range(9)]
-    assert moving_median(line, 5) == line
-    assert moving_median([], 3) == []
+    found = moving_median(np.array([5.0, 1.0, 2.0, 9.0, 3.0]), 3)
+    assert found.tolist() == [5.0, 2.0, 2.0, 3.0, 3.0]
+    line = np.arange(9.0)
+    assert moving_median(line, 5).tolist() == line.tolist()
+    assert moving_median(line[:0], 3).size == 0
 
 
 # Speed and plateau -------------------------------------------------------------------------------
@@ -69,7 +50,7 @@ def test_steps_to_converge() -> None:
     assert steps_to_converge(curve(10, 40, 54, 60, 58)) == Measure(30)
     assert steps_to_converge(curve(60)) == Measure(10)
     assert steps_to_converge(curve(0, 0)).value is None
-    assert steps_to_converge([]) == Measure(None, "no score yet")
+    assert steps_to_converge(curve()) == Measure(None, "no score yet")
 
 
 def test_the_plateau_of_an_exponential_is_where_half_a_point_is_left() -> None:
@@ -206,9 +187,15 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def shown(root: Path) -> dict[str, DataFrame]:
+    """The cells of all tables by title."""
+    return {table.title: table.cells for table in analysis_tables(analyse(OFAT, root))}
+
+
 def test_sections_by_factor(root: Path) -> None:
-    sections = analyse(OFAT, root).sections
-    assert {section.title: [item.title for item in section.runs] for section in sections} == {
+    found = shown(root)
+    del found["Memory and time against batch size"]
+    assert {title: list(cells["Experiment"]) for title, cells in found.items()} == {
         "optimizer.lr": [BASELINE, LR],
         "train.total_batch_size": [
             BASELINE,
@@ -221,45 +208,57 @@ def test_sections_by_factor(root: Path) -> None:
 
 def test_a_bundle_is_called_one_and_a_lonely_run_has_a_place(tmp_path: Path) -> None:
     make_run(tmp_path)
-    (alone,) = analyse(OFAT, tmp_path).sections
-    assert alone.title == "no factor"
+    assert list(shown(tmp_path)) == ["no factor"]
     make_run(tmp_path, LR, experiment={"factors": ["optimizer.lr", "train.epochs"]})
-    (bundle,) = analyse(OFAT, tmp_path).sections
-    assert bundle.title == "bundle: optimizer.lr, train.epochs"
+    assert list(shown(tmp_path)) == ["bundle: optimizer.lr, train.epochs"]
+
+
+def test_one_factor_moved_from_two_experiments_has_two_tables(tmp_path: Path) -> None:
+    make_run(tmp_path)
+    make_run(tmp_path, LR)
+    make_run(tmp_path, BATCH, experiment={"factors": ["optimizer.lr"], "parent": LR})
+    sections = analyse(OFAT, tmp_path).sections
+    assert sections == [("optimizer.lr", [BASELINE, LR]), ("optimizer.lr", [LR, BATCH])]
 
 
 def test_measures_of_runs(root: Path) -> None:
-    rows = list(csv.DictReader(io.StringIO(to_csv(analyse(OFAT, root)))))
-    by_folder = {row["folder"]: row for row in rows}
-    assert len(rows) == 5
-    base = by_folder[BASELINE]
-    assert (base["steps_to_converge"], base["overfitting_step"]) == ("50", "60")
-    assert (base["plateau_step"], base["oscillation"]) == ("60", "0.0")
-    assert (base["seconds_per_iteration"], base["images_per_second"]) == ("0.5", "16.0")
-    assert (base["peak_memory_mb"], base["gradient_stability"]) == ("400.0", "1.0")
-    empty = by_folder[LR]
-    assert (empty["steps"], empty["steps_to_converge"]) == ("0", "")
+    runs = analyse(OFAT, root).runs
+    assert len(runs) == 5
+    assert runs.loc[BASELINE, list(_MEASURED)].to_dict() == _MEASURED
+    empty = runs.loc[LR]
+    assert (empty["steps"], empty["steps_to_converge"]) == (0, None)
     assert "steps_to_converge: no score yet" in empty["missing"]
     assert "peak_memory_mb: not logged" in empty["missing"]
 
 
+_MEASURED = {
+    "steps": 100,
+    "steps_to_converge": 50,
+    "overfitting_step": 60,
+    "plateau_step": 60,
+    "oscillation": 0.0,
+    "gradient_stability": 1.0,
+    "seconds_per_iteration": 0.5,
+    "images_per_second": 16.0,
+    "peak_memory_mb": 400.0,
+    "not_finite_losses": 0,
+}
+
+
 def test_memory_and_time_against_batch_size(root: Path) -> None:
-    analysis = analyse(OFAT, root)
-    items = analysis.by_batch()
-    assert [item.batch for item in items] == [8, 8, 16, 16, 32]
-    assert [item.measures["peak_memory_mb"].value for item in items[2:4]] == [700.0, 710.0]
-    markdown = to_markdown(analysis)
-    assert "## Memory and time against batch size" in markdown
-    assert f"| 16 | 2 | {BATCH} seed 0 | 700 MB | 0.8 | 20 | 1 min |" in markdown
-    assert (
-        "| 32 | 2 | ofat_lr0.001_bs32_adamw_ep100 (running) | 390 MB | 1.5 | 21.3 | - |" in markdown
-    )
+    cells = shown(root)["Memory and time against batch size"].to_numpy().tolist()
+    assert [row[0] for row in cells] == ["8", "8", "16", "16", "32"]
+    assert cells[2] == ["16", "2", f"{BATCH} seed 0", "700 MB", "0.8", "20", "1 min"]
+    assert cells[4][3:] == ["390 MB", "1.5", "21.3", "-"]  # not finished
 
 
 def test_places_name_the_epoch(root: Path) -> None:
-    markdown = to_markdown(analyse(OFAT, root))
-    assert f"| {BASELINE} | 50 (5) | 60 (6) | 0.0% | 1.00 | 60 (6) |" in markdown
-    assert "Flat from" in markdown and '"rising"' in markdown
+    base = shown(root)["optimizer.lr"].loc[0]
+    assert (base["90 % at"], base["Flat from"], base["Overfits from"]) == (
+        "50 (5)", "60 (6)", "60 (6)"
+    )  # fmt: skip
+    assert (base["Oscillation"], base["Gradient bursts"]) == ("0.0%", "1.00")
+    assert shown(root)["train.total_batch_size"]["Flat from"].iloc[-1] == "rising"
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])
@@ -269,13 +268,15 @@ def test_terminals(root: Path, width: int) -> None:
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= width
     assert "train.total_batch_size" in text and "90 % at" in text
-    assert ("A terminal of" in text) == (width < 200)
+    assert ("NaN losses" in text.partition("From metrics.json")[0]) == (width == 200)
+    assert "NaN losses" in text
 
 
 def test_the_command(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    declare_studies(root, "ofat", "etram")
     assert cli.main(["analyse", "ofat"], root) == 0
     assert "work_dirs/ofat_analysis.csv" in capsys.readouterr().out
-    assert (root / "work_dirs" / "ofat_analysis.md").read_text().startswith("# How the runs")
+    lines = (root / "work_dirs" / "ofat_analysis.csv").read_text().splitlines()
+    assert len(lines) == 6 and "50" in lines[1].split(",")  # steps stay whole numbers
+    assert f"| {BASELINE} " in (root / "work_dirs" / "ofat_analysis.md").read_text()
     assert cli.main(["analyse", "etram"], root) == 2
-    assert "has no runs" in capsys.readouterr().err
+    assert "no runs" in capsys.readouterr().err
