@@ -11,8 +11,7 @@ from pandas import DataFrame
 
 from labbook.report.errors import Analysis, error_analyses
 from labbook.results.collect import Results
-from labbook.results.frames import title_of
-from labbook.results.text import STATUS_TEXT
+from labbook.results.text import STATUS_TEXT, title_of
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,6 @@ class Results:
     runs: DataFrame
     experiments: DataFrame
     differences: DataFrame
-    root: Path = Path()
-
-    @property
-    def entries(self):
-        from labbook.results.legacy import entries_of
-
-        return entries_of(self, self.root)
 
     @property
     def baselines(self) -> list[str]:
@@ -65,7 +58,7 @@ def collect(
     intervals = IntervalCache(root / study.work_folder / f"{study.family}_intervals.json")
     keys = [*metrics_of(study).values(), metric]
     differences = differences_frame(runs, experiments, keys, intervals)
-    return Results(study, metric, runs, experiments, differences, root)
+    return Results(study, metric, runs, experiments, differences)
 
 
 def _select(study: Study, runs: DataFrame, wanted: set[str]) -> DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 from pandas import DataFrame
 from rich.console import Console
 
-from labbook.results.collect import Results, collect  # noqa: F401 (the report takes it here)
+from labbook.results.collect import Results
 from labbook.results.frames import (
     MEASURES,
     PARAMETERS,
