@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any
@@ -65,13 +64,12 @@ def _difference(
         return {"is_marked": False, "reason": ""}
     ours, theirs = by_seed.loc[title, column], by_seed.loc[against, column]
     finished = [[run for run in runs if run.is_finished] for runs in pair["runs"]]
-    found = intervals.difference(finished[0], finished[1], split, key)
-    low, high = found.bounds or (math.nan, math.nan)
+    low, high, reason = intervals.difference(finished[0], finished[1], split, key)
     return {
         "estimate": pair.at[title, column] - pair.at[against, column],
         "spread": (ours - theirs).std(),
         "low": low,
         "high": high,
         "is_marked": low > 0 or high < 0,
-        "reason": found.reason,
+        "reason": reason,
     }

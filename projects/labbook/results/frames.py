@@ -184,7 +184,7 @@ def _record(title: str, run: Run) -> dict[str, Any]:
     facts |= {"hypothesis": declared.get("hypothesis") or "", "reason": _reason(run)}
     facts |= {"counts_steps": train.get("epochs") == 0, "finished": run.is_finished}
     facts |= {"folder": run.folder.name, "seed": run.seed, "status": run.status, "run": run}
-    return {"title": title, "experiment": run.name, **facts, **_numbers(run)}
+    return {**_numbers(run), "title": title, "experiment": run.name, **facts}
 
 
 def _numbers(run: Run) -> dict[str, float]:

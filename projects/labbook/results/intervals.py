@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,26 +29,12 @@ _TASK = "bbox/"  # scores of all boxes in matches.npz; protocols that drop some 
 _SMALL_CLASSES = "AP-small-classes"
 
 
-class Bounds(NamedTuple):
-    """The interval of a difference, in points of AP."""
+class Interval(NamedTuple):
+    """The interval of a difference, in points of AP; NaN where there is none, with the reason."""
 
-    low: float
-    high: float
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether it tells the two apart."""
-        return self.low > 0 or self.high < 0
-
-
-class Found(NamedTuple):
-    """An interval, or why there is none."""
-
-    bounds: Bounds | None
+    low: float = math.nan
+    high: float = math.nan
     reason: str = ""
-
-
-Difference = Callable[..., Any]  # as boxmetrics.bootstrap.bootstrap_difference
 
 
 class IntervalCache:
@@ -57,21 +44,20 @@ class IntervalCache:
     runs that were evaluated anew are not mistaken for the old ones.
     """
 
-    def __init__(self, path: Path, bootstrap: Difference = bootstrap_difference) -> None:
+    def __init__(self, path: Path, bootstrap: Callable[..., Any] = bootstrap_difference) -> None:
         """Read ``path`` if it is there; a damaged file is made anew."""
         self._path = path
         self._bootstrap = bootstrap
-        self._announced = False
+        self._digest = cache(_digest)
         try:
             self._known = read_json(path) or {}
         except ValueError as error:
             logger.warning("%s It is made anew.", error)
             self._known = {}
-        self._digest = cache(_digest)
 
     def difference(
         self, candidate: Sequence[Run], baseline: Sequence[Run], split: str, key: str
-    ) -> Found:
+    ) -> Interval:
         """Interval of the mean score of ``candidate`` minus that of ``baseline``.
 
         Args:
@@ -80,42 +66,41 @@ class IntervalCache:
             split: ``valid`` or ``test``.
             key: of the score, as ``bbox/AP50``.
         """
-        files = [[run.matches_file(split) for run in side] for side in (candidate, baseline)]
-        ours, theirs = ([path for path in side if path] for side in files)
-        if not ours or not theirs or any(None in side for side in files):
-            return Found(None, f"evaluation/{split}/matches.npz is missing")
+        sides: list[list[Any]] = [
+            [run.matches_file(split) for run in side] for side in (candidate, baseline)
+        ]
+        if not all(side and all(side) for side in sides):
+            return Interval(reason=f"evaluation/{split}/matches.npz is missing")
         arguments = bootstrap_arguments(key, candidate[0].evaluation(split) or {})
         if arguments is None:
-            return Found(None, f"{key} cannot be resampled")
-        name = self._name(ours, theirs, arguments)
+            return Interval(reason=f"{key} cannot be resampled")
+        name = self._name(sides, arguments)
         if name not in self._known:
-            self._known[name] = self._compute(ours, theirs, arguments)
+            logger.info("Computing the bootstrap interval of %s on %s, kept for later.", key, split)
+            low, high, reason = self._compute(sides, arguments)
+            interval = None if math.isnan(low) else [low, high]
+            self._known[name] = {"interval": interval, "reason": reason}
             write_json(self._path, self._known)
         found = self._known[name]
-        return Found(Bounds(*found["interval"]) if found["interval"] else None, found["reason"])
+        low, high = found["interval"] or (math.nan, math.nan)
+        return Interval(low, high, found["reason"])
 
-    def _name(self, ours: list[Path], theirs: list[Path], arguments: dict[str, Any]) -> str:
-        sides = [sorted(map(self._digest, paths)) for paths in (ours, theirs)]
-        text = json.dumps([_FORMAT, LEVEL, arguments, sides], sort_keys=True)
+    def _name(self, sides: Sequence[Sequence[Path]], arguments: Mapping[str, Any]) -> str:
+        contents = [sorted(map(self._digest, paths)) for paths in sides]
+        text = json.dumps([_FORMAT, LEVEL, arguments, contents], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _compute(
-        self, ours: list[Path], theirs: list[Path], arguments: dict[str, Any]
-    ) -> dict[str, Any]:
-        """The entry of the cache."""
-        if not self._announced:
-            logger.info("Computing bootstrap intervals, about a second each; kept for next time.")
-            self._announced = True
+    def _compute(self, sides: Sequence[Sequence[Path]], arguments: Mapping[str, Any]) -> Interval:
         try:
-            groups = recordings_of(ours[0])
-            sides = [[Matches.load(path) for path in paths] for paths in (ours, theirs)]
-            found = self._bootstrap(*sides, groups=groups, level=LEVEL, **arguments)
+            groups = recordings_of(sides[0][0])
+            matches = [[Matches.load(path) for path in paths] for paths in sides]
+            found = self._bootstrap(*matches, groups=groups, level=LEVEL, **arguments)
         except UNREADABLE as error:  # or other images
-            return {"interval": None, "reason": str(error)}
+            return Interval(reason=str(error))
         if found is None:
             scarce = "one recording only, or no ground truth"
-            return {"interval": None, "reason": scarce if groups is not None else "too few images"}
-        return {"interval": [found.low, found.high], "reason": ""}
+            return Interval(reason="too few images" if groups is None else scarce)
+        return Interval(found.low, found.high)
 
 
 def bootstrap_arguments(key: str, evaluation: dict[str, Any]) -> dict[str, Any] | None:

@@ -37,9 +37,8 @@ def check_comparable(experiments: DataFrame) -> None:
     Raises:
         ValueError: they disagree; the text says in what, and which run has which.
     """
-    for _, family in experiments.groupby(
-        experiments["baseline"].fillna(experiments.index.to_series())
-    ):
+    baselines = experiments["baseline"].fillna(experiments.index.to_series())
+    for _, family in experiments.groupby(baselines):
         rules = {
             run.folder.name: rules_of(run, _moves_data(experiments, title))
             for title, runs in family["runs"].items()

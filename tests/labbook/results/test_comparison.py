@@ -26,7 +26,7 @@ from pandas import DataFrame
 
 from labbook.config.studies import Study
 from labbook.results.differences import differences_frame
-from labbook.results.intervals import Bounds, IntervalCache, bootstrap_arguments
+from labbook.results.intervals import Interval, IntervalCache, bootstrap_arguments
 from labbook.results.rules import check_comparable, evaluated_since
 
 
@@ -134,7 +134,7 @@ class Counted:
 
     def __init__(self, *answers: Any) -> None:
         self.calls: list[dict[str, Any]] = []
-        self.answer = answers[0] if answers else Bounds(1.0, 2.0)
+        self.answer = answers[0] if answers else Interval(1.0, 2.0)
 
     def __call__(self, *sides: Any, **arguments: Any) -> Any:
         self.calls.append({"sides": [len(side) for side in sides], **arguments})
