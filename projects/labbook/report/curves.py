@@ -54,23 +54,21 @@ def learning_curves(data: ReportData) -> dict[str, list[plots.Chart]]:
 
 def cost_charts(data: ReportData) -> list[plots.Chart]:
     """A chart for each cost: the main score against it."""
-    baselines, column = set(data.experiments["baseline"]), f"{data.split} {data.metric}"
+    known = DataFrame(
+        {
+            "name": data.experiments.index.map(data.labels),
+            "score": data.experiments[f"{data.split} {data.metric}"],
+            "is_reference": data.experiments.index.isin(data.results.baselines),
+        }
+    )
     charts = []
     for cost in COSTS:
-        known = data.experiments[[cost.column, column]].dropna()
-        if known.empty:
-            continue
-        points = [
-            plots.Spent(data.labels[title], spent * cost.scale, score, title in baselines)
-            for title, spent, score in known.itertuples()
-        ]
-        told = "; ".join(
-            f"{data.labels[title]}: {score:.1f} for {cost.text(spent)}"
-            for title, spent, score in known.itertuples()
-        )
-        limits = plots.limits(known[column], least=2.0)
-        drawing = plots.costs(points, limits, f"{cost.title.lower()}, {cost.unit}", told)
-        charts.append(plots.Chart(cost.title, drawing))
+        spent = data.experiments[cost.column]
+        words = known["name"] + known["score"].map(": {:.1f} for ".format) + spent.map(cost.text)
+        found = known.assign(cost=spent * cost.scale, words=words).dropna()
+        if len(found):
+            told, axis = "; ".join(found["words"]), f"{cost.title.lower()}, {cost.unit}"
+            charts.append(plots.Chart(cost.title, plots.costs(found, axis, told)))
     return charts
 
 

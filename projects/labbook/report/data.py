@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from pandas import DataFrame
 
 from labbook.report.errors import Analysis, error_analyses
 from labbook.results.collect import Results
 from labbook.results.text import STATUS_TEXT, title_of
+
+BETTER, WORSE, OPEN, UNKNOWN = "better", "worse", "open", "unknown"
+"""What an interval of a difference supports."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,15 @@ class ReportData:
     def differences(self, key: str) -> DataFrame:
         """Differences in a score on the split of the report, to baselines and to parents.
 
-        ``is_reference`` says which are to the experiment that is changed.
+        Beside the columns of :mod:`labbook.results.frames`: ``is_reference`` says which are to the
+        experiment that is changed, ``verdict`` what the interval supports.
         """
         known = self.results.differences
         found = known[(known["split"] == self.split) & (known["key"] == key)]
         changed = found["title"].map(self.experiments["reference"])
-        return found.assign(is_reference=found["against"] == changed)
+        low, is_open = found["low"], ~found["is_marked"].astype(bool)
+        verdict = np.select([low.isna(), is_open, low > 0], [UNKNOWN, OPEN, BETTER], WORSE)
+        return found.assign(is_reference=found["against"] == changed, verdict=verdict)
 
     def unfinished(self, title: str) -> str:
         """What has become of the runs of an experiment that have not finished, as ``FAILED``."""

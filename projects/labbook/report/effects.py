@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
+from pandas import DataFrame
 
 from labbook.report import plots
 from labbook.report.data import ReportData
-from labbook.report.plots import Level
-from labbook.report.summary import verdict
-from labbook.results.text import number
+from runfolder.run import Run
 
 
 class Effect(NamedTuple):
@@ -20,9 +19,8 @@ class Effect(NamedTuple):
     factors: tuple[str, ...]
     reference: str
     """Title of the experiment that is changed."""
-    last: str
-    """Title of the last experiment that changes it."""
-    levels: Sequence[Level]
+    levels: DataFrame
+    """For :func:`labbook.report.plots.levels`, by title."""
 
 
 def effect_charts(data: ReportData) -> list[dict[str, Any]]:
@@ -47,20 +45,25 @@ def effects(data: ReportData, key: str) -> list[Effect]:
     Levels that are numbers stand by size, others behind that of the reference.
     """
     known, column = data.experiments, f"{data.split} {key}"
-    moved = known[known["factors"].map(bool) & known["reference"].notna()]
-    moved = moved[moved[column].notna()]
-    found = data.differences(key)
-    differences = found[found["is_reference"]].set_index("title")
+    moved = known[known["factors"].map(bool) & known["reference"].notna() & known[column].notna()]
+    differences = data.differences(key).query("is_reference").set_index("title")
+    seeds = data.results.runs.dropna(subset=column).groupby("title")[column].agg(list)
     effects = []
     for (reference, factors), group in moved.groupby(["reference", "factors"], sort=False):
-        base = known.at[reference, column]
-        levels = [Level(_start(data, reference, factors), base, _seeds(data, reference, column))]
-        for title, name in group["level"].items():
-            row = differences.loc[title]
-            bounds = None if pd.isna(row["low"]) else (base + row["low"], base + row["high"])
-            score, seeds = group.at[title, column], _seeds(data, title, column)
-            levels.append(Level(str(name), score, seeds, bounds, verdict(row)))
-        effects.append(Effect(factors, reference, group.index[-1], _by_size(levels)))
+        rows = known.loc[[reference, *group.index]]
+        base, found = known.at[reference, column], differences.loc[group.index].reindex(rows.index)
+        levels = DataFrame(
+            {
+                "name": [_start(rows["runs"].iloc[0], factors), *group["level"].map(str)],
+                "score": rows[column],
+                "seeds": seeds.reindex(rows.index),
+                "is_reference": rows.index == reference,
+                "verdict": found["verdict"],
+                "low": base + found["low"],
+                "high": base + found["high"],
+            }
+        )
+        effects.append(Effect(factors, reference, _by_size(levels)))
     return effects
 
 
@@ -77,38 +80,30 @@ def level_of(config: Mapping[str, Any], factor: str) -> str | None:
     return ("off", "on")[value] if isinstance(value, bool) else str(value)
 
 
-def _start(data: ReportData, reference: str, factors: Sequence[str]) -> str:
+def _start(runs: Sequence[Run], factors: Sequence[str]) -> str:
     """The level of the experiment that is changed."""
-    runs = data.experiments.at[reference, "runs"]
     text = level_of(runs[0].config, factors[0]) if len(factors) == 1 and runs else None
     return text or "before"
 
 
-def _seeds(data: ReportData, title: str, column: str) -> list[float]:
-    runs = data.results.runs
-    return runs.loc[runs["title"] == title, column].dropna().tolist()
-
-
-def _by_size(levels: Sequence[Level]) -> Sequence[Level]:
-    try:
-        return sorted(levels, key=lambda level: float(level.name))
-    except ValueError:
-        return levels
+def _by_size(levels: DataFrame) -> DataFrame:
+    sizes = pd.to_numeric(levels["name"], errors="coerce")
+    return levels if sizes.isna().any() else levels.loc[sizes.sort_values(kind="stable").index]
 
 
 def _charts(data: ReportData, title: str, found: Sequence[Effect]) -> list[plots.Chart]:
     """A panel for each effect, all on one vertical axis."""
-    levels = [level for effect in found for level in effect.levels]
-    heights = [y for level in levels for y in (level.score, *level.seeds, *(level.bounds or ()))]
+    known = pd.concat([effect.levels for effect in found])
+    heights = [*known[["score", "low", "high"]].to_numpy().flat, *known["seeds"].explode()]
     limits = plots.limits(heights, least=2.0)
     charts = []
-    for effect in found:
-        is_bundle, factor = len(effect.factors) > 1, effect.factors[0]
-        words = ", ".join(f"{x.name}: {number(x.score, '{:.1f}')}" for x in effect.levels)
-        told = f"{title} by {' and '.join(effect.factors)}: {words}"
-        drawing = plots.levels(effect.levels, limits, "" if is_bundle else factor, told)
-        name = data.labels[effect.last] if is_bundle else factor.rpartition(".")[2]
-        note = f"against {data.labels[effect.reference]}"
-        note += f": {', '.join(effect.factors)}" if is_bundle else ""
+    for factors, reference, levels in found:
+        is_bundle, names = len(factors) > 1, ", ".join(factors)
+        words = ", ".join(levels["name"] + ": " + levels["score"].map("{:.1f}".format))
+        drawing = plots.levels(
+            levels, limits, "" if is_bundle else names, f"{title} by {names}: {words}"
+        )
+        name = data.labels[levels.index[-1]] if is_bundle else names.rpartition(".")[2]
+        note = f"against {data.labels[reference]}" + (f": {names}" if is_bundle else "")
         charts.append(plots.Chart(name, drawing, note))
     return charts

@@ -83,7 +83,9 @@ def analyse_run(run: Run, split: str, matches: Matches) -> dict[str, Any]:
         },
         "confusion": confusion_matrix(matches, len(classes), MIN_SCORE, IOU).tolist(),
         "recall_by_size": [
-            {**bin._asdict(), "high": _finite(bin.high), "recall": bin.recall}
+            bin._asdict()
+            | {"recall": bin.recall}
+            | ({} if math.isfinite(bin.high) else {"high": None})
             for bin in recall_by_size(matches, EDGES, IOU, MIN_SCORE)
         ],
         "false_alarms": {
@@ -124,10 +126,6 @@ def _class_names(evaluation: Mapping[str, Any], matches: Matches) -> list[str]:
     last = max(matches.det_class.max(initial=-1), matches.gt_class.max(initial=-1))
     names = list(evaluation.get("classes") or [])
     return names + [str(k) for k in range(len(names), int(last) + 1)]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _known(path: Path) -> Mapping[str, Analysis]:

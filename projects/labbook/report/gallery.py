@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ SHOWN = 12
 """Crops for each experiment and direction."""
 _LARGEST = 64 * 1024  # bytes of a crop; a page of a few megabytes holds all that are shown
 
+Pair = tuple[Run, Run]  # a run and the one of the baseline that it is held against
+
 
 class Changed(NamedTuple):
     """Rows of the ground truth that one run finds and the other misses."""
@@ -34,47 +36,17 @@ class Changed(NamedTuple):
     lost: Ints
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A run and the one of the baseline that it is held against, on one split."""
-
-    split: str
-    run: Run
-    baseline: Run
-
-    @property
-    def evaluation(self) -> Mapping[str, Any]:
-        """By which rules and for which classes the run was scored."""
-        return self.run.evaluation(self.split) or {}
-
-    def crops(self) -> dict[int, tuple[Path, int]]:
-        """File and image id of each stored crop by row of the ground truth.
-
-        Both runs keep the same objects; those of the baseline win, as all experiments share them.
-        """
-        kept: dict[int, tuple[Path, int]] = {}
-        for run in (self.run, self.baseline):
-            folder = run.folder / "evaluation" / self.split
-            try:
-                for item in (read_json(folder / "gallery.json") or {}).get("objects", []):
-                    file = folder / "gallery" / Path(item["file"]).name
-                    kept[int(item["gt"])] = (file, int(item["image_id"]))
-            except (ValueError, KeyError, TypeError) as error:
-                logger.warning("%s is no list of crops: %r", folder / "gallery.json", error)
-        return kept
-
-
 def gallery(data: ReportData) -> dict[str, Any]:
     """What each experiment gains and loses, and the pictures, each once, by their id."""
     pictures: dict[str, str] = {}
     blocks, lacking = [], []
     for title, baseline in data.experiments["baseline"].dropna().items():
-        runs = (data.experiments.at[name, "runs"] for name in (title, baseline))
-        pair = pair_of(*runs, data.split)
+        runs = data.experiments["runs"]
+        pair = pair_of(runs[title], runs[baseline], data.split)
         if pair is None:
             lacking.append(data.labels[title])
         else:
-            blocks.append({"title": data.labels[title], **_block(pair, pictures)})
+            blocks.append({"title": data.labels[title], **_block(pair, data.split, pictures)})
     return {"blocks": blocks, "lacking": lacking, "pictures": pictures}
 
 
@@ -98,27 +70,31 @@ def found(matches: Matches) -> Mask:
     return sure[by] & ~matches.gt_crowd
 
 
-def pair_of(runs: Sequence[Run], baselines: Sequence[Run], split: str) -> Pair | None:
+def pair_of(runs: Iterable[Run], baselines: Iterable[Run], split: str) -> Pair | None:
     """The first finished run of each that has matches; of the same seed if there is such a pair."""
     ours, theirs = (
         [run for run in side if run.is_finished and run.matches_file(split)]
         for side in (runs, baselines)
     )
-    pairs = [Pair(split, a, b) for a in ours for b in theirs]
-    pairs.sort(key=lambda pair: pair.run.seed != pair.baseline.seed)
+    pairs = sorted(product(ours, theirs), key=lambda pair: pair[0].seed != pair[1].seed)
     return next(iter(pairs), None)
 
 
-def count_by_size(pair: Pair, matches: Matches, change: Changed) -> dict[str, tuple[int, ...]]:
-    """How many objects there are, are gained and are lost, by name of the size."""
-    counts = {}
-    for size, limits in area_ranges(pair.evaluation).items():
-        low, high = limits or (-np.inf, np.inf)
-        inside = (matches.gt_area >= low) & (matches.gt_area < high) & ~matches.gt_crowd
-        counts[size] = tuple(
-            int(np.count_nonzero(rows)) for rows in (inside, *(inside[r] for r in change))
-        )
-    return counts
+def stored_crops(pair: Pair, split: str) -> dict[int, tuple[Path, int]]:
+    """File and image id of each stored crop by row of the ground truth.
+
+    Both runs keep the same objects; those of the baseline win, as all experiments share them.
+    """
+    kept: dict[int, tuple[Path, int]] = {}
+    for one in pair:
+        folder = one.folder / "evaluation" / split
+        try:
+            for item in (read_json(folder / "gallery.json") or {}).get("objects", []):
+                file = folder / "gallery" / Path(item["file"]).name
+                kept[int(item["gt"])] = (file, int(item["image_id"]))
+        except (ValueError, KeyError, TypeError) as error:
+            logger.warning("%s is no list of crops: %r", folder / "gallery.json", error)
+    return kept
 
 
 def embed(content: bytes, pictures: dict[str, str]) -> str:
@@ -128,38 +104,39 @@ def embed(content: bytes, pictures: dict[str, str]) -> str:
     return name
 
 
-def _block(pair: Pair, pictures: dict[str, str]) -> dict[str, Any]:
+def _block(pair: Pair, split: str, pictures: dict[str, str]) -> dict[str, Any]:
     """Counts and crops of one experiment; ``problem`` alone if a file is damaged."""
     try:
-        files = (run.matches_file(pair.split) for run in (pair.run, pair.baseline))
+        files = (one.matches_file(split) for one in pair)
         matches, before = (load_matches(path) for path in files if path)
-        change, kept = changed(matches, before), pair.crops()
+        change = changed(matches, before)
     except ValueError as error:
         return {"problem": str(error)}
-    strips = [
-        {"text": f"{len(rows):,} {name}", "shown": _crops(rows, matches, pair, kept, pictures)}
-        for name, rows in change._asdict().items()
-    ]
-    return {"sizes": count_by_size(pair, matches, change), "strips": strips}
+    evaluation, kept = pair[0].evaluation(split) or {}, stored_crops(pair, split)
+    names = dict(enumerate(evaluation.get("classes") or []))
+    strips = []
+    for name, rows in change._asdict().items():
+        shown = []
+        for row in sorted(set(rows.tolist()) & kept.keys(), key=lambda row: matches.gt_area[row]):
+            path, image_id = kept[row]
+            if len(shown) < SHOWN and (content := _read(path)):
+                k, side = int(matches.gt_class[row]), matches.gt_area[row] ** 0.5
+                picture = {"id": embed(content, pictures), "image": image_id}
+                shown.append({**picture, "text": f"{names.get(k, k)}, {side:.0f} px"})
+        strips.append({"text": f"{len(rows):,} {name}", "shown": shown})
+    return {"strips": strips, "sizes": _count_by_size(area_ranges(evaluation), matches, change)}
 
 
-def _crops(
-    rows: Ints,
-    matches: Matches,
-    pair: Pair,
-    kept: Mapping[int, tuple[Path, int]],
-    pictures: dict[str, str],
-) -> list[dict[str, str]]:
-    """The smallest objects of which a crop was kept."""
-    names, shown = pair.evaluation.get("classes") or [], []
-    for row in sorted(set(rows.tolist()) & kept.keys(), key=lambda row: matches.gt_area[row]):
-        path, image_id = kept[row]
-        if len(shown) < SHOWN and (content := _read(path)):
-            k, side = int(matches.gt_class[row]), float(np.sqrt(matches.gt_area[row]))
-            text = f"{names[k] if k < len(names) else k}, {side:.0f} px"
-            hint = f"image {image_id}: {text}"
-            shown.append({"id": embed(content, pictures), "text": text, "hint": hint})
-    return shown
+def _count_by_size(
+    ranges: Mapping[str, tuple[float, float] | None], matches: Matches, change: Changed
+) -> dict[str, list[int]]:
+    """How many objects there are, are gained and are lost, by name of the size."""
+    counts = {}
+    for size, limits in ranges.items():
+        low, high = limits or (-np.inf, np.inf)
+        inside = (matches.gt_area >= low) & (matches.gt_area < high) & ~matches.gt_crowd
+        counts[size] = [int(rows.sum()) for rows in (inside, *(inside[rows] for rows in change))]
+    return counts
 
 
 def _read(path: Path) -> bytes | None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
 from labbook.report import plots
-from labbook.report.data import ReportData
+from labbook.report.data import BETTER, OPEN, UNKNOWN, WORSE, ReportData
 from labbook.results.intervals import LEVEL
 from labbook.results.text import difference_text
 
-BETTER, WORSE, OPEN, UNKNOWN = "better", "worse", "open", "unknown"
 WORDS = {
     BETTER: "▲ better",
     WORSE: "▼ worse",
@@ -49,32 +49,31 @@ def summary(data: ReportData) -> dict[str, Any]:
 
 
 def comparisons(data: ReportData) -> DataFrame:
-    """Differences in the main score, to baselines and to parents, and what they support.
+    """Differences in the main score, to baselines and to parents, in words.
 
     Beside the columns of :meth:`ReportData.differences`: ``name``, ``against_name``, ``seeds``
-    (of the side with fewer), ``is_bundle``, ``verdict`` (a key of :data:`WORDS`), ``why`` (there
-    is no verdict) and ``text``.
+    (of the side with fewer), ``is_bundle``, ``note`` on these, ``text`` of the difference, ``word``
+    for the verdict, and ``why`` there is none.
     """
     found, known = data.differences(data.metric), data.experiments
-    sides = [found["title"].map(known["finished"]), found["against"].map(known["finished"])]
-    return found.assign(
+    finished = [found[side].map(known["finished"]) for side in ("title", "against")]
+    found = found.assign(
         name=found["title"].map(data.labels),
         against_name=found["against"].map(data.labels),
-        seeds=pd.concat(sides, axis=1).min(axis=1),
+        seeds=np.minimum(*finished),
         is_bundle=found["title"].map(known["factors"].map(len)) > 1,
-        verdict=[verdict(row) for row in found.itertuples()],
-        why=[_lacking(data, row) for row in found.itertuples()],
-        text=[difference_text(row).rstrip("*") for row in found.itertuples()],
+        word=found["verdict"].map(WORDS),
     )
-
-
-def verdict(found: Any) -> str:
-    """What an interval supports, as a key of :data:`WORDS`."""
-    if pd.isna(found.low):
-        return UNKNOWN
-    if not found.is_marked:
-        return OPEN
-    return BETTER if found.low > 0 else WORSE
+    rows = list(found.itertuples())
+    return found.assign(
+        note=[
+            f"against {row.against_name}{', bundle' * row.is_bundle}"
+            + (f", {row.seeds} seeds" if row.seeds > 1 else "")
+            for row in rows
+        ],
+        text=[difference_text(row).rstrip("*") for row in rows],
+        why=[_lacking(data, row) for row in rows],
+    )
 
 
 def may_be_chance(claims: DataFrame) -> pd.Series:
@@ -88,29 +87,17 @@ def may_be_chance(claims: DataFrame) -> pd.Series:
 
 def _forest(data: ReportData, title: str, claims: DataFrame) -> list[plots.Chart]:
     """A chart of the known differences; nothing without any."""
-    intervals = [
-        plots.Interval(
-            row.name,
-            f"against {row.against_name}{', bundle' * row.is_bundle}"
-            + (f", {row.seeds} seeds" if row.seeds > 1 else ""),
-            row.text,
-            row.verdict,
-            WORDS[row.verdict],
-            row.estimate,
-            None if pd.isna(row.low) else (row.low, row.high),
-        )
-        for row in claims[claims["estimate"].notna()].itertuples(index=False)
-    ]
-    if not intervals:
+    known = claims.dropna(subset="estimate")
+    if known.empty:
         return []
-    score = f"{data.score_title(data.metric)} on {data.split}, points"
-    told = "; ".join(f"{one.name} {one.note}: {one.text}" for one in intervals)
-    return [plots.Chart(title, plots.forest(intervals, f"{title}. {told}"), score)]
+    note = f"{data.score_title(data.metric)} on {data.split}, points"
+    told = "; ".join(known["name"] + " " + known["note"] + ": " + known["text"])
+    return [plots.Chart(title, plots.forest(known, f"{title}. {told}"), note)]
 
 
 def _lacking(data: ReportData, found: Any) -> str:
     """Why there is no verdict; nothing if there is one."""
-    if not pd.isna(found.low):
+    if found.verdict != UNKNOWN:
         return ""
     row = data.experiments.loc[found.title]
     if not row["finished"]:

@@ -9,7 +9,7 @@ from report_html import Shown, show
 from report_toys import ETRAM, make_study
 
 from labbook.report.page import write_report
-from labbook.results.tables import collect
+from labbook.results.collect import collect
 
 PHONE, DESKTOP = 390, 1280
 

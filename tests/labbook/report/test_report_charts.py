@@ -2,83 +2,39 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
+import re
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from markupsafe import Markup
+from pandas import DataFrame, Series
 from report_html import parse
 from report_toys import ETRAM, OFAT, make_study
 
-from labbook.report import svg
-from labbook.report.costs import front
+from labbook.report import plots
 from labbook.report.curves import thin_out
+from labbook.report.data import ReportData, report_data
 from labbook.report.effects import effects, level_of
-from labbook.report.elements import Cell, details, table, tag
-from labbook.report.evidence import Evidence, evidence_of
-from labbook.report.summary import cautions, claims
-from labbook.report.svg import Axis
-from labbook.results.differences import Difference
-from labbook.results.intervals import Bounds
-from labbook.results.tables import collect
+from labbook.report.summary import comparisons, may_be_chance
+from labbook.results.collect import collect
 
-NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
-RISING = st.tuples(NUMBERS, st.floats(1e-3, 1e6)).map(lambda pair: (pair[0], sum(pair)))
-
-
-@given(RISING, st.integers(2, 8))
-def test_round_ticks_lie_within_at_equal_steps(limits: tuple[float, float], count: int) -> None:
-    low, high = limits
-    ticks = svg.round_ticks(low, high, count)
-    room = 1e-6 * max(abs(low), abs(high), 1)
-    assert 1 <= len(ticks) <= count + 1
-    assert all(low - room <= tick <= high + room for tick in ticks)
-    steps = [b - a for a, b in pairwise(ticks)]
-    assert all(math.isclose(step, steps[0], abs_tol=room) for step in steps)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0.5, 40, [0.5, 1, 2, 5, 10, 20]),
-        (1e-4, 1e3, [1e-4, 1e-3, 1e-2, 1e-1, 1, 10, 100, 1000]),
-        (12, 18, [12, 13, 14, 15, 16, 17, 18]),
-    ],
-)
-def test_logarithmic_ticks(low: float, high: float, expected: list[float]) -> None:
-    assert Axis(low, high, 0, 1, log=True).ticks(6 if high < 1e3 else 8) == pytest.approx(expected)
-
-
-@given(RISING, st.floats(0, 1))
-def test_an_axis_runs_from_start_to_end(limits: tuple[float, float], share: float) -> None:
-    axis = Axis(*limits, 40, 300)
-    assert axis(limits[0]) == pytest.approx(40) and axis(limits[1]) == pytest.approx(300)
-    value = limits[0] + share * (limits[1] - limits[0])
-    assert axis(value) == pytest.approx(40 + share * 260, abs=1e-3)
-
-
-def test_an_axis_of_one_value_shows_it_in_the_middle() -> None:
-    assert Axis(5, 5, 0, 100)(5) == 50 and Axis(5, 5, 0, 100).ticks() == [5]
+HOSTILE = '<b>$x$ & "y"</b>'
 
 
 @given(st.lists(st.floats(0, 1e4), max_size=6), st.floats(0.1, 10))
 def test_limits_hold_all_values_and_never_cross_zero(values: list[float], least: float) -> None:
-    low, high = svg.padded(values, least=least)
+    low, high = plots.limits([*values, float("nan")], least)
     assert high - low >= least * (1 - 1e-9) and low >= 0
     assert all(low <= value <= high for value in values)
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=6))
 def test_labels_are_moved_apart_in_their_order(heights: list[float]) -> None:
-    placed = svg.spread(heights, 12, 0, 100)
+    placed = plots.spread(heights, 12, 0, 100)
     order = sorted(range(len(heights)), key=lambda i: heights[i])
-    in_order = [placed[i] for i in order]
-    gaps = [b - a for a, b in pairwise(in_order)]
-    assert all(gap >= 12 - 1e-9 for gap in gaps)
+    assert all(b - a >= 12 - 1e-9 for a, b in pairwise(placed[i] for i in order))
+    assert all(-1e-9 <= place <= 100 + 1e-9 for place in placed)
     if all(b - a >= 12 for a, b in pairwise(sorted(heights))):
         assert placed == pytest.approx(heights)
 
@@ -89,16 +45,57 @@ def test_the_front_is_what_no_other_beats(points: list[tuple[float, float]]) -> 
         return a[0] <= b[0] and a[1] >= b[1] and a != b
 
     expected = {p for p in points if not any(beats(other, p) for other in points)}
-    found = front(points)
+    found = plots.front(points)
     assert set(found) == expected and found == sorted(found)
 
 
 def test_thinning_keeps_the_mean_and_short_lines() -> None:
-    points = [(float(x), float(x % 7)) for x in range(1000)]
-    thin = thin_out(points, most=100)
+    curve = Series([float(x % 7) for x in range(1000)], index=range(1000))
+    thin = thin_out(curve, most=100)
     assert len(thin) == 100
-    assert sum(y for _, y in thin) / 100 == pytest.approx(sum(y for _, y in points) / 1000)
-    assert thin_out(points[:100], most=100) == points[:100]
+    assert thin.mean() == pytest.approx(curve.mean())
+    assert thin_out(curve[:100], most=100).tolist() == curve[:100].tolist()
+
+
+def a_line(name: str = "a") -> str:
+    return plots.lines([plots.Line(Series([1.0, 3.0, 2.0]), end="2.0")], (0, 4), "step", name)
+
+
+def a_forest(name: str = "a") -> str:
+    row = {"name": name, "note": "n", "text": "+1.0", "word": "w", "verdict": "better"}
+    return plots.forest(DataFrame([{**row, "estimate": 1.0, "low": None, "high": None}]), name)
+
+
+def some_levels(name: str = "a") -> str:
+    row = {"seeds": [3.0, 5.0], "low": 3.0, "high": 6.0, "verdict": "worse"}
+    found = DataFrame(
+        [{**row, "name": n, "score": 4.0, "is_reference": n == name} for n in (name, "b")]
+    )
+    return plots.levels(found, (0, 9), name, name)
+
+
+def some_costs(name: str = "a") -> str:
+    rows = [(name, 1.0, 2.0, True), ("b", 1.0, 2.0, False)]
+    return plots.costs(
+        DataFrame(rows, columns=["name", "cost", "score", "is_reference"]), name, name
+    )
+
+
+@pytest.mark.parametrize("draw", [a_line, a_forest, some_levels, some_costs])
+def test_a_figure_fits_into_any_page(draw) -> None:
+    """Same bytes for the same data, ids of its own, text as text, colours of the page."""
+    assert draw() == draw()
+    root = parse(f"<div>{draw('a')}{draw(HOSTILE)}</div>")
+    ids = [element.attributes["id"] for element in root.find("*") if "id" in element.attributes]
+    assert len(ids) == len(set(ids))
+    uses = {use.attributes["xlink:href"] for use in root.find("use")}
+    assert uses <= {f"#{name}" for name in ids}
+    assert set(re.findall(r"url\(#(.*?)\)", draw() + draw(HOSTILE))) <= set(ids)
+    assert not root.find("style") and not root.find("b")
+    assert [title.words() for title in root.find("title")] == ["a", HOSTILE]
+    assert not re.search(r"#[0-9a-f]{6}\b(?!\")", re.sub(r"(id|href|url\()=?\"?#?\w+", "", draw()))
+    svg = root.find("svg")[0]
+    assert "width" not in svg.attributes and svg.attributes["viewbox"] and svg.find("text")
 
 
 @pytest.mark.parametrize(
@@ -118,77 +115,68 @@ def test_a_level_in_words(value: object, expected: str | None) -> None:
     assert level_of({"a": {}}, "a.b") is None and level_of({"a": 1}, "a.b") is None
 
 
-def test_text_is_escaped_and_markup_is_not() -> None:
-    text = "<b>\"&'"
-    made = tag("p", text, title=text) + table(text, [text], [[Cell(text, hint=text)]])
-    root = parse(f"<div>{made}{details(text, Markup('<i>x</i>'))}</div>")
-    assert root.find("p")[0].attributes["title"] == text and root.find("p")[0].text.strip() == text
-    assert not root.find("b") and root.find("i")
-    assert root.find("caption")[0].words() == text
-    assert root.find("th", scope="row")[0].attributes["title"] == text
+@pytest.fixture(scope="module")
+def ofat(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
+    root = tmp_path_factory.mktemp("charts")
+    study = make_study(root, "ofat", {name: OFAT[name] for name in list(OFAT)[:4]}, images=24)
+    return report_data(collect(study, root, map(study.run_name, OFAT)), root)
 
 
 @pytest.fixture(scope="module")
-def ofat(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+def etram(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     root = tmp_path_factory.mktemp("charts")
-    names = list(OFAT)[:4]
-    study = make_study(root, "ofat", {name: OFAT[name] for name in names}, images=24)
-    return evidence_of(collect(study, root, map(study.run_name, OFAT)), root)
+    study = make_study(root, "etram", images=8)
+    return report_data(collect(study, root, map(study.run_name, ETRAM)), root)
 
 
-def test_short_names_are_what_differs_from_the_baseline(ofat: Evidence) -> None:
+def test_short_names_are_what_differs_from_the_baseline(ofat, etram) -> None:
     names = ["baseline", "lr0.01", "lr0.005", "bs16", "bs32", "sgd", "rmsprop", "ep150", "ep200"]
     assert list(ofat.labels.values()) == names
+    tree = ["baseline", "4scale", "sizeaware", "4scale sizeaware", "patch2 sizeaware"]
+    assert list(etram.labels.values()) == [*tree, "sizeaware rescue"]
+    assert etram.split == "test" and etram.metric == "bbox/AP-small-classes"
 
 
-def test_short_names_of_a_tree(tmp_path: Path) -> None:
-    study = make_study(tmp_path, "etram", {"baseline_3scale_100k": {"skill": 0.5}}, images=8)
-    found = evidence_of(collect(study, tmp_path, map(study.run_name, ETRAM)), tmp_path)
-    assert list(found.labels.values()) == [
-        "baseline", "4scale", "sizeaware", "4scale sizeaware", "patch2 sizeaware",
-        "sizeaware rescue",
-    ]  # fmt: skip
-    assert found.split == "test" and found.metric == "bbox/AP-small-classes"
-
-
-def test_effects_start_at_the_parents_level(ofat: Evidence) -> None:
-    found = effects(ofat, "bbox/AP50", bundles=False)
-    told = {effect.factors[0]: [level.text for level in effect.levels] for effect in found}
-    assert told == {
-        "optimizer.lr": ["0.001", "0.01", "0.005"],
-        "train.total_batch_size": ["8", "16"],
+def test_effects_start_at_the_references_level(ofat: ReportData) -> None:
+    found = {effect.factors: effect.levels for effect in effects(ofat, "bbox/AP50")}
+    assert {factors: list(levels["name"]) for factors, levels in found.items()} == {
+        ("optimizer.lr",): ["0.001", "0.005", "0.01"],
+        ("train.total_batch_size",): ["8", "16"],
     }
-    assert effects(ofat, "bbox/AP50", bundles=True) == []
-    rate = found[0].levels
-    assert rate[0].found is None and rate[1].found is not None
-    expected = (
-        rate[1].row.score("test", "bbox/AP50").mean - rate[0].row.score("test", "bbox/AP50").mean
-    )  # type: ignore[operator]
-    assert rate[1].found.estimate == pytest.approx(expected)
+    for levels in found.values():
+        reference, others = levels[levels["is_reference"]], levels[~levels["is_reference"]]
+        assert len(reference) == 1 and reference[["low", "high"]].isna().all(axis=None)
+        for title, level in others.iterrows():
+            assert level["score"] == ofat.experiments.at[title, "test bbox/AP50"]
+            known = ofat.results.differences.query(
+                "title == @title and split == 'test' and key == 'bbox/AP50'"
+            )
+            expected = reference["score"].item() + known[["low", "high"]].to_numpy()[0]
+            assert [level["low"], level["high"]] == pytest.approx(expected)
 
 
-def test_claims_follow_their_intervals(ofat: Evidence) -> None:
-    found = [claim for claim in claims(ofat) if claim.entry.row.finished]
-    assert len(found) == 3 and len(claims(ofat)) == len(OFAT) - 1
-    for claim in found:
-        assert claim.found.bounds is not None
-        low, high = claim.found.bounds
-        expected = "better" if low > 0 else "worse" if high < 0 else "open"
-        assert claim.verdict == expected
-    assert "worse" in [claim.verdict for claim in found]
+def test_effects_of_a_tree_start_at_the_parent(etram: ReportData) -> None:
+    found = {effect.factors: effect for effect in effects(etram, etram.metric)}
+    rescue = found["model.head.rescue_unmatched",]
+    assert etram.labels[rescue.reference] == "sizeaware"
+    assert list(rescue.levels["name"]) == ["off", "rescue"]
+    assert rescue.levels["low"].isna().tolist() == [True, False]
+    assert sum(len(factors) > 1 for factors in found) == 2
+
+
+def test_verdicts_follow_their_intervals(ofat: ReportData) -> None:
+    found = comparisons(ofat)
+    assert len(found) == len(OFAT) - 1
+    known = found.dropna(subset="low")
+    assert len(known) == 3 and "worse" in set(known["verdict"])
+    for claim in known.itertuples():
+        expected = "better" if claim.low > 0 else "worse" if claim.high < 0 else "open"
+        assert claim.verdict == expected and not claim.why
+    assert all(found[found["low"].isna()]["why"])
 
 
 @pytest.mark.parametrize(("estimate", "is_doubtful"), [(4.7, True), (7.0, False)])
-def test_a_difference_within_the_scatter_of_seeds_is_said(
-    ofat: Evidence, estimate: float, is_doubtful: bool
-) -> None:
-    one = next(claim for claim in claims(ofat) if claim.entry.row.finished)
-    three = {"runs": one.entry.row.runs * 3}
-    claim = one._replace(
-        entry=replace(one.entry, row=replace(one.entry.row, **three)),
-        against=replace(one.against, **three),
-        found=Difference(estimate, 5.1, Bounds(2.1, 7.8)),  # 2 standard errors are 5.9
-        verdict="better",
-    )
-    said = " ".join(cautions(ofat, [claim]))
-    assert ("within two standard errors of 0: lr0.01" in said) == is_doubtful
+def test_a_difference_within_the_scatter_of_seeds_may_be_chance(estimate, is_doubtful) -> None:
+    claim = {"estimate": estimate, "spread": 5.1, "seeds": 3, "is_marked": True}
+    assert may_be_chance(DataFrame([claim])).item() == is_doubtful  # 2 standard errors are 5.9
+    assert not may_be_chance(DataFrame([claim | {"spread": None}]).astype({"spread": float})).item()
