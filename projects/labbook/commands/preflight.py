@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from labbook.commands.arguments import add_only, add_study
-from labbook.config.studies import DEBUG_SUFFIX, find_experiments, get_study, select
+from labbook.config.studies import find_experiments, get_study, select
 from labbook.results.text import duration
 from labbook.run.preflight import FOLDER, preflight
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace, root: Path) -> int:
     """Print a line for each config as it is tried; 1 if one failed."""
-    study = get_study(options.study.removesuffix(DEBUG_SUFFIX))  # with --debug or without
+    study = get_study(options.study.removesuffix("-debug"), root)  # with --debug or without
     found = find_experiments(study, root)
     names = list(select(study, found, options.only) if options.only else found)
     width, start, failed = max(map(len, names)), time.monotonic(), []

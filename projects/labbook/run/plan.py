@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
+from pandas import DataFrame
 from rich.console import Console
-from rich.table import Table
 
-from labbook.config.experiment import moves
+from labbook.config.experiment import describe_change
 from labbook.config.load import to_plain
 from labbook.config.studies import Study
 from labbook.results.text import duration
+from labbook.results.text_table import TextTable
 from labbook.run.costs import StepCost, step_key
 from labbook.run.jobs import Job
+
+_WORDS = ("Experiment", "Moves", "Known from")
+_DISPENSABLE = ("Known from", "Runs", "Moves", "Epochs", "s/iteration", "Batch (micro)", "Memory")
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,9 @@ def print_plan(study: Study, plan: Sequence[Planned], device: str) -> None:
     A narrow terminal does without the columns that matter least; they are named below.
     """
     console = Console()
-    shown = list(_COLUMNS)
-    while _width(console, _table(study, shown, plan)) > console.width and _dispensable(shown):
-        shown.remove(_dispensable(shown)[-1])
-    console.print(_table(study, shown, plan), markup=False)
-    hidden = [title for title in _COLUMNS if title not in shown]
+    cells = DataFrame([_cells(planned) for planned in plan])
+    title = f"Plan of the study {study.name}"
+    hidden = TextTable(title, cells, _WORDS, _DISPENSABLE, {"Moves": 30}).print(console)
     lines = [f"A wider terminal shows {', '.join(hidden)}."] if hidden else []
     for line in [*lines, *summary(study, plan, device)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -97,7 +98,7 @@ def _planned(job: Job, config: Any, costs: Mapping[str, StepCost], seeds: int) -
     batch = train.get("total_batch_size", 0)
     return Planned(
         name=declared.get("name", job.name),
-        change=moves(declared),
+        change=describe_change(declared),
         iterations=train["max_iter"],
         epochs=train.get("epochs", 0),
         total_batch_size=batch,
@@ -111,50 +112,19 @@ def _runs(number: int) -> str:
     return f"{number} run{'' if number == 1 else 's'}"
 
 
-def _batch(planned: Planned) -> str:
-    return f"{planned.total_batch_size} ({planned.micro_batch_size})"
-
-
-def _speed(planned: Planned) -> str:
-    return f"{planned.cost.seconds_per_iteration:.3g}" if planned.cost else "-"
-
-
-def _memory(planned: Planned) -> str:
-    memory = planned.cost.peak_memory_mb if planned.cost else None
-    return "-" if memory is None else f"{memory:,.0f} MB"
-
-
-_COLUMNS: dict[str, Callable[[Planned], str]] = {
-    "Experiment": lambda planned: planned.name,
-    "Moves": lambda planned: planned.change or "-",
-    "Iterations": lambda planned: f"{planned.iterations:,}",
-    "Epochs": lambda planned: str(planned.epochs or "-"),
-    "Batch (micro)": _batch,
-    "Runs": lambda planned: str(planned.runs),
-    "s/iteration": _speed,
-    "Time": lambda planned: duration(planned.seconds),
-    "Memory": _memory,
-    "Known from": lambda planned: planned.cost.source if planned.cost else "-",
-}
-_TEXT = ("Experiment", "Moves", "Known from")
-_LEAVE_LAST = ("Memory", "Batch (micro)", "s/iteration", "Epochs", "Moves", "Runs", "Known from")
-"""The last one is the first that a narrow terminal does without."""
-
-
-def _dispensable(shown: Sequence[str]) -> list[str]:
-    return [title for title in _LEAVE_LAST if title in shown]
-
-
-def _table(study: Study, shown: Sequence[str], plan: Sequence[Planned]) -> Table:
-    table = Table(title=f"Plan of the study {study.name}", box=SIMPLE_HEAD, title_justify="left")
-    for title in shown:
-        fold = {"overflow": "fold", "max_width": 30} if title == "Moves" else {"no_wrap": True}
-        table.add_column(title, justify="left" if title in _TEXT else "right", **fold)
-    for planned in plan:
-        table.add_row(*(_COLUMNS[title](planned) for title in shown))
-    return table
-
-
-def _width(console: Console, table: Table) -> int:
-    """Characters that the table takes where there is room."""
-    return console.measure(table, options=console.options.update(width=1000)).maximum
+def _cells(planned: Planned) -> dict[str, str]:
+    """A row of the plan's table."""
+    cost = planned.cost
+    memory = cost.peak_memory_mb if cost else None
+    return {
+        "Experiment": planned.name,
+        "Moves": planned.change or "-",
+        "Iterations": f"{planned.iterations:,}",
+        "Epochs": str(planned.epochs or "-"),
+        "Batch (micro)": f"{planned.total_batch_size} ({planned.micro_batch_size})",
+        "Runs": str(planned.runs),
+        "s/iteration": f"{cost.seconds_per_iteration:.3g}" if cost else "-",
+        "Time": duration(planned.seconds),
+        "Memory": "-" if memory is None else f"{memory:,.0f} MB",
+        "Known from": cost.source if cost else "-",
+    }
