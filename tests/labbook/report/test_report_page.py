@@ -15,7 +15,7 @@ from report_toys import ETRAM, OFAT, make_study
 from labbook.cli import main
 from labbook.config.studies import Study
 from labbook.report.page import write_report
-from labbook.results.tables import collect
+from labbook.results.collect import collect
 
 BASE = "baseline_lr0.001_bs8_adamw_ep100"
 LR, SGD, EP200 = (f"ofat_{name}" for name in (

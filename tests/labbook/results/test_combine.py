@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from comparison_toys import BASELINE, BATCH, ETRAM, LR, OFAT, SGD, make_run
+from labbook_toys import STUDIES
 
 from labbook import cli
 from labbook.config.guard import changes, check_declared
 from labbook.config.load import load_config, save_config, to_plain
-from labbook.config.studies import STUDIES, Study, find_experiments
+from labbook.config.studies import Study, find_experiments
 from labbook.results.combine import Candidate, choose, combine
 from labbook.results.combined_config import config_text, write_combined
 

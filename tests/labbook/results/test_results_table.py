@@ -23,11 +23,11 @@ from comparison_toys import (
     matches_of,
     write_evaluation,
 )
+from labbook_toys import STUDIES
 from pandas import DataFrame
 from rich.console import Console
 
 from labbook import cli
-from labbook.config.studies import STUDIES
 from labbook.results.collect import Results, collect
 from labbook.results.tables import (
     csv_frame,
