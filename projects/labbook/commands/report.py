@@ -7,7 +7,6 @@ from pathlib import Path
 
 from labbook.commands.arguments import add_only, add_study, study_of
 from labbook.config.studies import find_experiments
-from labbook.results.collect import collect
 
 NAME = "report"
 HELP = "write a page with plots, error analysis and pictures; opens in any browser"
@@ -22,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace, root: Path) -> int:
     """Write the page and the error analysis, and print their paths."""
     from labbook.report.page import write_report
+    from labbook.results.collect import collect
 
     study = study_of(options, root)
     names = map(study.run_name, find_experiments(study, root))
