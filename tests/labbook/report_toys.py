@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from labbook_toys import STUDIES
 from omegaconf import OmegaConf
+from PIL import Image
 
 from boxmetrics.boxes import box_area
 from boxmetrics.matches import ImageBoxes, Matches
@@ -237,14 +238,9 @@ def png(seed: int, side: int = 48) -> bytes:
     blob = np.exp(-((x**2 + y**2) * rng.uniform(6, 20)))[..., None]
     ground = 90 + 30 * np.sin(4 * x * rng.uniform(0.3, 2) + 3 * y)[..., None]
     pixels = ground * rng.uniform(0.6, 1.2, 3) + 140 * blob + rng.normal(0, 3, (side, side, 3))
-    raw = np.insert(pixels.clip(0, 255).astype(np.uint8).reshape(side, -1), 0, 0, axis=1)
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(raw.tobytes())), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*part) for part in parts)
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    content = BytesIO()
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(content, "PNG")
+    return content.getvalue()
 
 
 def write_curves(

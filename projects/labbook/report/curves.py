@@ -54,13 +54,10 @@ def learning_curves(data: ReportData) -> dict[str, list[plots.Chart]]:
 
 def cost_charts(data: ReportData) -> list[plots.Chart]:
     """A chart for each cost: the main score against it."""
-    known = DataFrame(
-        {
-            "name": data.experiments.index.map(data.labels),
-            "score": data.experiments[f"{data.split} {data.metric}"],
-            "is_reference": data.experiments.index.isin(data.results.baselines),
-        }
-    )
+    score = f"{data.split} {data.metric}"
+    known = data.experiments.reindex(columns=[score]).set_axis(["score"], axis=1)
+    known["name"] = known.index.map(data.labels)
+    known["is_reference"] = known.index.isin(data.results.baselines)
     charts = []
     for cost in COSTS:
         spent = data.experiments[cost.column]

@@ -97,8 +97,8 @@ def errors_file(results: Results, root: Path) -> Path:
 def short_names(results: Results) -> dict[str, str]:
     """What distinguishes each experiment from the baseline, by title.
 
-    Of ``ofat_lr0.01_bs8_adamw_ep100`` against ``ofat_baseline_lr0.001_bs8_adamw_ep100`` that is
-    ``lr0.01``. Where nothing is left, or two would be called the same, the full name stays.
+    Of ``study_lr0.01_bs8`` against ``study_baseline_lr0.001_bs8`` that is ``lr0.01``. Where
+    nothing is left, or two would be called the same, the full name stays.
     """
     experiments = results.experiments
     has_runs = experiments["runs"].map(bool)

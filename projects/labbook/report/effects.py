@@ -45,6 +45,8 @@ def effects(data: ReportData, key: str) -> list[Effect]:
     Levels that are numbers stand by size, others behind that of the reference.
     """
     known, column = data.experiments, f"{data.split} {key}"
+    if column not in known:
+        return []
     moved = known[known["factors"].map(bool) & known["reference"].notna() & known[column].notna()]
     differences = data.differences(key).query("is_reference").set_index("title")
     seeds = data.results.runs.dropna(subset=column).groupby("title")[column].agg(list)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -241,19 +243,14 @@ def test_the_command_says_where_the_page_is(tmp_path: Path, capsys) -> None:
 
 
 def test_experiments_without_a_common_baseline_stand_side_by_side(tmp_path: Path) -> None:
-    study = STUDIES["demo"]
-    folder = tmp_path / study.work_folder
-    make_study(tmp_path, "ofat", {BASE: OFAT[BASE]}, images=IMAGES)
-    for name in ("heads", "events"):
-        target = folder / f"demo_{name}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source = tmp_path / "work_dirs" / f"ofat_{BASE}"
-        text = (source / "config.yaml").read_text()
-        text = text.replace(f"name: ofat_{BASE}", f"name: demo_{name}")
-        target.mkdir()
-        for path in source.rglob("*"):
-            place = target / path.relative_to(source)
-            place.mkdir(exist_ok=True) if path.is_dir() else place.write_bytes(path.read_bytes())
-        (target / "config.yaml").write_text(text.replace("study: ofat", "study: demo"))
+    study = replace(make_study(tmp_path, "ofat", {BASE: OFAT[BASE]}, images=IMAGES), name="other")
+    source = tmp_path / study.work_folder / f"ofat_{BASE}"
+    for name in ("one", "two"):
+        target = source.with_name(f"other_{name}")
+        shutil.copytree(source, target)
+        text = (source / "config.yaml").read_text().replace("study: ofat", "study: other")
+        text = text.replace(f"name: ofat_{BASE}", f"name: other_{name}")
+        (target / "config.yaml").write_text(text)
     page = parse(write_report(collect(study, tmp_path), tmp_path)[0].read_text("utf-8"))
-    assert [row.find("th")[0].words() for row in rows_of(page, "results")] == ["heads", "events"]
+    assert {row.find("th")[0].words() for row in rows_of(page, "results")} == {"one", "two"}
+    assert not section(page, "effects").find("figure")
