@@ -117,8 +117,8 @@ def forest(found: DataFrame, description: str) -> Markup:
         axes.plot(one.estimate, middle, "o", color=colour)
         place: dict[str, Any] = {"transform": axes.get_yaxis_transform()}
         first, second = top + 1.2 * _LINE / _ROW, top + 2.3 * _LINE / _ROW
-        axes.text(0, first, one.name, weight="bold", **place)
-        axes.text(0, second, one.note, color=QUIET, size=10, **place)
+        axes.text(0, first, shorten(one.name, 24), weight="bold", **place)
+        axes.text(0, second, shorten(one.note, 44), color=QUIET, size=10, **place)
         axes.text(1, first, one.text, ha="right", **place)
         axes.text(1, second, one.word, color=colour, size=10, ha="right", **place)
     return to_svg(figure, description)
@@ -136,7 +136,7 @@ def levels(found: DataFrame, y_limits: Limits, x_title: str, description: str) -
         description: for those who cannot see it.
     """
     figure, axes = new_axes()
-    axes.set(xlim=(-0.5, len(found) - 0.5), ylim=y_limits, xlabel=x_title)
+    axes.set(xlim=(-0.5, len(found) - 0.5), ylim=y_limits, xlabel=shorten(x_title, 48))
     axes.set_xticks(range(len(found)), [shorten(name, 56 // len(found)) for name in found["name"]])
     axes.axhline(found["score"][found["is_reference"]].item(), color=GREY, **_DASHED)
     for place, level in enumerate(found.itertuples()):
