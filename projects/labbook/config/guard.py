@@ -120,8 +120,9 @@ def study_problems(family: Family, config_names: Iterable[str]) -> dict[str, str
     for name in config_names:
         try:
             cfg = family.load(name)
-            _check_name(cfg, family.study, name)
-            check_declared(cfg, family.parent(cfg))
+            if "experiment" in cfg:  # else it declares nothing, as any other LazyConfig
+                _check_name(cfg, family.study, name)
+                check_declared(cfg, family.parent(cfg))
         except ConfigError as error:
             found[name] = str(error)
     return found

@@ -114,14 +114,14 @@ def _runs(number: int) -> str:
 
 def _cells(planned: Planned) -> dict[str, str]:
     """A row of the plan's table."""
-    cost = planned.cost
+    cost, batch = planned.cost, planned.total_batch_size
     memory = cost.peak_memory_mb if cost else None
     return {
         "Experiment": planned.name,
         "Moves": planned.change or "-",
         "Iterations": f"{planned.iterations:,}",
         "Epochs": str(planned.epochs or "-"),
-        "Batch (micro)": f"{planned.total_batch_size} ({planned.micro_batch_size})",
+        "Batch (micro)": f"{batch} ({planned.micro_batch_size})" if batch else "-",
         "Runs": str(planned.runs),
         "s/iteration": f"{cost.seconds_per_iteration:.3g}" if cost else "-",
         "Time": duration(planned.seconds),

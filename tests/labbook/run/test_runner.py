@@ -337,3 +337,29 @@ def test_a_second_request_ends_runs_at_once(
     stopping.active.append(runner.Attempt(None, process, runner.GpuLease()))  # type: ignore[arg-type]
     stopping.stop(requests)
     assert process.exit_code() == -signal.SIGKILL
+
+
+PLAIN = """
+import torch
+from detectron2.config import LazyCall as L
+
+model = L(torch.nn.Linear)(in_features=3, out_features=4)
+optimizer = L(torch.optim.SGD)(lr=0.1)
+train = dict(output_dir="work_dirs/ofat_NAME", max_iter=10, device="cpu")
+"""
+
+
+def test_configs_without_experiment_are_planned_run_listed_and_tabled(
+    study: Study, tmp_path: Path, write_config: WriteConfig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("good", "other"):
+        write_config(name).write_text(PLAIN.replace("NAME", name))
+    assert cli.main(["plan", "ofat"], tmp_path) == 0
+    assert study() == 0
+    assert cli.main(["list", "ofat"], tmp_path) == 0
+    out = capfd.readouterr().out
+    assert "Total: 2 runs, 20 iterations" in out
+    assert all(f"starting {name}" in out for name in ("good", "other"))
+    assert "ofat_good" in (tmp_path / "work_dirs" / "ofat_table.md").read_text()
+    assert out.count("finished     work_dirs/ofat_") == 2
+    assert study(arguments=("--seeds", "2")) == 2, "without train.seed there are no others"

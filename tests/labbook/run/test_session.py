@@ -13,8 +13,10 @@ from omegaconf import OmegaConf
 
 from labbook.run import session
 from labbook.run.ledger import read_entry
+from labbook.run.notes import START_NOTES, SUMMARY
 from labbook.run.session import recorded_run, sentence_of, writable_folder
 from runfolder.records import read_record
+from runfolder.run import read_run
 
 
 @pytest.fixture
@@ -100,3 +102,19 @@ def test_the_sentence_of_an_error_from_a_data_loading_process():
     )
     assert sentence_of(ValueError(text)) == "a b"
     assert sentence_of(ValueError("plain")) == "plain"
+
+
+def test_a_config_without_experiment_and_seed_is_recorded(tmp_path):
+    content = {
+        "train": {"output_dir": str(tmp_path / "mine"), "max_iter": 4},
+        "model": {"depth": 3},
+    }
+    command = ["train", "a=1"]
+    with recorded_run(OmegaConf.create(content), command, False, "plain.py", ["a=1"], 2) as folder:
+        pass
+    run = read_run(folder)
+    assert (run.status, run.name, run.seed, run.experiment) == ("finished", "mine", None, {})
+    assert run.record.config_file == "plain.py" and run.record.overrides == ["a=1"]
+    assert run.record.processes == 2
+    assert read_entry(folder).seed is None
+    assert {*START_NOTES, SUMMARY} <= {path.name for path in folder.iterdir()}
