@@ -10,7 +10,6 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from runfolder.files import read_json
-from runfolder.metrics import read_metrics
 from runfolder.names import CONFIG, EVALUATION, EVALUATION_FACTS, MATCHES, RESULTS, SPLITS
 from runfolder.records import RunRecord, Status, read_record, read_results, run_status
 
@@ -50,10 +49,6 @@ class Run:
     def score(self, split: str, key: str) -> float | None:
         """A score of the best model, AP in percent; None if not there or undefined."""
         return (self.results.get(split) or {}).get(key)
-
-    def metrics(self) -> list[dict[str, Any]]:
-        """Lines of ``metrics.json`` in the order of steps; a line cut by a kill is left out."""
-        return read_metrics(self.folder)
 
     def evaluation(self, split: str) -> dict[str, Any] | None:
         """``evaluation.json``: by which rules and on which data ``split`` was scored."""

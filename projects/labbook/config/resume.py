@@ -13,6 +13,7 @@ from labbook.config.load import ConfigError, diff_configs, read_config, to_plain
 from labbook.config.plain import without_live
 from labbook.config.signatures import MISSING
 from labbook.config.trees import flatten
+from runfolder.names import CONFIG
 
 RUN_ONLY_KEYS = (
     "experiment.*",  # what it says about itself
@@ -50,7 +51,7 @@ def config_changes(cfg: DictConfig, folder: str | Path) -> dict[str, tuple[Any, 
     Raises:
         ConfigError: the saved config cannot be read, or names a class that is no more.
     """
-    saved = Path(folder) / "config.yaml"
+    saved = Path(folder) / CONFIG
     if not saved.is_file():
         return {}
     now = OmegaConf.create(without_live(to_plain(cfg)))

@@ -18,6 +18,7 @@ from labbook.config.studies import find_experiments, toy_file
 from labbook.config.trees import select
 from labbook.results.combine import SPLIT, Combination
 from runfolder.files import write_text
+from runfolder.names import CONFIG, CONFIG_SOURCE
 from runfolder.run import Run
 
 _WIDTH = 100  # characters of a line
@@ -108,7 +109,7 @@ def _parts(value: Any) -> tuple[str, list[tuple[str, Any]], str]:
 
 def _value(run: Run, key: str) -> Any:
     """What the run's config has at ``key``, with its interpolations where they were kept."""
-    for name in ("config_source.yaml", "config.yaml"):
+    for name in (CONFIG_SOURCE, CONFIG):
         path = run.folder / name
         if path.is_file():
             tree = OmegaConf.to_container(OmegaConf.load(path), resolve=False)

@@ -65,6 +65,7 @@ from labbook.config.signatures import MISSING
 from labbook.config.studies import Study
 from labbook.config.trees import flatten
 from labbook.results.text import METRICS, metrics_of
+from runfolder.metrics import read_metrics
 from runfolder.run import Run
 
 SPLITS = ("valid", "test")
@@ -153,7 +154,7 @@ def curves_frame(runs: DataFrame, keys: Sequence[str]) -> DataFrame:
         (*(getattr(row, name) for name in facts), line["iteration"], key, line[key])
         for row in runs.itertuples()
         if row.run is not None
-        for line in row.run.metrics()
+        for line in read_metrics(row.run.folder)
         if isinstance(line.get("iteration"), int)
         for key in keys
         if key in line

@@ -12,6 +12,7 @@ from pandas import DataFrame
 
 from labbook.results.frames import SPLITS
 from labbook.results.intervals import UNREADABLE
+from runfolder.names import AP
 from runfolder.run import Run
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def rules_of(run: Run, moves_data: bool = False) -> dict[str, str]:
 def evaluated_since(run: Run) -> str:
     """A sentence if ``evaluation/`` holds other scores than ``results.json``, else nothing."""
     for split in SPLITS:
-        here = run.score(split, "bbox/AP")
+        here = run.score(split, AP)
         there = ((run.evaluation(split) or {}).get("results") or {}).get("AP")
         if here is not None and there is not None and abs(here - there) > _SAME:
             return (

@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from labbook.config.studies import Study
+from runfolder.names import CONFIG
 from runfolder.run import Run, read_run
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,6 @@ def read_runs(
 def _study_in(folder: Path) -> str | None:
     """What a damaged run folder's config says that it belongs to, if it can still be asked."""
     try:
-        return OmegaConf.load(folder / "config.yaml").experiment.study
+        return OmegaConf.load(folder / CONFIG).experiment.study
     except Exception:  # that is the damage
         return None

@@ -6,10 +6,11 @@ import math
 from typing import Any
 
 from labbook.config.studies import Study
+from runfolder.names import AP, AP50
 
 METRICS = {
-    "mAP@0.5": "bbox/AP50",
-    "mAP@0.5:0.95": "bbox/AP",
+    "mAP@0.5": AP50,
+    "mAP@0.5:0.95": AP,
     "APs": "bbox/APs",
     "APm": "bbox/APm",
     "APl": "bbox/APl",

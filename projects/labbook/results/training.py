@@ -36,8 +36,9 @@ from labbook.results.runs import find_runs
 from labbook.results.text import duration, number, title_of
 from labbook.results.text_table import TextTable
 from runfolder.files import write_text
+from runfolder.names import TOTAL_LOSS, VALIDATION_LOSS
 
-_LOGGED = ("total_loss", "validation/total_loss", "grad_norm", "time", "memory_mb")
+_LOGGED = (TOTAL_LOSS, VALIDATION_LOSS, "grad_norm", "time", "memory_mb")
 _FOR_TABLES = ("label", "epoch_length", "training_seconds")
 
 
@@ -146,7 +147,7 @@ in the second half of the log.
 def _row(run: Any, metric: str, curves: DataFrame) -> dict[str, Any]:
     """What is known of one run, a row of the frame of runs, with its curves."""
     train = run.run.config.get("train") or {}
-    losses = curves[curves["key"] == "total_loss"]
+    losses = curves[curves["key"] == TOTAL_LOSS]
     measures = _measures(curves.dropna(subset="value"), metric, train)
     return {
         "experiment": run.experiment,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from runfolder.metrics import read_metrics
 from runfolder.names import AP, AP50, TOTAL_LOSS, VALIDATION_LOSS
 from runfolder.run import Run
 
@@ -89,4 +90,8 @@ def _of_scores(run: Run) -> Iterator[str]:
 
 def _column(run: Run, name: str) -> list[tuple[int, float]]:
     """(step, value) of a metric; steps count from 0."""
-    return [(row["iteration"], row[name]) for row in run.metrics() if row.get(name) is not None]
+    return [
+        (row["iteration"], row[name])
+        for row in read_metrics(run.folder)
+        if row.get(name) is not None
+    ]

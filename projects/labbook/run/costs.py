@@ -18,6 +18,7 @@ from labbook.config.trees import below, flatten, select
 from labbook.run.jobs import Job
 from labbook.run.processes import Processes, run_briefly
 from runfolder.files import read_json, write_json
+from runfolder.metrics import read_metrics
 from runfolder.names import CONSOLE
 from runfolder.run import Run, read_run
 
@@ -184,7 +185,7 @@ def _cost_of(run: Run) -> StepCost | None:
 
 def _cost_so_far(run: Run, source: str) -> StepCost | None:
     """From the steps that a run has written: the median of the last; None before the first."""
-    rows = [row for row in run.metrics() if row.get("images_per_second")]
+    rows = [row for row in read_metrics(run.folder) if row.get("images_per_second")]
     if not rows:
         return None
     seconds = run.config["train"]["total_batch_size"] / rows[-1]["images_per_second"]
