@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from comparison_toys import BASELINE, BATCH, LR, OFAT, make_run
+from labbook_toys import declare_studies
 from pandas import DataFrame, Series
 from rich.console import Console
 
@@ -273,6 +274,7 @@ def test_terminals(root: Path, width: int) -> None:
 
 
 def test_the_command(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    declare_studies(root, "ofat", "etram")
     assert cli.main(["analyse", "ofat"], root) == 0
     assert "work_dirs/ofat_analysis.csv" in capsys.readouterr().out
     lines = (root / "work_dirs" / "ofat_analysis.csv").read_text().splitlines()
