@@ -92,7 +92,7 @@ def differences_table(results: Results) -> TextTable:
         for (title, against), group in groups
     ]
     cells = DataFrame(rows, columns=["Experiment", "minus", *columns.values()])
-    return TextTable("Differences", cells)
+    return TextTable("Differences", cells, left=("Experiment", "minus"))
 
 
 def to_markdown(results: Results) -> str:

@@ -148,6 +148,7 @@ def _row(run: Any, metric: str, curves: DataFrame) -> dict[str, Any]:
     """What is known of one run, a row of the frame of runs, with its curves."""
     train = run.run.config.get("train") or {}
     losses = curves[curves["key"] == TOTAL_LOSS]
+    is_finite = losses["value"].notna()
     measures = _measures(curves.dropna(subset="value"), metric, train)
     return {
         "experiment": run.experiment,
@@ -158,9 +159,9 @@ def _row(run: Any, metric: str, curves: DataFrame) -> dict[str, Any]:
         "level": run.level,
         "batch": train.get("total_batch_size"),
         "micro_batch": train.get("micro_batch_size"),
-        "steps": losses["iteration"][losses["value"].notna()].max() + 1 if len(losses) else 0,
+        "steps": losses["iteration"][is_finite].max() + 1 if is_finite.any() else 0,
         **{name: found.value for name, found in measures.items()},
-        "not_finite_losses": losses["value"].isna().sum(),
+        "not_finite_losses": (~is_finite).sum(),
         "missing": "; ".join(f"{name}: {m.reason}" for name, m in measures.items() if m.reason),
         "epoch_length": None if run.counts_steps else train.get("iterations_per_epoch"),
         "training_seconds": run.training_seconds,

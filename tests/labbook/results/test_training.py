@@ -246,6 +246,12 @@ _MEASURED = {
 }
 
 
+def test_a_run_whose_losses_all_broke_has_no_steps(tmp_path: Path) -> None:
+    make_run(tmp_path, lines=[{"iteration": step, "total_loss": None} for step in range(3)])
+    run = analyse(OFAT, tmp_path).runs.loc[BASELINE]
+    assert (run["steps"], run["not_finite_losses"]) == (0, 3)
+
+
 def test_memory_and_time_against_batch_size(root: Path) -> None:
     cells = shown(root)["Memory and time against batch size"].to_numpy().tolist()
     assert [row[0] for row in cells] == ["8", "8", "16", "16", "32"]
