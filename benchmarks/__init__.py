@@ -1,5 +1,11 @@
-"""Speed as ratios (``bench``) and how cost grows (``bench_growth``): run by ``make bench|growth``.
+"""Speed as ratios (``make bench``), and how cost grows with the input (``make growth``).
 
-``parts`` holds a module for each thing measured, ``published`` plain restatements of the published
-code to measure against, ``growth`` the curves. May import all packages; nothing imports it.
+``bench.py`` runs the modules of ``parts``, one for each thing measured, and prints rows: times of
+a reference and of a candidate, sampled in turn, and their ratio beside the one required.
+``bench_growth.py`` measures the curves of ``growth`` and writes ``docs/growth.md``. ``published``
+restates published code to be measured against. Parts and curves share ``measure.py`` (sampling),
+``saved.py`` (memory kept for the backward pass) and ``ofat.py`` (models built from configs).
+
+May import all packages; nothing imports it. Results go to ``work_dirs``. Start with ``measure.py``,
+then ``parts/scan.py``.
 """

@@ -2,8 +2,8 @@
 """Speed as ratios, each beside the one required: make bench [PARTS="scan vim"]
 
 Absolute times change with the machine and with whatever else it does; the ratios hold. A part is
-a module of benchmarks/parts with a function rows(), and maybe notes(), sentences that follow
-them. Ends with status 1 if a ratio is missed.
+a module of benchmarks/parts with a function rows(), and maybe notes(rows), sentences that follow
+from them. Ends with status 1 if a ratio is missed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ os.environ.pop("OMP_WAIT_POLICY", None)
 
 import torch
 
-from benchmarks.parts.measure import Row
+from benchmarks.measure import Row
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "work_dirs" / "bench.json"
-HELPERS = ("__init__", "measure", "saved")
-PARTS = sorted(p.stem for p in (HERE / "parts").glob("*.py") if p.stem not in HELPERS)
+PARTS = sorted(p.stem for p in (HERE / "parts").glob("[!_]*.py"))
 HEADINGS = ("", "reference ms", "candidate ms", "ratio", "required", "noise")
 
 
@@ -49,15 +48,16 @@ def main() -> int:
     notes: list[str] = []
     for name in names:
         part = import_module(f"benchmarks.parts.{name}")
+        found = []
         for row in part.rows():
-            rows.append(row)
+            found.append(row)
             print(line(row), flush=True)
-        said = list(part.notes()) if hasattr(part, "notes") else []
-        notes += said
+        said = list(part.notes(found)) if hasattr(part, "notes") else []
         print("".join(f"  {sentence}\n" for sentence in said), end="", flush=True)
-    facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), "load": load}
+        rows += found
+        notes += said
     results = {
-        **facts,
+        **{"torch": torch.__version__, "threads": torch.get_num_threads(), "load": load},
         "rows": [{**row._asdict(), "passed": row.passed} for row in rows],
         "notes": notes,
     }

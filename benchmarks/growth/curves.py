@@ -13,24 +13,24 @@ import torch
 from faster_coco_eval import COCO, COCOeval_faster
 
 from benchmarks.growth.fit import Line
-from benchmarks.parts.evaluation import Entries, entries, numbered, prepared
+from benchmarks.measure import Call, repeats_of, sample
+from benchmarks.parts import scan
+from benchmarks.parts.evaluation import generated, prepared
 from benchmarks.parts.events import HEIGHT, RATE, WIDTH, prepare_street, recorded
-from benchmarks.parts.measure import Call, repeats_of, sample
 from benchmarks.published.pair import CHANNELS, rvt_pair
 from eventcam.io import BBOX_DTYPE, write_bbox, write_h5_recording
 from smalldet.kernels.scan.backends import why_unusable
-from smalldet.layers.selective_scan import selective_scan
 
 Series = Mapping[str, Mapping[Any, Call]]  # name of the line -> size on its axis -> what is timed
 
 BACKENDS = ("reference", "chunked", "compiled")  # the last one needs a compiler
-SCAN_CHANNELS, SCAN_STATE, SCAN_LENGTH = 384, 16, 1600  # of ViM-Tiny at 640 px
+SCAN_LENGTH = scan.LENGTH  # of ViM-Tiny at 640 px
 REFERENCE_UP_TO = 4096  # steps; further it would take most of the time
 UNIT_HEIGHT, UNIT_WIDTH = 192, 320  # px; multiples need no padding
 PATCH_HEIGHT, PATCH_WIDTH = 384, 640
 FIRST, CHUNK = 50_000, 100_000  # us: the first event, and a stretch with two windows
 LABELS = 3  # in each stretch: 30 Hz
-IMAGES, OBJECTS, CLASSES, SIDE = 1000, 8, 8, 640
+IMAGES, CLASSES = 1000, 8
 
 
 class Curve(NamedTuple):
@@ -64,44 +64,20 @@ def in_turn(series: Series, rounds: int) -> dict[str, Line]:
 
 def scan_lengths(lengths: Sequence[int], _: Path) -> Series:
     """Backends by length in steps, batch 1."""
-    series = scans({n: scan_inputs(1, n) for n in lengths})
+    series = scans({n: scan.inputs(1, n) for n in lengths})
     reference = {n: call for n, call in series["reference"].items() if n <= REFERENCE_UP_TO}
     return {**series, "reference": reference}
 
 
 def scan_batches(batches: Sequence[int], _: Path) -> Series:
     """Backends by batch, at ViM's length."""
-    return scans({n: scan_inputs(n, SCAN_LENGTH) for n in batches})
+    return scans({n: scan.inputs(n, SCAN_LENGTH) for n in batches})
 
 
 def scans(points: Mapping[int, dict[str, Any]]) -> Series:
-    """Each usable backend, slowest first, on the same arguments by size."""
+    """Forward passes of each usable backend, slowest first, on the same arguments by size."""
     names = [name for name in BACKENDS if why_unusable(name, "cpu") is None]
-    return {name: {n: scan(name, given) for n, given in points.items()} for name in names}
-
-
-def scan(backend: str, arguments: dict[str, Any]) -> Call:
-    """A forward pass."""
-
-    def call() -> None:
-        with torch.no_grad():
-            selective_scan(**arguments, delta_softplus=True, backend=backend)
-
-    return call
-
-
-def scan_inputs(batch: int, length: int) -> dict[str, Any]:
-    """Tensors of ``selective_scan``, with everything that is optional."""
-    generator = torch.Generator().manual_seed(0)
-    streams = {"u": SCAN_CHANNELS, "delta": SCAN_CHANNELS, "z": SCAN_CHANNELS}
-    streams |= {"B": SCAN_STATE, "C": SCAN_STATE}
-    tensors = {
-        name: torch.randn(batch, channels, length, generator=generator)
-        for name, channels in streams.items()
-    }
-    tensors["A"] = -torch.rand(SCAN_CHANNELS, SCAN_STATE, generator=generator)
-    tensors["D"], tensors["delta_bias"] = torch.randn(2, SCAN_CHANNELS, generator=generator)
-    return tensors
+    return {name: {n: scan.forward(name, given) for n, given in points.items()} for name in names}
 
 
 def rvt_resolutions(multiples: Sequence[int], _: Path) -> Series:
@@ -168,29 +144,9 @@ def preparation(millions: int, folder: Path) -> Call:
 
 def evaluations(detections: Sequence[int], _: Path) -> Series:
     """COCO evaluation of 1,000 images with 8 objects of 8 classes, by detections an image."""
-    return {"evaluation": {n: prepared(COCO, COCOeval_faster, *generated(n)) for n in detections}}
-
-
-def generated(detections: int) -> tuple[dict[str, Any], Entries]:
-    """Ground truth, the same for every number of ``detections``, and that many near it."""
-    rng = np.random.default_rng(0)
-    sizes = np.exp(rng.uniform(np.log(8), np.log(160), (IMAGES, OBJECTS, 2)))
-    boxes = np.concatenate([rng.uniform(0, SIDE - sizes), sizes], axis=-1)
-    labels = rng.integers(1, CLASSES + 1, (IMAGES, OBJECTS))
-    truth: Entries = []
-    found: Entries = []
-    for image in range(IMAGES):
-        truth += entries(image + 1, boxes[image], labels[image])
-        aimed = rng.integers(0, OBJECTS, detections)
-        noise = rng.normal(0, 0.15, (detections, 4)) * np.tile(sizes[image, aimed], 2)
-        moved = boxes[image, aimed] + noise
-        moved[:, 2:] = moved[:, 2:].clip(1)
-        near = entries(image + 1, moved, labels[image, aimed])
-        found += [{**e, "score": s} for e, s in zip(near, rng.random(detections), strict=True)]
-    images = [{"id": i, "width": SIDE, "height": SIDE} for i in range(1, IMAGES + 1)]
-    categories = [{"id": k, "name": str(k)} for k in range(1, CLASSES + 1)]
-    shared = {"images": images, "categories": categories}
-    return {**shared, "annotations": numbered(truth)}, numbered(found)
+    data = {n: generated(CLASSES, IMAGES, n) for n in detections}
+    calls = {n: prepared(COCO, COCOeval_faster, *pair) for n, pair in data.items()}
+    return {"evaluation": calls}
 
 
 CURVES: Mapping[str, Curve] = {

@@ -13,7 +13,7 @@ from faster_coco_eval import COCOeval_faster
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from benchmarks.parts.measure import Candidate, Row, compare
+from benchmarks.measure import Candidate, Row, compare
 
 IMAGES, DETECTIONS, OBJECTS, SIDE = 5000, 100, 8, 640
 Entries = list[dict[str, Any]]
@@ -32,26 +32,33 @@ def rows() -> Iterator[Row]:
         yield from compare(reference, {name: Candidate(candidate, required)}, rounds=3)
 
 
-def generated(classes: int) -> tuple[dict[str, Any], Entries]:
-    """COCO ground truth with 8 objects an image, and 100 predictions, each near one of them."""
-    rng = np.random.default_rng(classes)
+def generated(
+    classes: int, images: int = IMAGES, detections: int = DETECTIONS
+) -> tuple[dict[str, Any], Entries]:
+    """COCO ground truth, and predictions, each near an object.
+
+    Args:
+        classes: of objects; they do not depend on the number of detections.
+        images: with 8 objects each.
+        detections: of an image.
+    """
+    objects, aims = np.random.default_rng(classes).spawn(2)
     truth: Entries = []
     found: Entries = []
-    for image in range(1, IMAGES + 1):
-        sizes = np.exp(rng.uniform(np.log(8), np.log(160), (OBJECTS, 2)))
-        boxes = np.hstack([rng.uniform(0, SIDE - sizes), sizes])
-        labels = rng.integers(1, classes + 1, OBJECTS)
-        aimed = rng.integers(0, OBJECTS, DETECTIONS)
-        noise = rng.normal(0, 0.15, (DETECTIONS, 4)) * np.tile(sizes[aimed], 2)
-        moved = boxes[aimed] + noise
-        moved[:, 2:] = moved[:, 2:].clip(1)
+    for image in range(1, images + 1):
+        sizes = np.exp(objects.uniform(np.log(8), np.log(160), (OBJECTS, 2)))
+        boxes = np.hstack([objects.uniform(0, SIDE - sizes), sizes])
+        labels = objects.integers(1, classes + 1, OBJECTS)
         truth += entries(image, boxes, labels)
-        scores = rng.random(DETECTIONS).tolist()
-        predicted = entries(image, moved, labels[aimed])
-        found += [{**entry, "score": s} for entry, s in zip(predicted, scores, strict=True)]
-    images = [{"id": i, "width": SIDE, "height": SIDE} for i in range(1, IMAGES + 1)]
-    categories = [{"id": k, "name": str(k)} for k in range(1, classes + 1)]
-    shared = {"images": images, "categories": categories}
+        aimed = aims.integers(0, OBJECTS, detections)
+        moved = boxes[aimed] + aims.normal(0, 0.15, (detections, 4)) * np.tile(sizes[aimed], 2)
+        moved[:, 2:] = moved[:, 2:].clip(1)
+        near, scores = entries(image, moved, labels[aimed]), aims.random(detections).tolist()
+        found += [{**entry, "score": s} for entry, s in zip(near, scores, strict=True)]
+    shared = {
+        "images": [{"id": i, "width": SIDE, "height": SIDE} for i in range(1, images + 1)],
+        "categories": [{"id": k, "name": str(k)} for k in range(1, classes + 1)],
+    }
     return {**shared, "annotations": numbered(truth)}, numbered(found)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.parts.measure import Call, Candidate, Row, compare
+from benchmarks.measure import Call, Candidate, Row, compare
 from benchmarks.published import events as published
 from eventcam.io import BBOX_DTYPE, Events, write_bbox, write_h5_recording
 from eventcam.io.hdf5 import open_h5

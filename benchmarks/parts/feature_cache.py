@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import torch
-from detectron2.config import instantiate
 
-from benchmarks.parts.compile import picture, step_of
-from benchmarks.parts.measure import Call, Candidate, Row, compare
-from labbook.config.load import load_config, to_plain
-from smalldet.engine.build import build_model
+from benchmarks.measure import Call, Candidate, Row, compare
+from benchmarks.ofat import BASELINE, ROOT, SIZE, build, picture, step_of
+from labbook.config.load import load_config
 from smalldet.engine.feature_cache import frozen_part
 
-ROOT = Path(__file__).resolve().parents[2]
-BASELINE = "configs/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
 SWEEP = "configs/ofat"
-SIZE = 640
 VARIANTS = 2  # of each training image: as it is, and mirrored
 STEP, FEATURES = 0.0, 5.0  # times the speed; the head decides that of a step: only reported
-_rows: list[Row] = []
 
 
 def rows() -> Iterator[Row]:
@@ -30,17 +22,16 @@ def rows() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         (step, cached_step), (features, cached_features) = calls(folder)
         whole = {"OFAT step at 640 px, features cached": Candidate(cached_step, STEP)}
-        _rows.extend(compare(step, whole, 3))
+        yield from compare(step, whole, 3)
         only = {"ViM features alone, cached": Candidate(cached_features, FEATURES)}
-        _rows.extend(compare(features, only, 5))
-    yield from _rows
+        yield from compare(features, only, 5)
 
 
-def notes() -> Iterator[str]:
+def notes(rows: Sequence[Row]) -> Iterator[str]:
     """The sum for the sweep."""
     images, passes = sweep()
     seen = images * passes
-    step, features = _rows
+    step, features = rows
     hour = 3.6e6  # ms
     saved = seen * (features.reference_ms - features.candidate_ms) / hour
     making = VARIANTS * images * features.reference_ms / hour
@@ -60,14 +51,13 @@ def sweep() -> tuple[int, int]:
 
 def calls(folder: str) -> tuple[tuple[Call, Call], tuple[Call, Call]]:
     """A step, and the features alone; each computed and cached."""
-    cfg = to_plain(load_config(ROOT / BASELINE, ["train.device=cpu"]))
     batch = [picture(SIZE, 0)]
-    models: list[Any] = [build_model(cfg, instantiate(cfg["train"])) for _ in range(2)]
+    models = [build(BASELINE, "train.device=cpu").model for _ in range(2)]
     models[1].load_state_dict(models[0].state_dict())
     images = models[0].preprocess_image(batch).tensor
     parts = [frozen_part(model) for model in models]
     parts[1].use_cache(folder).add(images)
-    step, cached_step = (step_of(model, batch, compiled=False) for model in models)
+    step, cached_step = (step_of(model, batch) for model in models)
     for name, feature in parts[0](images).items():
         assert torch.equal(feature, parts[1](images)[name])
     return (step, cached_step), (lambda: parts[0](images), lambda: parts[1](images))

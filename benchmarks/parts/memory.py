@@ -8,25 +8,19 @@ here. ``lab.py plan --measure`` runs real steps instead and says what they took 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from detectron2.config import instantiate
 from detectron2.utils.events import EventStorage
 from torch import nn
 
-from benchmarks.parts.compile import picture
-from benchmarks.parts.measure import Row
-from benchmarks.parts.saved import Saved, memory_row
-from labbook.config.load import load_config, to_plain
-from smalldet.engine.build import build_model
+from benchmarks.measure import Row
+from benchmarks.ofat import BASELINE, SIZE, build, picture
+from benchmarks.saved import Saved, memory_row
 
-BASELINE = "configs/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
 TRAINED = "model.backbone.bottom_up.frozen=false"
 CHECKPOINTS = "model.backbone.checkpoint=true"
-SIZE = 640
 PARTS = re.compile(r".*(simfp_\d|box_head\.\d)")  # what checkpoints recompute, one at a time
 TENSORS_OF_TRAINED = 4  # a weight, its gradient, AdamW's two averages
 CARDS_GB = (8, 24, 80)
@@ -48,7 +42,7 @@ def rows() -> Iterator[Row]:
     yield memory_row("without / with checkpoints, MB", plain, lean, 2.0)
 
 
-def notes() -> Iterator[str]:
+def notes(_: Sequence[Row]) -> Iterator[str]:
     """What fits a card."""
     plain, lean = need(""), need(CHECKPOINTS)
     # What a checkpoint leaves out is there again while its part is recomputed: one at a time.
@@ -82,10 +76,7 @@ def fitting(peaks: tuple[float, ...], state: float, card_gb: float) -> int:
 @cache
 def need(override: str) -> Need:
     """Of the baseline with one override ("" without)."""
-    root = Path(__file__).resolve().parents[2]
-    overrides = ["train.device=cpu", *([override] if override else [])]
-    cfg = to_plain(load_config(root / BASELINE, overrides))
-    model = build_model(cfg, instantiate(cfg["train"])).train()
+    model = build(BASELINE, "train.device=cpu", *([override] if override else [])).model.train()
     one, two = (kept_mb(model, images) for images in (1, 2))
     trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
     frozen = sum(p.nbytes for p in model.parameters() if not p.requires_grad)

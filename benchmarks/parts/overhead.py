@@ -18,13 +18,11 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from benchmarks.parts.measure import Row
-from labbook.config.load import load_config, to_plain
-from smalldet.engine.build import build_model, register_data
+from benchmarks.measure import Row
+from benchmarks.ofat import build
+from smalldet.engine.build import register_data
 from smalldet.engine.run import train
-from smalldet.engine.settings import read_settings
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
 STEPS, WARM_UP = 50, 8
 LIMIT = 0.10  # of a step's time
@@ -62,10 +60,8 @@ def measured_steps(folder: Path) -> list[tuple[float, float]]:
         f"train.eval_period={STEPS}",
         f"train.checkpointer.period={STEPS}",
     ]
-    cfg = to_plain(load_config(ROOT / CONFIG, overrides))
-    settings = read_settings(cfg["train"])
+    cfg, settings, model = build(CONFIG, *overrides)
     Path(settings.output_dir).mkdir(parents=True)
-    model = build_model(cfg, settings)
     fingerprint = register_data(cfg, settings, model)
     clock = StepClock()
     with clock.attached(model):

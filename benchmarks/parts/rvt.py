@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.parts.measure import Call, Candidate, Row, compare
+from benchmarks.measure import Call, Candidate, Row, compare
 from benchmarks.published.pair import CONFIDENCE, DETECTIONS, OVERLAP, counts, rvt_pair
 
 SPEED = 1.5  # times the published

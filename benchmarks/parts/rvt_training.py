@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.parts.measure import Call, Candidate, Row, compare
-from benchmarks.parts.saved import memory_row, saved_mb
+from benchmarks.measure import Call, Candidate, Row, compare
 from benchmarks.published.pair import HEIGHT, WIDTH, counts, rvt_pair
 from benchmarks.published.simota import Labels, losses
+from benchmarks.saved import memory_row, saved_mb
 from smalldet.heads.yolox_cells import to_centres
 
 STREAMS, STEPS, LABELLED, OBJECTS = 2, 5, (0, 2, 4), 15

@@ -8,7 +8,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from benchmarks.parts.measure import Call, Candidate, Row, compare
+from benchmarks.measure import Call, Candidate, Row, compare
 from benchmarks.published import simota as published
 from smalldet.heads.yolox_cells import grid_cells, to_centres
 from smalldet.heads.yolox_losses import assign, count_matches, labelled, summed_losses

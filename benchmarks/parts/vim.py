@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import timm
 import torch
 
-from benchmarks.parts.measure import Call, Candidate, Row, compare
+from benchmarks.measure import Call, Candidate, Row, compare
 from smalldet.backbones.vim import VisionMamba
 from smalldet.kernels.scan.backends import why_unusable
 

@@ -12,8 +12,9 @@ from torch.utils.checkpoint import checkpoint
 
 @pytest.fixture
 def part(tool_module):
-    """Imports a part by name."""
-    return lambda name: tool_module(f"benchmarks.parts.{name}")
+    """Imports a part by name, or a module that parts share."""
+    shared = ("saved", "ofat")
+    return lambda name: tool_module(f"benchmarks.{'' if name in shared else 'parts.'}{name}")
 
 
 def test_the_share_outside_of_the_model(part):

@@ -140,7 +140,7 @@ def test_what_cannot_be_fitted_is_a_sentence(growth, sizes, samples, message):
 
 def test_calls_are_sampled_in_turn(growth, monkeypatch):
     curves = growth("curves")
-    monkeypatch.setattr(sys.modules["benchmarks.parts.measure"], "SAMPLE_SECONDS", 0.0)
+    monkeypatch.setattr(sys.modules["benchmarks.measure"], "SAMPLE_SECONDS", 0.0)
     seen: list[str] = []
     series = {
         "a": {1: lambda: seen.append("a1"), 2: lambda: seen.append("a2")},
@@ -171,7 +171,7 @@ def test_every_event_is_prepared(growth, tmp_path: Path):
 
 
 def test_detections_grow_and_objects_do_not(growth):
-    (few_truth, few), (truth, many) = (growth("curves").generated(n) for n in (1, 3))
+    (few_truth, few), (truth, many) = (growth("curves").generated(8, 20, n) for n in (1, 3))
     assert few_truth == truth and 3 * len(few) == len(many)
 
 

@@ -8,7 +8,7 @@ from typing import Self
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from benchmarks.parts.measure import Call, Row
+from benchmarks.measure import Call, Row
 
 
 class Saved(saved_tensors_hooks):
