@@ -30,5 +30,6 @@ def with_gradients(function: Callable[..., Any], *given: Tensor) -> list[Tensor]
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
-    """Normally distributed numbers that leave PyTorch's random numbers alone."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    """Normally distributed float32 numbers that leave PyTorch's random numbers alone."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float32)

@@ -38,7 +38,7 @@ def random_scan(
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator).to(device)
+        return torch.randn(*shape, generator=generator, dtype=torch.float32).to(device)
 
     channels = groups * group_size
     stream, weights = (batch, channels, length), (batch, groups, states, length)
