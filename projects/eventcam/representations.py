@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
 from eventcam.errors import EventDataError
-from eventcam.histogram_kernel import SOURCE, count_events
 from eventcam.io.events import Events
 from nativecode import CheckedKernel
 
@@ -104,10 +104,13 @@ class StackedHistogram:
         return _count(cells, int(np.prod(self.shape)), self._limit).reshape(self.shape)
 
     def _compiled(self, events: Events, borders: np.ndarray) -> np.ndarray:
+        kinds = (np.uint16, np.uint16, np.uint8, np.int64)
+        given = (events.x, events.y, events.p, borders)
+        arrays = [np.ascontiguousarray(a, k) for a, k in zip(given, kinds, strict=True)]
         out = np.zeros(self.shape, np.uint8)
-        nearest = self.downsample == "nearest"
-        half = self.factor == 2
-        count_events(KERNEL.library, events, borders, out, self._limit, half=half, odd=nearest)
+        halved = (self.factor == 2, self.downsample == "nearest")
+        pointers = [array.ctypes.data for array in (*arrays, out)]
+        KERNEL.call("count_events", *self.shape[1:], self.bins, self._limit, *halved, *pointers)
         return out
 
     @property
@@ -165,7 +168,9 @@ def _agrees() -> bool:
     )
 
 
-KERNEL = CheckedKernel("compiled histogram", _agrees, SOURCE)
+KERNEL = CheckedKernel(
+    "compiled histogram", _agrees, Path(__file__).with_name("csrc") / "stacked_histogram.cpp"
+)
 
 
 def _count(cells: np.ndarray, size: int, limit: int) -> np.ndarray:

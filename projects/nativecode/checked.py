@@ -28,8 +28,8 @@ class CheckedKernel:
         source: its C++ file; None for code that others have compiled.
 
     Attributes:
-        library: the functions of ``source``, from the comparison on. Declare the ``argtypes`` of
-            those that you call; ctypes lets other Python threads run meanwhile.
+        library: the functions of ``source``, from the comparison on; ctypes lets other Python
+            threads run while one computes.
     """
 
     library: ctypes.CDLL
@@ -56,6 +56,16 @@ class CheckedKernel:
             return None
         logger.warning("Going on without the %s: %s", self.name, reason)
         return reason
+
+    def call(self, function: str, *values: int | None) -> None:
+        """Call ``function`` of ``library`` with the address of one struct.
+
+        Args:
+            function: takes a pointer to a struct of 64-bit integers and pointers.
+            values: of its fields, in their order; None is a null pointer.
+        """
+        fields = (ctypes.c_int64 * len(values))(*(value or 0 for value in values))
+        getattr(self.library, function)(ctypes.byref(fields))
 
     def _try(self) -> None:
         if self.source:

@@ -1,4 +1,4 @@
-// Counting events by polarity, time bin and place. The structure is mirrored in histogram_kernel.py.
+// Counting events by polarity, time bin and place. Called by representations.py.
 #include <algorithm>
 #include <cstdint>
 

@@ -5,7 +5,6 @@ Shape shorthand: B batch, L tokens, I channels, K width of the convolution.
 
 from __future__ import annotations
 
-from ctypes import Structure, byref, c_int64, c_void_p
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,24 +68,11 @@ KERNEL = CheckedKernel(
 )
 
 
-class _Convolutions(Structure):
-    """As in the C++ file."""
-
-    _fields_ = (
-        *((name, c_int64) for name in ("batch", "length", "channels", "threads")),
-        *(("x", c_void_p), ("x_batch", c_int64), ("x_time", c_int64)),
-        *((name, c_void_p * 2) for name in ("weight", "bias", "out")),
-    )
-
-
 def _compiled(x: Tensor, ahead: ConvWeights, back: ConvWeights) -> tuple[Tensor, Tensor]:
     weights = [w.weight.contiguous() for w in (ahead, back)]
     biases = [w.bias.contiguous() for w in (ahead, back)]
     outputs = (x.new_empty(x.shape), x.new_empty(x.shape))
-    call = _Convolutions(
-        *(*x.shape, torch.get_num_threads()),
-        *(x.data_ptr(), *x.stride()[:2]),
-        *((c_void_p * 2)(*(t.data_ptr() for t in pair)) for pair in (weights, biases, outputs)),
-    )
-    KERNEL.library.convolve_both_ways(byref(call))
+    sizes = (*x.shape, torch.get_num_threads())
+    pointers = [t.data_ptr() for t in (*weights, *biases, *outputs)]
+    KERNEL.call("convolve_both_ways", *sizes, x.data_ptr(), *x.stride()[:2], *pointers)
     return outputs

@@ -1,12 +1,11 @@
 """Attention inside groups of a feature map as a C++ kernel, ``csrc/group_attention.cpp``.
 
-It reads and writes the map in place, keeps no scores for the backward pass, and is called through
-ctypes. Shape shorthand: B batch, (H, W) map, D channels of a head, (P, Q) partition size.
+It reads and writes the map in place, and keeps no scores for the backward pass. Shape shorthand:
+B batch, (H, W) map, D channels of a head, (P, Q) partition size.
 """
 
 from __future__ import annotations
 
-from ctypes import Structure, byref, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -76,21 +75,11 @@ class _GroupAttention(torch.autograd.Function):
         return grad_qkv, None, None
 
 
-class _Attention(Structure):
-    """As in the C++ file."""
-
-    _fields_ = (
-        *((name, c_int64) for name in ("batch", "height", "width", "heads", "dim")),
-        *((name, c_int64) for name in ("rows", "columns", "grid", "threads")),
-        *((name, c_void_p) for name in ("qkv", "out", "grad_out", "grad_qkv")),
-    )
-
-
 def _call(
     function: str, qkv: Tensor, size: tuple[int, int], grid: bool, *others: Tensor | None
 ) -> None:
+    """``others`` are the output, its gradient, and that of ``qkv``."""
     batch, height, width, heads, _, dim = qkv.shape
+    sizes = (batch, height, width, heads, dim, *size, grid, torch.get_num_threads())
     pointers = [None if x is None else x.data_ptr() for x in (qkv, *others)]
-    threads = torch.get_num_threads()
-    call = _Attention(batch, height, width, heads, dim, *size, grid, threads, *pointers)
-    getattr(KERNEL.library, function)(byref(call))
+    KERNEL.call(function, *sizes, *pointers)  # struct Attention

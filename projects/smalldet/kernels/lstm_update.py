@@ -1,11 +1,10 @@
 """What an LSTM cell does behind its matrix product, as a C++ kernel, ``csrc/lstm_update.cpp``.
 
-It keeps nothing but its inputs for the backward pass, and is called through ctypes.
+It keeps nothing but its inputs for the backward pass.
 """
 
 from __future__ import annotations
 
-from ctypes import Structure, byref, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -75,21 +74,12 @@ class _Update(torch.autograd.Function):
         return grad_gates, grad_cell
 
 
-class _CellUpdate(Structure):
-    """As in the C++ file."""
-
-    _fields_ = (
-        *((name, c_int64) for name in ("cells", "channels", "threads")),
-        *((name, c_void_p) for name in ("gates", "cell", "hidden", "next")),
-        *((name, c_void_p) for name in ("grad_hidden", "grad_next", "grad_gates", "grad_cell")),
-    )
-
-
 def _call(function: str, gates: Tensor, cell: Tensor, *others: Tensor | None) -> None:
+    """``others`` are the next hidden and cell state, and the gradients of both and of the given."""
     pointers = [None if x is None else x.data_ptr() for x in (gates, cell, *others)]
     channels = cell.shape[1]
-    call = _CellUpdate(cell.numel() // channels, channels, torch.get_num_threads(), *pointers)
-    getattr(KERNEL.library, function)(byref(call))
+    sizes = (cell.numel() // channels, channels, torch.get_num_threads())
+    KERNEL.call(function, *sizes, *pointers)  # struct Update
 
 
 def _in_pixels(x: Tensor) -> Tensor:

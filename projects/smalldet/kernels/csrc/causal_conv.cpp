@@ -1,5 +1,5 @@
 // Two depthwise convolutions along time in one pass over the data, each with bias and SiLU: the
-// first sees no later step, the second none before. Inference only; mirrored in causal_conv.py.
+// first sees no later step, the second none before. Inference only; called by causal_conv.py.
 #include <algorithm>
 
 #include "vector_math.h"

@@ -1,7 +1,7 @@
 // Attention inside the windows, or across the grids, of a feature map, which is read and written in
 // place: no copies by group. One task is one head of one group; its scores fit into the cache.
 // Tasks share nothing, so the result does not depend on the number of threads. The backward pass
-// computes the scores again. The structure is mirrored in group_attention.py.
+// computes the scores again. group_attention.py fills the structure.
 #include <algorithm>
 #include <cmath>
 #include <vector>

@@ -1,5 +1,5 @@
 // What an LSTM cell does behind its matrix product, in one pass over the data. The backward pass
-// computes the gates again. The structure is mirrored in lstm_update.py.
+// computes the gates again. lstm_update.py fills the structure.
 #include <algorithm>
 
 #include "vector_math.h"

@@ -53,7 +53,11 @@ BACKENDS: dict[str, ScanBackend] = {
     "mamba_ssm": one_way(mamba_ssm_scan),
 }
 ANYWHERE = ("reference", "chunked")  # PyTorch's own operations
-FAST = {"cpu": ("compiled",), "cuda": ("triton", "mamba_ssm")}  # by type of device
+DEVICES = {"compiled": "cpu", "triton": "cuda", "mamba_ssm": "cuda"}  # of the kernels
+MODULES = {  # that must be installed; mamba-ssm comes without its operator by default
+    "triton": ("triton",),
+    "mamba_ssm": ("mamba_ssm", "selective_scan_cuda"),
+}
 SINGLE_PRECISION = ("triton", "mamba_ssm")  # polynomials and a compiled operator of float32
 
 
@@ -93,6 +97,7 @@ def check_backend_name(backend: str) -> None:
         raise ValueError(f"There is no selective-scan backend {backend!r}; choose one of {known}.")
 
 
+@cache
 def why_unusable(backend: str, device: str, dtype: torch.dtype = torch.float32) -> str | None:
     """The sentence that says why ``backend`` cannot be used on ``device``; None if it can.
 
@@ -100,17 +105,17 @@ def why_unusable(backend: str, device: str, dtype: torch.dtype = torch.float32) 
     """
     if backend in ANYWHERE:
         return None
+    missing = [name for name in MODULES.get(backend, ()) if find_spec(name) is None]
+    if missing:
+        return f"{' and '.join(missing)} is not installed."
+    interpreted = backend == "triton" and os.environ.get("TRITON_INTERPRET") == "1"
+    if device != DEVICES[backend] and not interpreted:
+        return f"It runs on {DEVICES[backend]}, not on {device}."
     if dtype == torch.float64 and backend in SINGLE_PRECISION:
         return "It computes in float32, and the input is float64; chunked takes it."
-    absent = {
-        "compiled": _why_not_compiled,
-        "triton": _why_no_triton,
-        "mamba_ssm": _why_no_mamba_ssm,
-    }[backend](device)
-    return absent or checked(backend, device).why_absent
+    return checked(backend, device).why_absent
 
 
-@cache
 def checked(backend: str, device: str) -> CheckedKernel:
     """The kernel of ``backend`` with its comparison on the current ``device`` of that type."""
     if backend == "compiled":
@@ -123,29 +128,11 @@ def checked(backend: str, device: str) -> CheckedKernel:
     )
 
 
-def _why_not_compiled(device: str) -> str | None:
-    return None if device == "cpu" else f"It runs on the CPU, not on {device}."
-
-
-def _why_no_triton(device: str) -> str | None:
-    if find_spec("triton") is None:
-        return "Triton is not installed."
-    if device == "cuda" or os.environ.get("TRITON_INTERPRET") == "1":
-        return None
-    return f"It needs a CUDA GPU, not {device}."
-
-
-def _why_no_mamba_ssm(device: str) -> str | None:
-    # Current releases of mamba-ssm install without their compiled operator by default.
-    if find_spec("mamba_ssm") is None or find_spec("selective_scan_cuda") is None:
-        return "mamba-ssm with its compiled operator is not installed."
-    return None if device == "cuda" else f"It needs a CUDA GPU, not {device}."
-
-
 @cache
 def _fastest(device: str, double: bool) -> str:
     dtype = torch.float64 if double else torch.float32
-    reasons = {name: why_unusable(name, device, dtype) for name in FAST.get(device, ())}
+    kernels = [name for name, where in DEVICES.items() if where == device]
+    reasons = {name: why_unusable(name, device, dtype) for name in kernels}
     usable = [name for name, reason in reasons.items() if reason is None]
     if double and not usable:
         logger.warning("Selective scans in float64 run in chunks on %s: %s", device, reasons)
