@@ -13,7 +13,6 @@ from pathlib import Path
 
 import cv2
 
-from eventcam.dataset import EventRecordings
 from eventcam.render.footage import write_footage
 from eventcam.render.samples import write_samples
 from eventcam.render.sources import open_footage
@@ -46,10 +45,12 @@ def show_recording(options: Namespace) -> str:
 def show_samples(options: Namespace) -> str:
     from detectron2.config import instantiate
 
+    from smalldet.data import registered
+
     out, cfg = Path(options.paths[0]), load_config(options.config_file, options.paths[1:])
-    node = {**to_plain(cfg.dataloader.train), "num_workers": 0}
-    dataset, batches = instantiate(node["dataset"]), map(chain.from_iterable, instantiate(node))
-    if isinstance(dataset, EventRecordings):
+    dataset, node = registered(to_plain(cfg.dataset)), to_plain(cfg.dataloader.train)
+    batches = map(chain.from_iterable, instantiate({**node, "num_workers": 0}))
+    if hasattr(dataset, "class_map"):  # of recordings
         names, theme = dataset.class_map.classes, LIGHT if options.light else DARK
         count = write_samples(batches, names, out, options.samples, options.seconds, theme)
     else:
@@ -63,12 +64,11 @@ def draw_image_samples(samples, out: Path, side: int = 320) -> int:
     tiles = []
     for sample in samples:
         image = sample["image"].numpy().transpose(1, 2, 0)
-        scale, truth = side / max(image.shape[:2]), sample["instances"]
-        boxes = BoxSet(truth.gt_boxes.tensor.numpy(), truth.gt_classes.numpy())
-        large = cv2.resize(image, None, fx=scale, fy=scale)
-        draw_boxes(large, truth=boxes, zoom=scale)
-        tiles.append(fitted(large, side))
-    write_png(out, contact_sheet(tiles))
+        scale, gt = side / max(image.shape[:2]), sample["instances"]
+        boxes = BoxSet(gt.gt_boxes.tensor.numpy(), gt.gt_classes.numpy())
+        tiles.append(cv2.resize(image, None, fx=scale, fy=scale))
+        draw_boxes(tiles[-1], truth=boxes, zoom=scale)
+    write_png(out, contact_sheet([fitted(tile, side) for tile in tiles]))
     return len(tiles)
 
 

@@ -39,7 +39,8 @@ def show(options: Namespace) -> str:
     config = options.run / "config.yaml"
     if not config.is_file():
         raise ValueError(f"{options.run} is no run folder: it has no config.yaml.")
-    splits = to_plain(load_config(config).evaluation)
+    cfg = to_plain(load_config(config))
+    splits = cfg["evaluation"]
     folder = options.run / "evaluation" / options.split
     if options.split not in splits or not (folder / "matches.npz").is_file():
         done = ", ".join(sorted(p.parent.name for p in folder.parent.glob("*/matches.npz")))
@@ -47,15 +48,15 @@ def show(options: Namespace) -> str:
             f"{options.run} has predictions of {done or 'no split'}, not of '{options.split}'. "
             f"They come from `tools/lazyconfig_train_net.py --config-file {config} --eval-only`."
         )
-    node = splits[options.split]
     if options.data_root:
-        node["dataset"]["root"] = options.data_root
-    dataset = instantiate(node["dataset"])
+        cfg["dataset"]["root"] = options.data_root
+    dataset = instantiate(cfg["dataset"])
+    split = splits[options.split]["dataset"].removeprefix(f"{dataset.name}_")
     if not isinstance(dataset, EventRecordings):
-        return show_images(options, dataset, node["split"], folder)
+        return show_images(options, dataset, split, folder)
     part = options.start, options.seconds, options.images
     view = View(options.recording, options.min_score, *part, LIGHT if options.light else DARK)
-    recordings, names = dataset.recordings(node["split"]), dataset.class_map.classes
+    recordings, names = dataset.recordings(split), dataset.class_map.classes
     return write_evaluation(folder / "matches.npz", recordings, names, options.out, view)
 
 
@@ -66,7 +67,7 @@ def show_images(options: Namespace, dataset, split: str, folder: Path) -> str:
     if options.out.suffix.lower() != ".png" or options.recording or options.seconds:
         raise ValueError(f"{options.run} is a run on images: name a .png file, and no recording.")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    truth, images = dataset.annotation_file(split), dataset.image_root(split)
+    truth, images = dataset.filtered(split).path, dataset.filtered(split).path.parent
     shown = {"images": options.images, "min_score": options.min_score}
     prediction_sheet(truth, images, folder / "predictions.json", options.out, **shown)
     return f"{options.out}: up to {options.images} images of {truth}"

@@ -156,7 +156,7 @@ def changed_by_hand(parent: DictConfig, child: DictConfig) -> set[str]:
     [
         (PATCH2, {"dataloader.train.total_batch_size", "dataloader.train.micro_batch_size"}),
         ("patch2_4scale_sizeaware_200k", {"lr_multiplier.num_updates"}),
-        ("3scale_sizeaware_sumpool_100k", {"dataset.root", "evaluation.test.dataset.downsample"}),
+        ("3scale_sizeaware_sumpool_100k", {"dataset.root", "evaluation.test.dataset"}),
     ],
 )
 def test_derived_values_follow(name, followers):

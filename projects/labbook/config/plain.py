@@ -6,6 +6,7 @@ in a config file              in a loaded config
 class or function             ``{_target_: pydoc.locate, path: torch.nn.ReLU}``
 ``functools.partial``         a call of ``copyreg.__newobj_ex__`` with ``args`` and ``kwargs``
 tuple                         list
+named tuple                   a call of its class
 settings dataclass            a call of its class
 call of a settings dataclass  the call, with the defaults of what it leaves out
 any other object              the object itself: it runs, but no YAML can hold it (live)
@@ -40,6 +41,8 @@ def to_data(value: Any, key: str = "") -> Any:
     if isinstance(value, DictConfig):  # a settings object that OmegaConf has opened
         fields: Any = OmegaConf.to_container(value, resolve=False)
         value = {**fields, "_target_": OmegaConf.get_type(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):  # as Detectron2's ShapeSpec
+        value = {**value._asdict(), "_target_": path_of(type(value))}
     if isinstance(value, dict):
         data = {
             name: _target(child) if name == "_target_" else to_data(child, join(key, name))

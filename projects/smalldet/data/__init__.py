@@ -6,7 +6,7 @@ image, ``loader`` deals them out in an order that ``sample_stream`` fixes. Impor
 smalldet at most, and no model. Start reading at ``splits``, then ``loader``.
 """
 
-from smalldet.data.catalog import records_of, register
+from smalldet.data.catalog import records_of, register, registered
 from smalldet.data.errors import DataError
 from smalldet.data.filter.annotations import filter_coco
 from smalldet.data.filter.report import FilterReport, report_table
@@ -27,5 +27,6 @@ __all__ = [
     "filter_coco",
     "records_of",
     "register",
+    "registered",
     "report_table",
 ]

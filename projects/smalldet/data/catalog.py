@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+from detectron2.config import instantiate
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from smalldet.data.errors import DataError
@@ -59,6 +60,17 @@ def register(dataset: DataSet) -> dict[str, str]:
     counts = (f"{name} ({len(dataset.records(split))})" for split, name in names.items())
     logger.info(f"Registered {', '.join(counts)}.")
     return names
+
+
+def registered(node: Mapping[str, Any]) -> Any:
+    """The data set that a config's ``dataset`` describes, its splits registered.
+
+    Raises:
+        DataError: see :func:`register`.
+    """
+    dataset = instantiate(node)
+    register(dataset)
+    return dataset
 
 
 def records_of(name: str) -> list[Any]:

@@ -16,7 +16,7 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 from torch import nn
 
-from smalldet.data.catalog import register
+from smalldet.data.catalog import registered
 from smalldet.engine.checkpoint import load_start_weights
 from smalldet.engine.distributed import unwrapped
 from smalldet.engine.hooks.metrics import LOGGERS
@@ -62,8 +62,7 @@ def register_data(cfg: Config, settings: TrainSettings, model: nn.Module) -> str
     """
     if not cfg.get("dataset"):
         return ""
-    dataset = instantiate(cfg["dataset"])
-    register(dataset)
+    dataset = registered(cfg["dataset"])
     dataset.check(head_classes(model), settings.images)
     return dataset.fingerprint()
 
