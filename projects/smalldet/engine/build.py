@@ -16,6 +16,7 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 from torch import nn
 
+from runfolder.names import EVALUATION, SPLITS
 from smalldet.data.catalog import registered
 from smalldet.engine.checkpoint import load_start_weights
 from smalldet.engine.distributed import unwrapped
@@ -146,8 +147,8 @@ def evaluations_of(cfg: Config, output_dir: str) -> dict[str, Evaluation]:
     """
     loaders, evaluators = cfg["dataloader"], cfg.get("evaluation") or {}
     found = {}
-    for split in ("valid", "test"):
-        folder = Path(output_dir) / "evaluation" / split if split in evaluators else None
+    for split in SPLITS:
+        folder = Path(output_dir) / EVALUATION / split if split in evaluators else None
         plain = loaders.get("evaluator") if split == "test" else None
         evaluator = evaluators.get(split) or plain
         if loaders.get(split) and evaluator:

@@ -13,10 +13,10 @@ from detectron2.checkpoint import DetectionCheckpointer
 from torch import nn
 
 from runfolder.files import replacing, write_text
+from runfolder.names import LAST_CHECKPOINT
 from smalldet.engine.distributed import all_gather
 from smalldet.engine.random_state import capture_random_state
 
-LAST = "last_checkpoint"
 PERIODIC = re.compile(r"model_(\d+)\.pth")
 
 
@@ -56,7 +56,7 @@ class RunCheckpointer(DetectionCheckpointer):
         return read_checkpoint(filename)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
-        write_text(Path(self.save_dir) / LAST, last_filename_basename)
+        write_text(Path(self.save_dir) / LAST_CHECKPOINT, last_filename_basename)
 
     def save_weights(self, name: str, **extra: Any) -> None:
         """Write a checkpoint of the model alone, for evaluation; no resume starts from it."""
@@ -118,7 +118,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no checkpoint {path}; checkpoints in its folder: {others}. Train first, "
-            f"name another with train.init_checkpoint=PATH, or write one of these into {LAST}."
+            "name another with train.init_checkpoint=PATH, or write one of these into "
+            f"{LAST_CHECKPOINT}."
         )
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -126,7 +127,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} cannot be read ({type(error).__name__}): it is damaged or no checkpoint. "
             f"Checkpoints in its folder: {others}; to resume from another, write its name into "
-            f"{path.parent / LAST}."
+            f"{path.parent / LAST_CHECKPOINT}."
         ) from error
     if not isinstance(checkpoint, dict) or "model" not in checkpoint:
         raise ValueError(

@@ -17,7 +17,8 @@ from detectron2.utils import comm
 from torch import nn
 
 from runfolder.files import write_text
-from runfolder.names import FINGERPRINT
+from runfolder.names import FINGERPRINT, METRICS
+from runfolder.records import has_checkpoint
 from smalldet.engine.build import (
     Config,
     build_model,
@@ -28,7 +29,6 @@ from smalldet.engine.build import (
     set_up_logging,
 )
 from smalldet.engine.checkpoint import (
-    LAST,
     RunCheckpointer,
     checkpoint_name,
     link_or_copy,
@@ -184,7 +184,7 @@ def register_writing_hooks(
     """Have ``trainer`` write metrics (main process) and checkpoints, in that order."""
     keep = {**settings.checkpointer, "keep_every": settings.keep_every}
     if comm.is_main_process():
-        rewind_metrics(Path(settings.output_dir) / "metrics.json", start)
+        rewind_metrics(Path(settings.output_dir) / METRICS, start)
         writers = build_writers(settings, start)
         trainer.register_hooks([WriteMetrics(writers, settings.log_period, keep["period"])])
     saving = SaveCheckpoint(checkpointer, **keep, data_fingerprint=fingerprint)
@@ -211,17 +211,6 @@ def best_step(settings: TrainSettings, best: Evaluate | None) -> dict[str, Any]:
     length = settings.iterations_per_epoch
     epoch = math.ceil((best.best_iteration + 1) / length) if length else None
     return {"best_iteration": best.best_iteration, "best_epoch": epoch}
-
-
-def has_checkpoint(folder: Path, resume: bool) -> bool:
-    """Whether ``folder`` has a checkpoint to resume from; FileExistsError to start over a run."""
-    found = (folder / LAST).exists()
-    if found and not resume:
-        raise FileExistsError(
-            f"{folder} holds a run already. Continue it with --resume, or choose another folder "
-            "with train.output_dir=...; nothing was changed."
-        )
-    return found
 
 
 def resume_from(trainer: Trainer, checkpointer: RunCheckpointer, fingerprint: str) -> int:

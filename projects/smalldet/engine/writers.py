@@ -17,6 +17,7 @@ from detectron2.utils.events import (
 )
 
 from runfolder.files import write_text
+from runfolder.names import METRICS
 
 logger = logging.getLogger(__name__)
 WINDOW = 20
@@ -144,7 +145,7 @@ def build_writers(settings: Any, start_iter: int) -> list[EventWriter]:
     tensorboard = TensorboardXWriter(str(folder), window_size=WINDOW, purge_step=start_iter)
     writers: list[EventWriter] = [
         LogPrinter(settings.max_iter),
-        StrictJSONWriter(folder / "metrics.json"),
+        StrictJSONWriter(folder / METRICS),
         tensorboard,
     ]
     if settings.wandb:

@@ -14,6 +14,7 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 
 from boxmetrics.matches import Matches
+from runfolder.names import MATCHES
 from smalldet.data.catalog import records_of
 from smalldet.data.mapper import read_checked
 from smalldet.evaluation.gallery import write_gallery
@@ -137,7 +138,7 @@ class CocoBoxEvaluator(DatasetEvaluator):
         folder = Path(self.output_dir)
         write_gallery(
             folder,
-            Matches.load(folder / "matches.npz"),
+            Matches.load(folder / MATCHES),
             lambda image_id: read_checked(records[image_id], "RGB"),
         )
 

@@ -15,6 +15,7 @@ from detectron2.utils import comm
 from boxmetrics.matches import Matches
 from boxmetrics.protocols import COCO, Result, evaluate, get_protocol
 from boxmetrics.tables import BoxTable
+from runfolder.names import MATCHES
 from smalldet.data.catalog import records_of
 from smalldet.evaluation.coco import NO_PREDICTIONS, score_text
 from smalldet.evaluation.event_frames import (
@@ -132,7 +133,7 @@ class EventBoxEvaluator(DatasetEvaluator):
         if not self.output_dir or not comm.is_main_process():
             return
         folder = Path(self.output_dir)
-        matches = Matches.load(folder / "matches.npz")
+        matches = Matches.load(folder / MATCHES)
         write_gallery(folder, matches, partial(step_picture, self._recordings))
 
     def _write(self, table: BoxTable, results: Sequence[Result], seen: CollectedFrames) -> None:

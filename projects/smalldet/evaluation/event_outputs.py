@@ -15,6 +15,7 @@ from boxmetrics.matching import COCO_THRESHOLDS
 from boxmetrics.protocols import Result
 from boxmetrics.tables import BoxTable
 from runfolder.files import replacing
+from runfolder.names import EVALUATION_FACTS, MATCHES, PREDICTIONS
 from smalldet.evaluation.outputs import write_json
 
 
@@ -32,10 +33,10 @@ def write_event_outputs(
         results: Of each protocol; the first is the main one.
         facts: More for ``evaluation.json``.
     """
-    write_json(folder / "predictions.json", event_results(table))
-    with replacing(folder / "matches.npz") as partial:
+    write_json(folder / PREDICTIONS, event_results(table))
+    with replacing(folder / MATCHES) as partial:
         table.save_matches(partial)
-    write_json(folder / "evaluation.json", _description(table, results, facts), 2)
+    write_json(folder / EVALUATION_FACTS, _description(table, results, facts), 2)
 
 
 def event_results(table: BoxTable) -> list[dict[str, Any]]:

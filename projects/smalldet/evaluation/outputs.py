@@ -15,6 +15,7 @@ from boxmetrics.boxes import xywh_to_xyxy, xyxy_to_xywh
 from boxmetrics.matches import ImageBoxes, match_images
 from boxmetrics.matching import COCO_THRESHOLDS, by_score
 from runfolder.files import replacing, write_text
+from runfolder.names import EVALUATION_FACTS, MATCHES, PREDICTIONS
 from smalldet.evaluation.scores import AREA_RANGES, MAX_DETECTIONS, Scores
 from smalldet.evaluation.truth import CocoTruth
 
@@ -74,11 +75,11 @@ def write_outputs(
     need ``predictions.json``: there COCO matches anew, with boxes of other sizes set aside.
     Each file appears complete or not at all.
     """
-    write_json(folder / "predictions.json", results)
+    write_json(folder / PREDICTIONS, results)
     matches = match_images(_image_boxes(image_id, p, truth) for image_id, p in predictions.items())
-    with replacing(folder / "matches.npz") as partial:
+    with replacing(folder / MATCHES) as partial:
         matches.save(partial)
-    write_json(folder / "evaluation.json", _description(truth) | {"results": scores}, 2)
+    write_json(folder / EVALUATION_FACTS, _description(truth) | {"results": scores}, 2)
 
 
 def _image_boxes(image_id: int, predictions: Predictions, truth: CocoTruth) -> ImageBoxes:

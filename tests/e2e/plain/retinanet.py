@@ -8,6 +8,12 @@ model = model_zoo.get_config("common/models/retinanet.py").model
 optimizer = model_zoo.get_config("common/optim.py").SGD
 train = model_zoo.get_config("common/train.py").train
 
-model.backbone.bottom_up.stages.depth = 18
-model.backbone.bottom_up.stages.stride_in_1x1 = False
-model.backbone.bottom_up.stages.res2_out_channels = 64
+dataloader.train.mapper.use_instance_mask = False
+model.backbone.bottom_up.freeze_at = 2
+model.backbone.bottom_up.stem.norm = model.backbone.bottom_up.stages.norm = "BN"
+model.head.conv_dims = [256]
+model.max_detections_per_image = 5
+optimizer.lr = 0.0001
+train.update(init_checkpoint="", device="cpu", max_iter=4, eval_period=2, log_period=1)
+train.checkpointer.period = 2
+train.fast_dev_run = dict(enabled=False)  # as other projects add keys

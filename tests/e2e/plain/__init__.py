@@ -1,0 +1,1 @@
+"""Configs that know nothing of this project."""
