@@ -1,0 +1,43 @@
+"""Class counts of heads are compared with the data, wherever a model declares them."""
+
+from __future__ import annotations
+
+import pytest
+from detectron2.config import instantiate
+from torch import nn
+
+from labbook.config.load import load_config, to_plain
+from smalldet.engine.build import head_classes, register_data
+from smalldet.engine.settings import TrainSettings
+
+OFAT = "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
+ETRAM = "configs/debug/etram/baseline_3scale_100k.py"
+CONFIGS = [(OFAT, 1), ("configs/examples/yolox_vim_tiny.py", 1), (ETRAM, 8)]
+
+
+@pytest.mark.parametrize(("config", "classes"), CONFIGS)
+def test_every_head_declares_its_classes(config, classes):
+    model = without_weights(to_plain(load_config(config).model))
+    found = head_classes(instantiate(model))
+    assert found and set(found.values()) == {classes}
+
+
+def without_weights(node):
+    if isinstance(node, dict):
+        return {k: "" if k == "init_checkpoint" else without_weights(v) for k, v in node.items()}
+    return node
+
+
+def test_detectron2s_places_count_and_others_do_not():
+    model = nn.Sequential()
+    model.num_classes, model.roi_heads, model.other = 80, nn.Identity(), nn.Identity()
+    model.roi_heads.num_classes, model.other.num_classes = 3, 9
+    assert head_classes(model) == {"model": 80, "model.roi_heads": 3}
+
+
+def test_a_yolox_head_of_20_classes_is_refused_on_data_of_8(tmp_path):
+    sizes = "{train: 1, val: 1, test: 1, seconds: 0.5, width: 96, height: 72}"
+    data = [f"dataset.root={tmp_path / 'street'}", f"dataset.generate={sizes}"]
+    cfg = to_plain(load_config(ETRAM, [*data, "dataset.name=street", "model.head.num_classes=20"]))
+    with pytest.raises(ValueError, match=r"20 classes \(model.head.num_classes\).* has 8"):
+        register_data(cfg, TrainSettings(), instantiate(cfg["model"]))
