@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from detectron2.config import LazyConfig
 from detectron2.layers import ShapeSpec
+from detectron2.modeling import GeneralizedRCNN
+from detectron2.modeling.backbone import Backbone
 from detectron2.structures import Boxes, Instances
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from smalldet.backbones.base import FeatureBackbone
+from smalldet.detectors.image import IMAGENET_MEAN, IMAGENET_STD
+from smalldet.heads.rcnn import RCNNHead
 
 GOLDEN = Path(__file__).parent / "golden"
+CASCADE = Path(__file__).parents[1] / "configs/common/models/cascade_rcnn.py"
 
 
 class PatchBackbone(FeatureBackbone):
@@ -54,18 +62,43 @@ def pyramid(channels: int = 16) -> PatchBackbone:
     return PatchBackbone({f"p{level}": (channels, 2**level) for level in range(2, 7)})
 
 
-def small_settings(**changes: Any) -> dict[str, Any]:
-    """Values for ``CascadeRCNN`` that make it quick; ``changes`` override them."""
-    quick = {
-        "num_conv": 1,
-        "conv_dim": 16,
-        "fc_dim": 32,
-        "rpn_samples": 32,
-        "box_samples": 24,
-        "rpn_pre_nms_topk": (60, 40),
-        "rpn_post_nms_topk": (40, 20),
-    }
-    return {**quick, **changes}
+QUICK = {
+    "proposal_generator.batch_size_per_image": 32,
+    "proposal_generator.pre_nms_topk": [60, 40],
+    "proposal_generator.post_nms_topk": [40, 20],
+    "roi_heads.batch_size_per_image": 24,
+    "roi_heads.box_heads.0.conv_dims": [16],
+    "roi_heads.box_heads.0.fc_dims": [32],
+}
+SCORE = "roi_heads.box_predictors.0.test_score_thresh"
+RECOMPUTED = "roi_heads.box_heads.0.checkpoint"
+
+
+def rcnn_parts(changes: Mapping[str, Any]) -> DictConfig:
+    """Cascade R-CNN as the configs have it, but for ``changes`` by dotted key."""
+    names = ("proposal_generator", "roi_heads")
+    parts = dict(zip(names, LazyConfig.load(str(CASCADE), names), strict=True))
+    parts = OmegaConf.create(parts, flags={"allow_objects": True})
+    for key, value in changes.items():
+        OmegaConf.update(parts, key, value)
+    return parts
+
+
+def rcnn_head(changes: Mapping[str, Any] | None = None, projected_channels: int = 256) -> RCNNHead:
+    """A quick Cascade R-CNN head, but for ``changes``."""
+    return RCNNHead(rcnn_parts({**QUICK, **(changes or {})}), projected_channels)
+
+
+def generalized_rcnn(backbone: Backbone, head: RCNNHead) -> GeneralizedRCNN:
+    """Detectron2's own meta architecture with the parts of ``head``."""
+    head.build(backbone.output_shape())
+    return GeneralizedRCNN(
+        backbone=backbone,
+        proposal_generator=head.proposal_generator,
+        roi_heads=head.roi_heads,
+        pixel_mean=IMAGENET_MEAN,
+        pixel_std=IMAGENET_STD,
+    )
 
 
 def labelled_image(height: int, width: int, boxes: int, seed: int = 0) -> dict[str, Any]:

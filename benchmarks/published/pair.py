@@ -9,7 +9,7 @@ from benchmarks.published.rvt import PublishedRVT
 from smalldet.backbones.rvt.checkpoint import DETECTOR_NAMES
 from smalldet.backbones.rvt.model import VARIANTS, MaxViTRNN
 from smalldet.detectors.recurrent import RecurrentDetector
-from smalldet.heads.yolox import YOLOX
+from smalldet.heads.yolox import YOLOXHead
 from smalldet.necks.pafpn import PAFPN
 
 HEIGHT, WIDTH, CHANNELS = 360, 640, 20
@@ -23,7 +23,7 @@ def rvt_pair(variant: str, **backbone: int) -> tuple[RecurrentDetector, Publishe
     torch.manual_seed(0)
     sizes = {**VARIANTS[variant], **backbone}
     neck = PAFPN(MaxViTRNN(**sizes), depth=DEPTHS[variant])
-    head = YOLOX(num_classes=3, score_threshold=CONFIDENCE, nms_threshold=OVERLAP)
+    head = YOLOXHead(num_classes=3, score_threshold=CONFIDENCE, nms_threshold=OVERLAP)
     detector = RecurrentDetector(neck, head)
     with torch.no_grad():
         for name, parameter in detector.named_parameters():

@@ -18,11 +18,11 @@ def toy(name):
     cfg.train.epochs = cfg.train.epochs // 50
     cfg.train.warmup_iters = 1
     cfg.train.log_period = 1
-    vim, head = cfg.model.backbone.bottom_up, cfg.model.head
+    vim, proposals = cfg.model.backbone.bottom_up, cfg.model.proposal_generator
     vim.depth, vim.embed_dim, vim.init_checkpoint = 2, 64, ""
     cfg.model.backbone.out_channels = 64
-    head.anchor_sizes = [[8], [16], [32], [64], [128]]
-    head.num_conv, head.conv_dim, head.fc_dim = 1, 64, 128
-    head.box_samples = 64
-    head.rpn_pre_nms_topk, head.rpn_post_nms_topk = [500, 300], [200, 100]
+    proposals.anchor_generator.sizes = [[8], [16], [32], [64], [128]]
+    proposals.update(pre_nms_topk=[500, 300], post_nms_topk=[200, 100])
+    cfg.model.roi_heads.box_heads[0].update(conv_dims=[64], fc_dims=[128])
+    cfg.model.roi_heads.batch_size_per_image = 64
     return cfg

@@ -9,7 +9,7 @@ from detectron2.config import LazyCall as L
 
 from labbook.config.experiment import Experiment
 from smalldet.detectors.image import ImageDetector
-from smalldet.heads.yolox import YOLOX
+from smalldet.heads.yolox import YOLOXHead
 from smalldet.necks.simple_pyramid import SimpleFeaturePyramid
 
 from ..common.backbones.vim_tiny import vim_tiny as _vim_tiny
@@ -20,7 +20,7 @@ from ..common.train import train
 
 model = L(ImageDetector)(
     backbone=L(SimpleFeaturePyramid)(bottom_up=_vim_tiny, out_channels=256),
-    head=L(YOLOX)(
+    head=L(YOLOXHead)(
         num_classes="${length:${dataset.classes}}",
         in_features=["p2", "p3", "p4", "p5"],  # heads need no stride of 64 px
         width=128,

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+PROPOSALS, BOXES = "model.proposal_generator", "model.roi_heads"
 RENAMED: dict[str, str | None] = {
     "train.amp": None,  # "off" is now amp.enabled=False, "bf16" amp.enabled=True; traces compare it
     "train.checkpoint_period": "train.checkpointer.period",
     "train.compile": None,
     "train.keep_last": "train.checkpointer.max_to_keep",
+    "model.head.anchor_sizes": f"{PROPOSALS}.anchor_generator.sizes",
+    "model.head.aspect_ratios": f"{PROPOSALS}.anchor_generator.aspect_ratios",
+    "model.head.rpn_conv_dims": f"{PROPOSALS}.head.conv_dims",
+    "model.head.rpn_ious": f"{PROPOSALS}.anchor_matcher.thresholds",
+    "model.head.rpn_samples": f"{PROPOSALS}.batch_size_per_image",
+    "model.head.rpn_positive_fraction": f"{PROPOSALS}.positive_fraction",
+    "model.head.rpn_pre_nms_topk": f"{PROPOSALS}.pre_nms_topk",
+    "model.head.rpn_post_nms_topk": f"{PROPOSALS}.post_nms_topk",
+    "model.head.rpn_nms_threshold": f"{PROPOSALS}.nms_thresh",
+    "model.head.smooth_l1_beta": f"{PROPOSALS}.smooth_l1_beta",
+    "model.head.box_samples": f"{BOXES}.batch_size_per_image",
+    "model.head.box_positive_fraction": f"{BOXES}.positive_fraction",
+    "model.head.pooler_resolution": f"{BOXES}.box_pooler.output_size",
+    "model.head.pooler_sampling_ratio": f"{BOXES}.box_pooler.sampling_ratio",
 }
 """Old dotted key -> new one, or None where it has gone. A key stands for all below it too.
 The overrides with which runs were recorded are translated likewise."""
@@ -28,8 +43,8 @@ SHRUNK = {
         "model.backbone.bottom_up.depth=1",
         "model.backbone.bottom_up.embed_dim=16",
         "model.backbone.out_channels=8",
-        "model.head.conv_dim=8",
-        "model.head.fc_dim=8",
+        "model.roi_heads.box_heads.0.conv_dims=[8]",
+        "model.roi_heads.box_heads.0.fc_dims=[8]",
     ],
     "etram": [
         "model.backbone.depth=0.33",

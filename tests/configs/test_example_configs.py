@@ -38,9 +38,9 @@ EXAMPLES = {
         "model.backbone.bottom_up={embed_dim: 16, dim_head: 16, partition_split: 1}",
         "model.backbone.depth=0.33",
         "model.head.projected_channels=32",
-        "model.head.conv_dim=32",
-        "model.head.fc_dim=32",
-        "model.head.box_samples=32",
+        "model.head.parts.roi_heads.box_heads.0.conv_dims=[32]",
+        "model.head.parts.roi_heads.box_heads.0.fc_dims=[32]",
+        "model.head.parts.roi_heads.batch_size_per_image=32",
     ],
 }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from detectron2.config import instantiate
+from omegaconf import OmegaConf
 
 from labbook.config.load import ConfigError, diff_configs, load_config, to_plain
 
@@ -116,7 +117,7 @@ def test_learning_rate_warms_up_and_steps_down(max_iter):
     ("override", "nearest"),
     [
         ("train.max_itre=5", "train.max_iter"),
-        ("model.head.anchor_size=[[8]]", "anchor_sizes"),
+        ("model.roi_heads.batch_size_per_imge=8", "batch_size_per_image"),
         ("optimiser.lr=1", "optimizer"),
         ("model.backbone.bottom_up.depht=2", "depth"),
     ],
@@ -127,8 +128,9 @@ def test_unknown_keys_name_the_nearest(override, nearest):
 
 
 def test_smaller_anchors_are_one_value():
-    anchors = "model.head.anchor_sizes=[[16],[32],[64],[128],[256]]"
-    assert load_config(BASELINE, [anchors]).model.head.anchor_sizes[0] == [16]
+    key = "model.proposal_generator.anchor_generator.sizes"
+    cfg = load_config(BASELINE, [f"{key}=[[16],[32],[64],[128],[256]]"])
+    assert OmegaConf.select(cfg, key)[0] == [16]
 
 
 @pytest.mark.parametrize("path", [*(f"ofat/{name}.py" for name in STEPS), "demo/heads.py"])

@@ -19,7 +19,7 @@ from smalldet.detectors.image import ImageDetector
 from smalldet.engine.distributed import run_distributed
 from smalldet.engine.run import parallel
 from smalldet.engine.trainer import Trainer
-from smalldet.heads.yolox import YOLOX
+from smalldet.heads.yolox import YOLOXHead
 from toy_detection import PatchBackbone
 
 TOTAL, MICRO = 8, 2
@@ -28,7 +28,7 @@ TOTAL, MICRO = 8, 2
 def detector() -> nn.Module:
     """A detector that draws nothing at random and normalises over no batch."""
     backbone = PatchBackbone({f"p{stride}": (8, stride) for stride in (8, 16, 32)})
-    model = ImageDetector(backbone, YOLOX(num_classes=3, width=8))
+    model = ImageDetector(backbone, YOLOXHead(num_classes=3, width=8))
     return FrozenBatchNorm2d.convert_frozen_batchnorm(model)
 
 

@@ -21,8 +21,8 @@ def data(tmp_path_factory) -> list[str]:
         "train.images=8",
         "train.epochs=2",
         "train.total_batch_size=4",
-        "model.head.rpn_pre_nms_topk=[50, 50]",
-        "model.head.box_samples=16",
+        "model.proposal_generator.pre_nms_topk=[50, 50]",
+        "model.roi_heads.batch_size_per_image=16",
     ]
 
 

@@ -50,8 +50,8 @@ def small(tmp_path_factory):
         "train.images=8",
         "train.epochs=3",
         "train.total_batch_size=4",
-        "model.head.rpn_pre_nms_topk=[50, 50]",
-        "model.head.box_samples=16",
+        "model.proposal_generator.pre_nms_topk=[50, 50]",
+        "model.roi_heads.batch_size_per_image=16",
     ]
 
 
@@ -165,7 +165,7 @@ def test_resume_with_another_config_is_refused(whole_run, small):
     ("override", "sentence"),
     [
         ("train.images=9", "train.images=8"),
-        ("model.head.num_classes=2", "predicts 2 classes"),
+        ("model.roi_heads.num_classes=2", "predicts 2 classes"),
         ("dataset.classes=[hat]", "heads-detection"),
         ("train.max_itre=3", "train.max_iter"),
     ],

@@ -24,13 +24,12 @@ from smalldet.backbones.rvt.model import MaxViTRNN
 from smalldet.backbones.timm import TimmBackbone
 from smalldet.backbones.vim import VisionMamba
 from smalldet.detectors.image import ImageDetector
-from smalldet.heads.rcnn import CascadeRCNN
-from smalldet.heads.registry import HEAD_REGISTRY
-from smalldet.heads.yolox import YOLOX
+from smalldet.heads.base import HEAD_REGISTRY
+from smalldet.heads.yolox import YOLOXHead
 from smalldet.necks.base import Neck
 from smalldet.necks.pafpn import PAFPN
 from smalldet.necks.simple_pyramid import SimpleFeaturePyramid
-from toy_detection import gradients, labelled_image, small_settings
+from toy_detection import SCORE, gradients, labelled_image, rcnn_head
 
 SIZE = 64  # px
 
@@ -94,8 +93,8 @@ BACKBONES: dict[str, dict[str, Callable[[], Backbone]]] = {
     },
 }
 HEADS: dict[str, Callable[[], Any]] = {
-    "RCNNHead": lambda: CascadeRCNN(**small_settings(score_threshold=0.0)),
-    "YOLOXHead": lambda: YOLOX(num_classes=1, score_threshold=0.0),
+    "RCNNHead": lambda: rcnn_head({SCORE: 0.0}),
+    "YOLOXHead": lambda: YOLOXHead(num_classes=1, score_threshold=0.0),
 }
 
 

@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-from detectron2.layers import ShapeSpec
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.modeling.backbone import Backbone
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import ImageList, Instances
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
+
+from smalldet.detectors.base import Detector, padded_batch
+from smalldet.heads.base import Head
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, 0 to 255
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
-class HeadSettings(Protocol):
-    """What a configuration gives for a head."""
-
-    def build(self, input_shape: Mapping[str, ShapeSpec]) -> nn.Module:
-        """Make the head for a backbone's ``output_shape()``."""
-        ...
-
-
 @META_ARCH_REGISTRY.register()
-class ImageDetector(nn.Module):
+class ImageDetector(Detector):
     """Normalise and pad images, run the backbone, hand its features to the head.
 
     With the R-CNN head it gives the losses and detections of Detectron2's ``GeneralizedRCNN``.
 
     Args:
         backbone: any Detectron2 backbone.
-        head: settings of any head of ``HEAD_REGISTRY``.
+        head: any head of ``HEAD_REGISTRY``.
         pixel_mean: subtracted from each channel of an image of 0 to 255.
         pixel_std: divides each channel after that.
         input_format: order of the channels that the data must bring.
@@ -43,21 +36,15 @@ class ImageDetector(nn.Module):
     def __init__(
         self,
         backbone: Backbone,
-        head: HeadSettings,
+        head: Head,
         pixel_mean: Sequence[float] = IMAGENET_MEAN,
         pixel_std: Sequence[float] = IMAGENET_STD,
         input_format: str = "RGB",
     ) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head.build(backbone.output_shape())
+        super().__init__(backbone, head)
         self.input_format = input_format
         self.register_buffer("pixel_mean", _per_channel(pixel_mean), persistent=False)
         self.register_buffer("pixel_std", _per_channel(pixel_std), persistent=False)
-
-    @property
-    def device(self) -> torch.device:
-        return self.pixel_mean.device
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
         """Losses by name in training, else one ``{"instances": Instances}`` an image.
@@ -97,24 +84,6 @@ class ImageDetector(nn.Module):
                 "image without objects has empty ones): use the training mapper, or call eval()."
             )
         return [x["instances"].to(self.device) for x in batched_inputs]
-
-
-def padded_batch(images: Sequence[Tensor], backbone: Backbone) -> ImageList:
-    """One (B, 3, H, W) tensor of ``images`` (3, h, w), zeros added at the bottom and right.
-
-    The sides are those of the largest image, rounded up to the multiple or raised to the square
-    that ``backbone`` declares.
-    """
-    # Backbones of Detectron2 0.5 have no such property.
-    wanted = getattr(backbone, "padding_constraints", {})
-    multiple = max(wanted.get("size_divisibility", backbone.size_divisibility), 1)
-    least = wanted.get("square_size", 0)
-    sizes = [(x.shape[-2], x.shape[-1]) for x in images]
-    height, width = (
-        -(-max(least, *(size[axis] for size in sizes)) // multiple) * multiple for axis in (0, 1)
-    )
-    padded = [F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2])) for x in images]
-    return ImageList(torch.stack(padded), sizes)
 
 
 def _rescaled(found: Instances, inputs: dict[str, Any]) -> Instances:

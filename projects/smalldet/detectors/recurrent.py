@@ -9,14 +9,13 @@ import torch
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.modeling.backbone import Backbone
 from detectron2.structures import Instances
-from torch import Tensor, nn
+from torch import Tensor
 
-from smalldet.detectors.image import HeadSettings, padded_batch
+from smalldet.detectors.base import Detector, padded_batch
 from smalldet.detectors.recurrent_checkpoint import load_published_detector
 from smalldet.detectors.recurrent_frames import (
     BoxTally,
     Frame,
-    StepMean,
     is_wanted,
     no_targets,
 )
@@ -28,15 +27,17 @@ from smalldet.detectors.recurrent_samples import (
     num_steps,
     stream_of,
 )
+from smalldet.heads.base import Head
 from smalldet.layers.norms import kept_statistics
 from smalldet.layers.recurrent_state import State, take_streams
+from smalldet.layers.step_normalised import StepCounts, StepNormalised
 from smalldet.necks.base import Neck
 
 Features = dict[str, Tensor]
 
 
 @META_ARCH_REGISTRY.register()
-class RecurrentDetector(nn.Module):
+class RecurrentDetector(Detector, StepNormalised):
     """Runs a backbone through chunks of recordings and a head on their labelled frames.
 
     Training is truncated back-propagation through time (Williams and Peng, 1990): gradients flow
@@ -51,7 +52,7 @@ class RecurrentDetector(nn.Module):
     Args:
         backbone: any backbone with ``step(x, state) -> (features, state)``, which all of ours
             have, necks included.
-        head: settings of any head of ``HEAD_REGISTRY``.
+        head: any head of ``HEAD_REGISTRY``.
         init_checkpoint: published RVT checkpoint that ``load_pretrained`` reads; "" keeps the
             weights as they are.
 
@@ -59,23 +60,17 @@ class RecurrentDetector(nn.Module):
         ValueError: the backbone has no ``step``.
     """
 
-    def __init__(self, backbone: Backbone, head: HeadSettings, init_checkpoint: str = "") -> None:
-        super().__init__()
+    def __init__(self, backbone: Backbone, head: Head, init_checkpoint: str = "") -> None:
         if not hasattr(backbone, "step"):
             raise ValueError(
                 f"{type(backbone).__name__} has no step(x, state), so it cannot go through time. "
                 "Use a backbone and a neck of smalldet, such as MaxViTRNN and PAFPN."
             )
-        self.backbone = backbone
-        self.head = head.build(backbone.output_shape())
+        super().__init__(backbone, head)
         self.init_checkpoint = init_checkpoint
-        self._mean = StepMean()
+        self._frames = StepCounts()
         self._learned = StreamMemory()
         self._watched = StreamMemory()
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
 
     def train(self, mode: bool = True) -> RecurrentDetector:
         """Change the mode; what was remembered without gradients is forgotten if it is another."""
@@ -127,26 +122,16 @@ class RecurrentDetector(nn.Module):
         self._learned.load_state_dict(states)
 
     def begin_step(self) -> None:
-        """From here to :meth:`end_step`, losses are sums, of one optimisation step.
-
-        A step with several calls (accumulation) or processes has its normaliser, the positive
-        cells or labelled frames of all of them, at the end only. So: ``begin_step()``, forward and
-        backward passes with the losses added up unweighted, then gradients and logged losses times
-        ``end_step()``. With DDP's mean over processes that equals one call with all samples. Calls
-        outside of a step give losses divided by their own frames.
-        """
-        if self._head_counts:
+        """As :class:`StepNormalised`; a head that is none gives means over labelled frames."""
+        if isinstance(self.head, StepNormalised):
             self.head.begin_step()
         else:
-            self._mean.begin()
+            self._frames.begin(self.device)
 
     def end_step(self) -> Tensor:
-        """What to multiply the step's gradients by (scalar); every process must call it.
-
-        Raises:
-            RuntimeError: there was no ``begin_step()``.
-        """
-        return self.head.end_step() if self._head_counts else self._mean.end(self.device)
+        if isinstance(self.head, StepNormalised):
+            return self.head.end_step()
+        return self._frames.end()[0]
 
     def _losses(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         unlabelled = [stream_of(sample) for sample in samples if "boxes" not in sample]
@@ -159,7 +144,10 @@ class RecurrentDetector(nn.Module):
         if not frames:
             return self._idle_losses(features, frame_size(samples[0]))
         losses = self.head.losses(self._fused(features), self._targets(samples, frames))
-        return losses if self._head_counts else self._mean.weighted(losses, len(frames))
+        if not self._frames.counting:
+            return losses
+        self._frames.add(len(frames))
+        return {name: len(frames) * loss for name, loss in losses.items()}
 
     def _idle_losses(self, features: Features, size: tuple[int, int]) -> dict[str, Tensor]:
         """Losses of 0 that depend on every parameter, from some unlabelled frame.
@@ -170,11 +158,6 @@ class RecurrentDetector(nn.Module):
             targets = [no_targets(size).to(self.device)]
             losses = self.head.losses(self._fused(features), targets)
         return {name: 0 * loss for name, loss in losses.items()}
-
-    @property
-    def _head_counts(self) -> bool:
-        """Whether the head itself divides its losses by what the whole step holds."""
-        return hasattr(self.head, "begin_step")
 
     def _targets(self, samples: Sequence[Sample], frames: Sequence[Frame]) -> list[Instances]:
         tally = BoxTally()

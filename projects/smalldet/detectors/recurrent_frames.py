@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.distributed as dist
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import get_event_storage
 from detectron2.utils.logger import log_every_n_seconds
-from torch import Tensor
 
 from smalldet.detectors.recurrent_samples import Sample, frame_size
 
@@ -76,39 +73,6 @@ class BoxTally:
             return
         storage.put_scalar("data/boxes_clipped", self.clipped, smoothing_hint=False)
         storage.put_scalar("data/boxes_dropped", self.dropped, smoothing_hint=False)
-
-
-class StepMean:
-    """Makes a head's means over frames a mean over the frames of a whole optimisation step.
-
-    The calls of a step, and the processes, have different numbers of labelled frames; the mean of
-    their means would favour frames in sparsely labelled chunks.
-    """
-
-    def __init__(self) -> None:
-        self._frames: int | None = None  # None outside of a step
-
-    def begin(self) -> None:
-        """From here to :meth:`end`, losses are sums."""
-        self._frames = 0
-
-    def weighted(self, losses: Mapping[str, Tensor], frames: int) -> dict[str, Tensor]:
-        """Sums in a step, else ``losses`` as they are."""
-        if self._frames is None:
-            return dict(losses)
-        self._frames += frames
-        return {name: frames * loss for name, loss in losses.items()}
-
-    def end(self, device: torch.device) -> Tensor:
-        """What to multiply the step's gradients by: processes / labelled frames of all of them."""
-        if self._frames is None:
-            raise RuntimeError("end_step() without begin_step(). Call that before the losses.")
-        total, self._frames = torch.tensor(float(self._frames), device=device), None
-        processes = 1
-        if dist.is_available() and dist.is_initialized():
-            processes = dist.get_world_size()
-            dist.all_reduce(total)
-        return processes / total.clamp(min=1)
 
 
 def no_targets(image_size: tuple[int, int]) -> Instances:

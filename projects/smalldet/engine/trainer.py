@@ -25,6 +25,7 @@ from smalldet.engine.distributed import (
     unwrapped,
 )
 from smalldet.engine.random_state import restore_random_state
+from smalldet.layers.step_normalised import StepNormalised
 
 logger = logging.getLogger(__name__)
 Batch = list[dict[str, Any]]
@@ -62,7 +63,7 @@ class Trainer(TrainerBase):
     samples proposals per image and divides by the number sampled, so there the two agree in
     expectation, not to the last digit.
 
-    A model, or a part of it, with ``begin_step()`` and ``end_step()`` gives sums instead, whose
+    A model, or a part of it, that is ``StepNormalised`` gives sums instead, whose
     divisor (say, the positives of all micro-batches and processes) is known at the end of the step
     only: gradients and logged losses are then multiplied by what ``end_step()`` returns.
     """
@@ -280,9 +281,9 @@ def total_gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
     return torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros(())
 
 
-def part_that_gives_sums(model: nn.Module) -> Any:
-    """The first module with ``begin_step`` (a detector before its head), or None."""
-    return next((m for m in unwrapped(model).modules() if hasattr(m, "begin_step")), None)
+def part_that_gives_sums(model: nn.Module) -> StepNormalised | None:
+    """The first step-normalised module (a detector before its head), or None."""
+    return next((m for m in unwrapped(model).modules() if isinstance(m, StepNormalised)), None)
 
 
 def recent_values(history: HistoryBuffer, iteration: int) -> list[tuple[float, float]]:

@@ -27,12 +27,14 @@ class FullPrecisionPooler(ROIPooler):
 
 
 class ConvFCBoxHead(FastRCNNConvFCHead):
-    """Detectron2's convolutions and linear layers per region, with channel layer norm.
+    """Detectron2's convolutions and linear layers per region, with layer norm and recomputation.
 
     Args:
         input_shape: channels, height and width of a pooled region.
         conv_dims: output channels of the 3x3 convolutions.
         fc_dims: output channels of the linear layers.
+        conv_norm: "LN" over channels, which Detectron2 0.5 does not know; or another name of a
+            norm of Detectron2.
         checkpoint: recompute the layers in the backward pass instead of keeping their
             activations: less memory, more time, the same numbers.
     """
@@ -43,11 +45,11 @@ class ConvFCBoxHead(FastRCNNConvFCHead):
         *,
         conv_dims: list[int],
         fc_dims: list[int],
+        conv_norm: str = "LN",
         checkpoint: bool = False,
     ) -> None:
-        super().__init__(
-            input_shape, conv_dims=conv_dims, fc_dims=fc_dims, conv_norm=ChannelLayerNorm
-        )
+        norm = ChannelLayerNorm if conv_norm == "LN" else conv_norm
+        super().__init__(input_shape, conv_dims=conv_dims, fc_dims=fc_dims, conv_norm=norm)
         self.checkpoint = checkpoint
 
     def forward(self, x: Tensor) -> Tensor:

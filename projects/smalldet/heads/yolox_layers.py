@@ -13,27 +13,21 @@ import torch
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 
+from smalldet.heads.base import Head
 from smalldet.heads.yolox_cells import Cells, grid_cells
 from smalldet.layers.conv_blocks import ConvBlock, spatial_block
 
 PRIOR = 0.01  # what objectness and classes start at, so that the many empty cells do not dominate
 
 
-class YOLOXLayers(nn.Module):
+class YOLOXLayers(Head):
     """Two branches a level: one for classes, one for boxes and objectness.
-
-    Args:
-        levels: channels and stride by level name, finest first.
-        num_classes: C.
-        width: channels inside; None: a quarter of the coarsest level's, as published.
-        depthwise: 3x3 convolutions are depthwise.
-        activation: "silu", "relu" or "lrelu".
 
     Attributes:
         strides: px, by level name.
     """
 
-    def __init__(
+    def add_layers(
         self,
         levels: Mapping[str, ShapeSpec],
         num_classes: int,
@@ -41,7 +35,15 @@ class YOLOXLayers(nn.Module):
         depthwise: bool = False,
         activation: str = "silu",
     ) -> None:
-        super().__init__()
+        """Make the layers.
+
+        Args:
+            levels: channels and stride by level name, finest first.
+            num_classes: C.
+            width: channels inside; None: a quarter of the coarsest level's, as published.
+            depthwise: 3x3 convolutions are depthwise.
+            activation: "silu", "relu" or "lrelu".
+        """
         self.strides = {name: int(shape.stride) for name, shape in levels.items()}
         channels = [shape.channels for shape in levels.values()]
         width = width or max(channels[-1] // 4, 1)

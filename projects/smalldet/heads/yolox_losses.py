@@ -6,19 +6,23 @@ C classes, N objects and P positive cells over all frames.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from detectron2.structures import Instances
-from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch import Tensor, nn
 
 from smalldet.heads.simota import Assignment, Objects, Predictions, simota
 from smalldet.heads.yolox_cells import Cells, decode_boxes, encode_boxes, to_centres, to_corners
-from smalldet.losses.iou import box_area, iou_loss
+from smalldet.losses.focal import FocalLoss
+from smalldet.losses.iou import IOULoss, box_area, check_choice
+from smalldet.losses.size_aware import SizeAwareFocalLoss, SizeAwareIOULoss, SizeAwareLossWrapper
 
 IOU_WEIGHT = 5.0
+TERMS = ("iou", "objectness", "classification")
+CLASSIFICATION_LOSSES = ("bce", "focal")
 # What is counted, in this order; "unmatched" are objects that the published rule gives no cell.
 COUNTS = ("positives", "objects", "unmatched_small", "unmatched_medium", "unmatched_large")
 
@@ -67,43 +71,92 @@ def assign(outputs: Tensor, cells: Cells, objects: Objects, rescue_unmatched: bo
     return simota(objects, predict, cells, rescue_unmatched)
 
 
-def summed_losses(
-    outputs: Tensor,
-    cells: Cells,
-    objects: Objects,
-    found: Assignment,
-    size_weights: Callable[[Tensor], Tensor] | None = None,
-    use_l1: bool = False,
-) -> dict[str, Tensor]:
-    """Sums by name: ``loss_iou`` (times 5), ``loss_obj``, ``loss_cls``, and ``loss_l1`` if used.
+class LossTerms(nn.Module):
+    """The losses of the outputs, as sums.
 
     Args:
-        outputs: (B, A, 5 + C) float32, as the network gives them.
-        cells: the A cells.
-        objects: of the B frames.
-        found: the positive cells of each.
-        size_weights: from areas (P,) in px² to the weights (P,) of the IoU terms; None: all 1.
+        size_aware_terms: which of ``TERMS`` weigh each positive cell by the size of its object.
+        weighting: how; arguments of ``compute_size_weights``.
+        iou_loss: "iou" (1 - IoU²) or "giou" (1 - GIoU).
+        classification_loss: "bce", or "focal" (alpha 0.25, gamma 2).
         use_l1: add the distance of the raw box outputs to those of a perfect box.
+
+    Raises:
+        ValueError: an unknown term or loss, or weights that make no sense.
     """
-    mine, boxes = outputs[found.frames, found.cells], objects.boxes[found.objects]
-    indices, strides = cells.indices[found.cells], cells.strides[found.cells]
-    overlap = iou_loss(to_corners(decode_boxes(mine[:, :4], indices, strides)), boxes)
-    if size_weights is not None:
-        overlap = overlap * size_weights(box_area(boxes))
-    is_positive = torch.zeros_like(outputs[..., 4])
-    is_positive[found.frames, found.cells] = 1
-    # How sure of the class a cell is to be: as sure as its box is good.
-    classes = objects.classes[found.objects, None]
-    sureness = torch.zeros_like(mine[:, 5:]).scatter(1, classes, found.ious[:, None])
-    sums = {
-        "loss_iou": IOU_WEIGHT * overlap.sum(),
-        "loss_obj": binary_cross_entropy_with_logits(outputs[..., 4], is_positive, reduction="sum"),
-        "loss_cls": binary_cross_entropy_with_logits(mine[:, 5:], sureness, reduction="sum"),
-    }
-    if use_l1:
-        perfect = encode_boxes(to_centres(boxes), indices, strides)
-        sums["loss_l1"] = (mine[:, :4] - perfect).abs().sum()
-    return sums
+
+    def __init__(
+        self,
+        size_aware_terms: Sequence[str],
+        weighting: Mapping[str, Any],
+        iou_loss: str = "iou",
+        classification_loss: str = "bce",
+        use_l1: bool = False,
+    ) -> None:
+        super().__init__()
+        for term in size_aware_terms:
+            check_choice("size_aware_terms", term, TERMS)
+        check_choice("classification_loss", classification_loss, CLASSIFICATION_LOSSES)
+        self.use_l1 = use_l1
+        iou, objectness, classification = (term in size_aware_terms for term in TERMS)
+        weighting = {**weighting, "reduction": "sum"}
+        self.iou = SizeAwareIOULoss(iou_loss, **weighting) if iou else IOULoss(iou_loss, "sum")
+        self.objectness = _cross_entropy(objectness, weighting)
+        if classification_loss == "bce":
+            self.classification = _cross_entropy(classification, weighting)
+        elif classification:
+            self.classification = SizeAwareFocalLoss(**weighting)
+        else:
+            self.classification = FocalLoss(reduction="sum")
+
+    def forward(
+        self, outputs: Tensor, cells: Cells, objects: Objects, found: Assignment
+    ) -> dict[str, Tensor]:
+        """``loss_iou`` (times 5), ``loss_obj``, ``loss_cls``, and ``loss_l1`` if used.
+
+        Args:
+            outputs: (B, A, 5 + C) float32, as the network gives them.
+            cells: the A cells.
+            objects: of the B frames.
+            found: the positive cells of each.
+        """
+        mine, boxes = outputs[found.frames, found.cells], objects.boxes[found.objects]
+        indices, strides = cells.indices[found.cells], cells.strides[found.cells]
+        decoded = to_corners(decode_boxes(mine[:, :4], indices, strides))
+        # How sure of the class a cell is to be: as sure as its box is good.
+        classes = objects.classes[found.objects, None]
+        sureness = torch.zeros_like(mine[:, 5:]).scatter(1, classes, found.ious[:, None])
+        areas = box_area(boxes)
+        sums = {
+            "loss_iou": IOU_WEIGHT * _sum(self.iou, decoded, boxes, areas),
+            "loss_obj": self._objectness(outputs[..., 4], found, areas),
+            "loss_cls": _sum(self.classification, mine[:, 5:], sureness, areas),
+        }
+        if self.use_l1:
+            perfect = encode_boxes(to_centres(boxes), indices, strides)
+            sums["loss_l1"] = (mine[:, :4] - perfect).abs().sum()
+        return sums
+
+    def _objectness(self, logits: Tensor, found: Assignment, areas: Tensor) -> Tensor:
+        positives = (found.frames, found.cells)
+        is_positive = torch.zeros_like(logits).index_put(positives, areas.new_ones(()))
+        if not isinstance(self.objectness, SizeAwareLossWrapper):
+            return self.objectness(logits, is_positive)
+        everywhere = torch.full_like(logits, torch.inf)  # empty cells weigh 1, as large objects
+        everywhere = everywhere.index_put(positives, areas)
+        return self.objectness(logits.flatten(), is_positive.flatten(), everywhere.flatten())
+
+
+def _cross_entropy(size_aware: bool, weighting: Mapping[str, Any]) -> nn.Module:
+    if not size_aware:
+        return nn.BCEWithLogitsLoss(reduction="sum")
+    return SizeAwareLossWrapper(nn.BCEWithLogitsLoss(reduction="none"), **weighting)
+
+
+def _sum(loss: nn.Module, predictions: Tensor, targets: Tensor, areas: Tensor) -> Tensor:
+    if isinstance(loss, SizeAwareLossWrapper):
+        return loss(predictions, targets, areas)
+    return loss(predictions, targets)
 
 
 def count_matches(

@@ -55,13 +55,11 @@ class SimpleFeaturePyramid(Neck):
         self.in_feature = in_feature
         self.checkpoint = checkpoint
         self._out_channels = out_channels
-        self._strides: dict[str, int] = {}
-        for scale in scale_factors:
-            level = _level_of(source.stride, scale)
+        strides = pyramid_strides(source.stride, scale_factors)
+        self._strides = {f"p{int(math.log2(stride))}": stride for stride in strides}
+        for name, scale in zip(self._strides, scale_factors, strict=False):  # p6 has none
             layers = _layers(source.channels, out_channels, scale)
-            self.add_module(f"simfp_{level}", nn.Sequential(*layers))
-            self._strides[f"p{level}"] = 2**level
-        self._strides[f"p{level + 1}"] = 2 ** (level + 1)
+            self.add_module(f"simfp_{name[1:]}", nn.Sequential(*layers))
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Channels and stride by level name, finest first."""
@@ -98,15 +96,20 @@ def _declared(bottom_up: Backbone, name: str) -> ShapeSpec:
     return shapes[name]
 
 
-def _level_of(stride: int, scale: float) -> int:
-    """log2 of the stride that ``scale`` leads to; it names the level."""
-    level = math.log2(stride / scale)
-    if not level.is_integer():
-        raise ValueError(
-            f"A map of stride {stride} scaled by {scale} has stride {stride / scale:g}; levels are "
-            "named by the power of two of their stride. Choose a map with such a stride."
-        )
-    return int(level)
+def pyramid_strides(stride: int, scale_factors: Sequence[float]) -> list[int]:
+    """Strides of the levels that a map of ``stride`` (px) is scaled to, and of one more.
+
+    Raises:
+        ValueError: a level's stride is no power of two; that power names the level.
+    """
+    strides = [stride / scale for scale in scale_factors]
+    for scale, scaled in zip(scale_factors, strides, strict=True):
+        if not math.log2(scaled).is_integer():
+            raise ValueError(
+                f"A map of stride {stride} scaled by {scale} has stride {scaled:g}; levels are "
+                "named by the power of two of their stride. Choose a map with such a stride."
+            )
+    return [int(scaled) for scaled in (*strides, 2 * strides[-1])]
 
 
 def _layers(in_channels: int, out_channels: int, scale: float) -> list[nn.Module]:

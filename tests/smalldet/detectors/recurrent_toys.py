@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Self
 
 import torch
 from detectron2.layers import ShapeSpec
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from smalldet.backbones.rvt.model import MaxViTRNN
 from smalldet.detectors.recurrent import RecurrentDetector
+from smalldet.heads.base import Head
 from smalldet.necks.base import Neck
 
 CHANNELS, HEIGHT, WIDTH = 2, 30, 64
@@ -41,17 +42,17 @@ class EchoNeck(Neck):
         return self.bottom_up.output_shape()
 
 
-class Witness(nn.Module):
+class Witness(Head):
     """A head that remembers the features of each frame, by the class of its first box.
 
     Its loss is a mean over frames. Its detections are the whole frame, with a field of features.
     """
 
-    def __init__(self, input_shape: dict[str, ShapeSpec]) -> None:
-        super().__init__()
+    def build(self, input_shape: Mapping[str, ShapeSpec]) -> Self:
         self.scales = nn.ParameterDict({name: nn.Parameter(torch.ones(())) for name in input_shape})
         self.seen: dict[int, Tensor] = {}
         self.calls: list[int] = []
+        return self
 
     def losses(self, features: dict[str, Tensor], instances: Sequence[Instances]):
         rows = self._rows(features)
@@ -80,15 +81,10 @@ class Witness(nn.Module):
         return torch.cat([x.flatten(1) for x in features.values()], dim=1)
 
 
-class WitnessSettings:
-    def build(self, input_shape: dict[str, ShapeSpec]) -> Witness:
-        return Witness(input_shape)
-
-
 def detector(backbone: nn.Module | None = None, seed: int = 0) -> RecurrentDetector:
     """A detector with a :class:`Witness`, in double precision."""
     torch.manual_seed(seed)
-    return RecurrentDetector(backbone or small_rvt(), WitnessSettings()).double()
+    return RecurrentDetector(backbone or small_rvt(), Witness()).double()
 
 
 def recording(

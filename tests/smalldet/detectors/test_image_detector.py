@@ -11,16 +11,18 @@ from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from torch import nn
 
-from smalldet.detectors.generalized_rcnn import generalized_rcnn
-from smalldet.detectors.image import ImageDetector, padded_batch
-from smalldet.heads.rcnn import CascadeRCNN
+from smalldet.detectors.base import padded_batch
+from smalldet.detectors.image import ImageDetector
+from smalldet.heads.base import Head
 from toy_detection import (
+    SCORE,
     PatchBackbone,
+    generalized_rcnn,
     gradients,
     labelled_image,
     one_map,
     pyramid,
-    small_settings,
+    rcnn_head,
 )
 
 
@@ -33,8 +35,8 @@ def losses_of(model: nn.Module, batch: list[dict[str, Any]]) -> dict[str, torch.
 @pytest.fixture
 def twins() -> tuple[nn.Module, ImageDetector]:
     """Detectron2's model and ours with equal weights, detecting at any score."""
-    settings = CascadeRCNN(**small_settings(score_threshold=0.0))
-    theirs, ours = generalized_rcnn(pyramid(), settings), ImageDetector(pyramid(), settings)
+    theirs = generalized_rcnn(pyramid(), rcnn_head({SCORE: 0.0}))
+    ours = ImageDetector(pyramid(), rcnn_head({SCORE: 0.0}))
     ours.backbone.load_state_dict(theirs.backbone.state_dict())
     ours.head.proposal_generator.load_state_dict(theirs.proposal_generator.state_dict())
     ours.head.roi_heads.load_state_dict(theirs.roi_heads.state_dict())
@@ -77,17 +79,17 @@ def test_detections_equal_those_of_generalized_rcnn(twins, batch):
 
 def test_levels_of_unequal_width_train():
     backbone = PatchBackbone({"dark3": (8, 8), "dark4": (16, 16), "dark5": (24, 32)})
-    model = ImageDetector(backbone, CascadeRCNN(**small_settings()))
+    model = ImageDetector(backbone, rcnn_head())
     sum(losses_of(model, BATCHES[0]).values()).backward()
     assert all(grad is not None for grad in gradients(model).values())
 
 
-class WholeImage(nn.Module):
+class WholeImage(Head):
     """A head of its own kind: one box an image, as large as the image."""
 
-    def __init__(self, input_shape):
-        super().__init__()
+    def build(self, input_shape):
         self.score = nn.Linear(input_shape["last_feat"].channels, 1)
+        return self
 
     def losses(self, features, instances):
         return {"loss": self.score(features["last_feat"].mean((2, 3))).sum() * len(instances)}
@@ -100,13 +102,8 @@ class WholeImage(nn.Module):
         ]
 
 
-class WholeImageSettings:
-    def build(self, input_shape):
-        return WholeImage(input_shape)
-
-
 def test_any_head_fits_and_its_boxes_are_rescaled():
-    model = ImageDetector(one_map(), WholeImageSettings())
+    model = ImageDetector(one_map(), WholeImage())
     assert model(BATCHES[0])["loss"].requires_grad
     inputs = labelled_image(48, 64, 1)
     rescaled = model.eval()([{**inputs, "height": 96, "width": 32}])[0]["instances"]
@@ -130,13 +127,13 @@ def test_padding_is_zero_after_normalising_and_as_declared():
 
 
 def test_training_without_labels_is_a_sentence():
-    model = ImageDetector(one_map(), WholeImageSettings())
+    model = ImageDetector(one_map(), WholeImage())
     with pytest.raises(ValueError, match=r"No 'instances' in the input of street\.png"):
         model([{"image": torch.zeros(3, 32, 32), "file_name": "street.png"}])
 
 
 def test_it_is_registered_and_saves_no_pixel_statistics():
     assert META_ARCH_REGISTRY.get("ImageDetector") is ImageDetector
-    model = ImageDetector(one_map(), WholeImageSettings(), pixel_mean=[0, 0, 0], pixel_std=[1] * 3)
+    model = ImageDetector(one_map(), WholeImage(), pixel_mean=[0, 0, 0], pixel_std=[1] * 3)
     assert not any("pixel" in name for name in model.state_dict())
     assert model.pixel_std.shape == (3, 1, 1) and model.device.type == "cpu"

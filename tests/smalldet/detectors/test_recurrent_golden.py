@@ -15,7 +15,7 @@ from smalldet.backbones.rvt.checkpoint import DETECTOR_NAMES
 from smalldet.backbones.rvt.model import MaxViTRNN
 from smalldet.detectors.recurrent import RecurrentDetector
 from smalldet.detectors.recurrent_checkpoint import load_published_detector
-from smalldet.heads.yolox import YOLOX
+from smalldet.heads.yolox import YOLOXHead
 from smalldet.necks.pafpn import PAFPN
 from toy_detection import GOLDEN
 
@@ -77,7 +77,9 @@ def detector(meta: dict[str, Any], path: Path, **neck: Any) -> RecurrentDetector
         patch_size=options["stem"]["patch_size"],
         partition_split=options["partition_split_32"],
     )
-    head = YOLOX(num_classes=3, score_threshold=meta["conf_thre"], nms_threshold=meta["nms_thre"])
+    head = YOLOXHead(
+        num_classes=3, score_threshold=meta["conf_thre"], nms_threshold=meta["nms_thre"]
+    )
     return RecurrentDetector(PAFPN(backbone, depth=0.33, **neck), head, init_checkpoint=str(path))
 
 

@@ -8,7 +8,7 @@ from recurrent_toys import chunks, detector, play, recording, small_rvt
 from torch import Tensor, nn
 
 from smalldet.detectors.recurrent import RecurrentDetector
-from smalldet.heads.yolox import YOLOX
+from smalldet.heads.yolox import YOLOXHead
 from smalldet.necks.pafpn import PAFPN
 from toy_detection import gradients
 
@@ -20,7 +20,7 @@ def yolox_detector() -> RecurrentDetector:
     """In double precision, with batch norms that do not depend on the batch."""
     torch.manual_seed(0)
     neck = PAFPN(small_rvt(), depth=0.33)
-    model = RecurrentDetector(neck, YOLOX(num_classes=400, width=8)).double()
+    model = RecurrentDetector(neck, YOLOXHead(num_classes=400, width=8)).double()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
@@ -66,7 +66,9 @@ def test_the_end_needs_a_beginning():
 @pytest.mark.parametrize("use_l1", [False, True])
 def test_a_chunk_without_labels_reaches_every_parameter_and_moves_no_statistics(use_l1: bool):
     torch.manual_seed(0)
-    model = RecurrentDetector(PAFPN(small_rvt(), depth=0.33), YOLOX(num_classes=3, use_l1=use_l1))
+    model = RecurrentDetector(
+        PAFPN(small_rvt(), depth=0.33), YOLOXHead(num_classes=3, use_l1=use_l1)
+    )
     before = {name: x.clone() for name, x in model.named_buffers()}
     # The coarsest map is one cell, which has no variance to normalise by.
     losses = model(chunks(recording(1, 2, labelled=(), size=(30, 32)), 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 import torch
@@ -13,16 +14,14 @@ from torch import nn
 
 from smalldet.detectors.recurrent import RecurrentDetector
 from smalldet.detectors.recurrent_frames import BoxTally
-from smalldet.heads.rcnn import CascadeRCNN
 from smalldet.necks.pafpn import PAFPN
-from toy_detection import gradients, small_settings
+from toy_detection import SCORE, gradients, rcnn_head
 
 
-def rcnn_detector(**changes) -> RecurrentDetector:
+def rcnn_detector(**changes: Any) -> RecurrentDetector:
     torch.manual_seed(0)
-    settings = small_settings(projected_channels=16, num_classes=900, **changes)
-    neck = PAFPN(small_rvt(), depth=0.33)
-    return RecurrentDetector(neck, CascadeRCNN(**settings))
+    head = rcnn_head({"roi_heads.num_classes": 900, **changes}, projected_channels=16)
+    return RecurrentDetector(PAFPN(small_rvt(), depth=0.33), head)
 
 
 def test_is_registered():
@@ -62,7 +61,7 @@ def test_a_chunk_without_labels_gives_zero_gradients_everywhere_and_moves_the_st
 
 
 def test_trains_and_predicts_with_the_rcnn_head():
-    model = rcnn_detector(score_threshold=0.0)
+    model = rcnn_detector(**{SCORE: 0.0})
     batch = play([[recording(1, 3)], [recording(2, 2)]], 3)[0]
     with EventStorage():
         losses = model(batch)
@@ -158,4 +157,4 @@ def test_a_backbone_that_cannot_step():
         pass
 
     with pytest.raises(ValueError, match=r"Plain has no step\(x, state\)"):
-        RecurrentDetector(Plain(), CascadeRCNN())
+        RecurrentDetector(Plain(), rcnn_head())

@@ -11,6 +11,7 @@ from detectron2.utils.events import EventStorage
 from toys import ToyLoader, ToyModel, settings_for, toy_trainer, train_toy
 
 from smalldet.engine.trainer import NonFiniteLoss, total_gradient_norm
+from smalldet.layers.step_normalised import StepNormalised
 
 TIMES = {"images_per_second", "memory_mb", "data_time", "time", "eta_seconds"}
 
@@ -51,7 +52,7 @@ def test_unequal_micro_batches_count_by_their_images():
         torch.testing.assert_close(part, parameter.grad, rtol=1e-5, atol=1e-7)
 
 
-class SummingModel(ToyModel):
+class SummingModel(ToyModel, StepNormalised):
     """The toy model with sums for losses, divided by the number of samples of the whole step."""
 
     def begin_step(self):

@@ -10,15 +10,16 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes, Instances
 
 from smalldet.heads.box_head import ConvFCBoxHead, FullPrecisionPooler
-from smalldet.heads.rcnn import CascadeRCNN
-from toy_detection import golden, gradients, pyramid, relative_error, state_of
+from toy_detection import golden, gradients, pyramid, rcnn_head, relative_error, state_of
 
 REGION = ShapeSpec(channels=4, height=7, width=7)
 
 
 def test_stage_layers_equal_the_published_ones():
     arrays = golden("vim/cascade_box_head.npz")
-    head = CascadeRCNN(conv_dim=16, fc_dim=48).build(pyramid(16).output_shape()).roi_heads
+    layers = {"conv_dims": [16] * 4, "fc_dims": [48]}
+    changes = {f"roi_heads.box_heads.0.{name}": dims for name, dims in layers.items()}
+    head = rcnn_head(changes).build(pyramid(16).output_shape()).roi_heads
     head.box_head[0].load_state_dict(state_of(arrays, "sd.head."))
     features = head.box_head[0](arrays["x"])
     assert relative_error(features, arrays["fc_out"]) < 1e-5

@@ -9,15 +9,18 @@ import torch
 from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 
-from smalldet.heads.rcnn import CascadeRCNN, RCNNHead
+from smalldet.heads.rcnn import RCNNHead
 from toy_detection import (
+    RECOMPUTED,
+    SCORE,
     PatchBackbone,
     golden,
     gradients,
     labelled_image,
     pyramid,
+    rcnn_head,
+    rcnn_parts,
     relative_error,
-    small_settings,
     state_of,
 )
 
@@ -38,7 +41,7 @@ def losses_of(head: nn.Module, features: dict[str, Tensor], boxes: int = 3) -> d
 
 def test_proposal_head_and_anchors_equal_the_published_ones():
     arrays = golden("vim/rpn_head.npz")
-    rpn = CascadeRCNN().build(pyramid(16).output_shape()).proposal_generator
+    rpn = RCNNHead(rcnn_parts({})).build(pyramid(16).output_shape()).proposal_generator
     rpn.rpn_head.load_state_dict(state_of(arrays, "sd."))
     features = [arrays[f"feat{level}"] for level in range(5)]
     logits, deltas = rpn.rpn_head(features)
@@ -50,7 +53,7 @@ def test_proposal_head_and_anchors_equal_the_published_ones():
 
 
 def test_parameter_counts_of_the_baseline():
-    head = CascadeRCNN().build(pyramid(256).output_shape())
+    head = RCNNHead(rcnn_parts({})).build(pyramid(256).output_shape())
     counts = {
         name: sum(p.numel() for p in module.parameters())
         for name, module in [
@@ -71,7 +74,7 @@ def test_parameter_counts_of_the_baseline():
 @pytest.mark.parametrize("boxes", [0, 3])
 def test_losses_are_finite_and_reach_every_parameter(boxes: int):
     backbone = pyramid()
-    head = CascadeRCNN(**small_settings()).build(backbone.output_shape())
+    head = rcnn_head().build(backbone.output_shape())
     losses = losses_of(head, features_of(backbone), boxes)
     assert len(losses) == 8 and all(torch.isfinite(loss) for loss in losses.values())
     sum(losses.values()).backward()
@@ -84,8 +87,8 @@ def test_losses_are_finite_and_reach_every_parameter(boxes: int):
 
 def test_recomputation_changes_no_number():
     backbone = pyramid()
-    kept = CascadeRCNN(**small_settings()).build(backbone.output_shape())
-    recomputed = CascadeRCNN(**small_settings(checkpoint=True)).build(backbone.output_shape())
+    kept = rcnn_head().build(backbone.output_shape())
+    recomputed = rcnn_head({RECOMPUTED: True}).build(backbone.output_shape())
     recomputed.load_state_dict(kept.state_dict())
     features = features_of(backbone)
     for head in (kept, recomputed):
@@ -96,7 +99,7 @@ def test_recomputation_changes_no_number():
 
 def test_levels_of_unequal_width_are_projected():
     backbone = PatchBackbone({"dark5": (24, 32), "dark3": (8, 8), "dark4": (16, 16)})
-    head = CascadeRCNN(**small_settings(projected_channels=16)).build(backbone.output_shape())
+    head = rcnn_head(projected_channels=16).build(backbone.output_shape())
     assert set(head.projections) == {"dark3", "dark5"}
     assert head.proposal_generator.in_features == ["dark3", "dark4", "dark5"]
     assert head.proposal_generator.anchor_generator.strides == [8, 16, 32]
@@ -106,8 +109,8 @@ def test_levels_of_unequal_width_are_projected():
 
 def test_detections_lie_in_their_images_and_keep_to_the_limits():
     backbone = pyramid()
-    settings = CascadeRCNN(**small_settings(score_threshold=0.0, max_detections=7))
-    head = settings.build(backbone.output_shape()).eval()
+    most = "roi_heads.box_predictors.0.test_topk_per_image"
+    head = rcnn_head({SCORE: 0.0, most: 7}).build(backbone.output_shape()).eval()
     with torch.no_grad():
         detections = head.predict(features_of(backbone), SIZES)
     for found, (height, width) in zip(detections, SIZES, strict=True):
@@ -119,8 +122,7 @@ def test_detections_lie_in_their_images_and_keep_to_the_limits():
 def test_padding_beyond_the_image_draws_no_box():
     """Only the sizes bound the boxes: features of the padded batch are larger."""
     backbone = pyramid()
-    settings = CascadeRCNN(**small_settings(score_threshold=0.0))
-    head = settings.build(backbone.output_shape()).eval()
+    head = rcnn_head({SCORE: 0.0}).build(backbone.output_shape()).eval()
     with torch.no_grad():
         found = head.predict(features_of(backbone), [(32, 32), (64, 128)])[0]
     assert found.pred_boxes.tensor.max() <= 32
@@ -128,7 +130,7 @@ def test_padding_beyond_the_image_draws_no_box():
 
 def test_the_wrong_mode_is_a_sentence():
     backbone = pyramid()
-    head: RCNNHead = CascadeRCNN(**small_settings()).build(backbone.output_shape())
+    head = rcnn_head().build(backbone.output_shape())
     with pytest.raises(RuntimeError, match=r"Call eval\(\) first"):
         head.predict(features_of(backbone), SIZES)
     with pytest.raises(RuntimeError, match=r"Call train\(\)"):

@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from yolox_scenes import SIZE, features_of, labels, small_head
 
-from smalldet.heads.registry import HEAD_REGISTRY
-from smalldet.heads.yolox import YOLOX, YOLOXHead
+from smalldet.heads.base import HEAD_REGISTRY
+from smalldet.heads.yolox import YOLOXHead
 from smalldet.heads.yolox_cells import decode_boxes, encode_boxes, to_centres, to_corners
 from toy_detection import gradients, pyramid
 
@@ -135,17 +135,17 @@ def test_what_is_refused():
         ({"size_aware_weight": 0.5}, "give at least 1"),
     ]:
         with pytest.raises(ValueError, match=sentence):
-            YOLOX(**settings)
+            YOLOXHead(**settings)
     for levels in (["p7"], []):
         with pytest.raises(ValueError, match="there are the levels p2, p3, p4, p5, p6"):
-            YOLOX(in_features=levels).build(pyramid().output_shape())
+            YOLOXHead(in_features=levels).build(pyramid().output_shape())
     with pytest.raises(ValueError, match="activation='tanh' is unknown"):
-        YOLOX(activation="tanh").build(pyramid().output_shape())
+        YOLOXHead(activation="tanh").build(pyramid().output_shape())
 
 
 def test_settings_come_from_a_configuration():
     levels = OmegaConf.create(["p4", "p3"])
-    node = LazyCall("smalldet.heads.yolox.YOLOX")(in_features=levels)
+    node = LazyCall("smalldet.heads.yolox.YOLOXHead")(in_features=levels)
     head = instantiate(node).build(pyramid(32).output_shape())
     assert list(head.strides) == ["p3", "p4"]
     assert HEAD_REGISTRY.get("YOLOXHead") is YOLOXHead and isinstance(head, YOLOXHead)
@@ -160,7 +160,7 @@ def test_parameter_counts_and_names_are_those_of_rvt(base: int, classes: int, pa
     shapes = {
         f"stage{i}": ShapeSpec(channels=base * 2 ** (i - 1), stride=2 ** (i + 1)) for i in (2, 3, 4)
     }
-    head = YOLOX(num_classes=classes).build(shapes)
+    head = YOLOXHead(num_classes=classes).build(shapes)
     assert sum(p.numel() for p in head.parameters()) == parameters
     names = dict(head.named_parameters())
     for name in ("stems.0.conv.weight", "cls_convs.2.1.bn.bias", "reg_convs.1.0.conv.weight"):

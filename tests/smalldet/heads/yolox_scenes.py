@@ -11,7 +11,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from smalldet.heads.yolox import YOLOX, YOLOXHead
+from smalldet.heads.yolox import YOLOXHead
 from smalldet.heads.yolox_cells import to_corners
 from toy_detection import GOLDEN, state_of
 
@@ -30,7 +30,7 @@ def small_head(strides: tuple[int, ...] = (8, 16, 32), seed: int = 0, **chosen: 
     """A head of 3 classes over levels ``p<stride>`` of 8 channels."""
     torch.manual_seed(seed)
     shapes = {f"p{stride}": ShapeSpec(channels=8, stride=stride) for stride in strides}
-    return YOLOX(**{"num_classes": 3, "width": 8, **chosen}).build(shapes)
+    return YOLOXHead(**{"num_classes": 3, "width": 8, **chosen}).build(shapes)
 
 
 def features_of(
@@ -65,8 +65,8 @@ def official(meta: dict[str, Any], arrays: dict[str, Tensor], **chosen: Any) -> 
             zip(meta["in_channels"], meta["strides"], strict=True)
         )
     }
-    settings = YOLOX(num_classes=meta["num_classes"], depthwise=meta["depthwise"], **chosen)
-    head = settings.build(shapes)
+    head = YOLOXHead(num_classes=meta["num_classes"], depthwise=meta["depthwise"], **chosen)
+    head.build(shapes)
     head.load_state_dict(state_of(arrays, "sd/"))
     return head
 
