@@ -1,0 +1,13 @@
+"""Models and training: what Detectron2 lacks for small objects.
+
+Importing it registers all our classes in Detectron2's registries (backbones and necks, meta
+architectures) and in ``HEAD_REGISTRY``. Rooms, from the bottom up: ``kernels``, ``layers`` and
+``losses``; ``backbones``, ``necks`` and ``heads``; ``detectors``, which put them together; beside
+them ``data``, ``evaluation`` and ``engine``, which know no model. Start reading at ``detectors``.
+"""
+
+from contextlib import suppress
+
+# Where a library is missing or broken the doctor must still load; a room says so when imported.
+with suppress(ImportError, OSError):
+    from smalldet import backbones, detectors, heads, necks  # noqa: F401  (they register classes)

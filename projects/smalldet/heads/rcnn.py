@@ -46,6 +46,7 @@ class RCNNHead(Head):
         self.projected_channels = projected_channels
 
     def build(self, input_shape: Mapping[str, ShapeSpec]) -> Self:
+        """As :class:`Head`: fill in what follows from the levels, and instantiate the parts."""
         parts = deepcopy(self._parts)
         levels = proposal_levels(input_shape, parts["proposal_generator"]["in_features"])
         width = feature_width(levels, self.projected_channels)

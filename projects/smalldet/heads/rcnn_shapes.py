@@ -86,8 +86,8 @@ def anchors_per_cell(
     """
     if len(sizes) != len(strides):
         raise ValueError(
-            f"The anchors have {len(sizes)} lists of sizes, but there are {len(strides)} levels, of "
-            f"strides {list(strides)}. Give one list a level, finest first."
+            f"The anchors have {len(sizes)} lists of sizes, but there are {len(strides)} levels of "
+            f"the strides {list(strides)}. Give one list a level, finest first."
         )
     if len({len(level) for level in sizes}) > 1:
         raise ValueError(
