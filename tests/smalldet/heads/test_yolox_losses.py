@@ -11,11 +11,12 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from detectron2.utils.events import EventStorage
 from torch import Tensor
+from torch.nn.functional import softplus
 from torch.nn.parallel import DistributedDataParallel
 from yolox_scenes import features_of, labels, small_head
 
 from smalldet.heads.yolox import YOLOXHead
-from smalldet.heads.yolox_losses import COUNTS
+from smalldet.heads.yolox_losses import COUNTS, TERMS, assign, labelled
 from smalldet.losses.size_aware import compute_size_weights
 from toy_detection import gradients
 
@@ -152,22 +153,51 @@ def losses_of(**chosen: object) -> dict[str, Tensor]:
 
 
 def test_weight_1_equals_the_plain_losses_bit_for_bit():
-    plain, weighted = losses_of(), losses_of(size_aware_loss=True, size_aware_weight=1.0)
-    assert all(torch.equal(plain[name], weighted[name]) for name in plain)
+    plain = losses_of()
+    for terms in (["iou"], ["iou", "classification"]):
+        weighted = losses_of(size_aware_loss=True, size_aware_weight=1.0, size_aware_terms=terms)
+        assert all(torch.equal(plain[name], weighted[name]) for name in plain)
+    weighted = losses_of(size_aware_loss=True, size_aware_weight=1.0, size_aware_terms=TERMS)
+    torch.testing.assert_close(weighted, plain)  # objectness is summed in another order
     # Nor do the settings of the weights matter while they are off.
     off = losses_of(size_aware_weight=9.0, weight_type="linear")
     assert all(torch.equal(plain[name], off[name]) for name in plain)
 
 
 @pytest.mark.parametrize("kind", ["exponential", "step", "linear"])
-def test_only_the_iou_term_is_weighted_and_its_divisor_stays(kind: str):
+@pytest.mark.parametrize("terms", [[], ["iou"], ["objectness"], ["classification"], TERMS])
+def test_only_the_chosen_terms_are_weighted_and_the_divisor_stays(kind: str, terms: list[str]):
     side = 16.0
     one_size = [labels([[20, 20, 20 + side, 20 + side], [50, 30, 50 + side, 30 + side]])]
     settings = {"size_aware_weight": 2.5, "weight_type": kind}
-    plain_head, head = small_head(), small_head(size_aware_loss=True, **settings)
-    plain = plain_head.losses(features_of(plain_head, 1), one_size)
-    weighted = head.losses(features_of(head, 1), one_size)
+    plain_head = small_head()
+    head = small_head(size_aware_loss=True, size_aware_terms=terms, **settings)
+    features = features_of(head, 1)
+    plain, weighted = (h.losses(features, one_size) for h in (plain_head, head))
     weight = compute_size_weights(torch.tensor(side**2), **settings)
-    torch.testing.assert_close(weighted["loss_iou"], plain["loss_iou"] * weight)
-    assert torch.equal(weighted["loss_obj"], plain["loss_obj"])
-    assert torch.equal(weighted["loss_cls"], plain["loss_cls"])
+    # Of objectness, what positive cells add is weighted; empty cells weigh 1.
+    outputs, cells = head.outputs(features)
+    found = assign(outputs, cells, labelled(one_size), rescue_unmatched=False)
+    positives = softplus(-outputs[found.frames, found.cells, 4]).sum() / len(found.cells)
+    expected = {
+        "loss_iou": plain["loss_iou"] * (weight if "iou" in terms else 1),
+        "loss_obj": plain["loss_obj"] + positives * ((weight - 1) if "objectness" in terms else 0),
+        "loss_cls": plain["loss_cls"] * (weight if "classification" in terms else 1),
+    }
+    torch.testing.assert_close(weighted, expected)
+
+
+def test_other_losses_of_boxes_and_classes():
+    plain, other = losses_of(), losses_of(iou_loss="giou", classification_loss="focal")
+    assert torch.equal(plain["loss_obj"], other["loss_obj"])
+    assert other["loss_iou"] > 0 and other["loss_iou"] != plain["loss_iou"]
+    assert 0 < other["loss_cls"] < plain["loss_cls"]  # a focal term is at most its cross-entropy
+    weighted = losses_of(
+        classification_loss="focal", size_aware_loss=True, size_aware_terms=["classification"]
+    )
+    assert other["loss_cls"] < weighted["loss_cls"] <= 2 * other["loss_cls"]
+    for wrong in ("iou_loss", "classification_loss"):
+        with pytest.raises(ValueError, match="'hinge' is unknown; choose one of"):
+            small_head(**{wrong: "hinge"})
+    with pytest.raises(ValueError, match="'boxes' is unknown; choose one of iou, objectness"):
+        small_head(size_aware_loss=True, size_aware_terms=["boxes"])
