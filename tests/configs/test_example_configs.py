@@ -49,7 +49,7 @@ EXAMPLES = {
 def test_trains_and_is_scored(name: str, tmp_path: Path):
     folders = [f"dataset.root={tmp_path / 'data'}", f"train.output_dir={tmp_path / 'run'}"]
     config = ROOT / "configs" / "examples" / f"{name}.py"
-    assert set(EXAMPLES) == {path.stem for path in config.parent.glob("*.py")}
+    assert {*EXAMPLES, "own_script"} == {path.stem for path in config.parent.glob("*.py")}
     results = run(to_plain(load_config(config, [*SHORT, *EXAMPLES[name], *folders])))
     assert results["iterations"] == 2 and 0 < results["final_loss"] < float("inf")
     assert results["test"]["bbox/num_images"] == 2 and "bbox/AP50" in results["test"]

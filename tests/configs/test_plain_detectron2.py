@@ -13,6 +13,7 @@ CONFIGS = [
     path.relative_to(ROOT)
     for study in ("ofat", "etram", "examples")
     for path in sorted((ROOT / "configs" / study).glob("[!_]*.py"))
+    if path.stem != "own_script"
 ]
 
 

@@ -10,14 +10,11 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from smalldet.backbones.base import FeatureBackbone
 
 Features = dict[str, Tensor]
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
@@ -31,14 +28,14 @@ class FeatureCache:
 
     Args:
         root: folder; each backbone and ``dtype`` has a folder of its own in it.
-        backbone: frozen, on any device.
+        backbone: a frozen ``FeatureBackbone``, on any device.
         dtype: "fp32", exact; or "fp16", half the disk, features rounded to 11 bits.
 
     Raises:
         ValueError: the backbone is not frozen, or the dtype is unknown.
     """
 
-    def __init__(self, root: str | Path, backbone: FeatureBackbone, dtype: str = "fp32") -> None:
+    def __init__(self, root: str | Path, backbone: Any, dtype: str = "fp32") -> None:
         if not backbone.frozen:
             raise ValueError(
                 f"Only a frozen backbone's features can be kept on disk, and this "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from detectron2.config import instantiate
@@ -38,6 +38,9 @@ class RCNNHead(Head):
         roi_heads: Detectron2's ROI heads.
         projections: 1x1 convolutions by level; empty where all levels agree in channels.
     """
+
+    proposal_generator: Any
+    roi_heads: Any
 
     def __init__(self, parts: Mapping[str, Any], projected_channels: int = 256) -> None:
         super().__init__()
@@ -104,6 +107,4 @@ def _plain(parts: Mapping[str, Any]) -> dict[str, Any]:
     """A copy in dicts and lists, interpolations resolved, each "???" left."""
     if not OmegaConf.is_config(parts):
         parts = OmegaConf.create(dict(parts), flags={"allow_objects": True})
-    resolved = OmegaConf.to_container(parts, resolve=True)
-    assert isinstance(resolved, dict)
-    return resolved
+    return cast(dict[str, Any], OmegaConf.to_container(parts, resolve=True))

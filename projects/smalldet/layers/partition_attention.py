@@ -33,6 +33,9 @@ _GRID_BACK = (0, 3, 1, 4, 2, 5)
 class AttentionOptions:
     """What the blocks of a model have in common; the defaults are those of all released models.
 
+    The other values are in the published code, too, and checked against it, so that models that
+    others have trained with them load.
+
     Attributes:
         attention_bias: whether the two linear layers of the attention add a bias.
         use_torch_mha: PyTorch's multi-head attention, whose weights are laid out otherwise.

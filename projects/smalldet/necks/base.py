@@ -25,6 +25,8 @@ class Neck(FeatureBackbone):
 
     needs_every_step = False
 
+    bottom_up: Any  # a Backbone; with step() where a recurrent detector uses the neck
+
     def __init__(self, bottom_up: Backbone) -> None:
         super().__init__()
         self.bottom_up = bottom_up

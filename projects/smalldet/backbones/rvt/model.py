@@ -49,7 +49,8 @@ class MaxViTRNN(FeatureBackbone):
     (features cover the padded input), and the partition size follows from the padded input:
     (P, Q) = padded / (32 * partition_split), the same at all stages: (6, 10) for 384x640 px at
     split 2.
-    The defaults are RVT-B; other published sizes are in ``VARIANTS``.
+    The defaults are RVT-B; other published sizes are in ``VARIANTS``. Further options are those of
+    the published code, checked against it.
 
     Args:
         embed_dim: channels of the first stage.

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -31,12 +31,26 @@ from smalldet.backbones.weight_files import (
     read_checkpoint,
 )
 
-if TYPE_CHECKING:
-    from smalldet.backbones.vim.model import VisionMamba
-
 logger = logging.getLogger(__name__)
 
 STRIDE_8_SIDE = 27  # (224 - 16) // 8 + 1: patch rows of a 224-pixel image at stride 8
+
+
+class VimBackbone(Protocol):
+    """What loading asks of a Vision Mamba: the options that its weights must agree with."""
+
+    class_token: str
+    divide_directions: bool
+    pretrain_grid: int
+    grid: tuple[int, int]
+    layers: Any
+
+    @property
+    def rope(self) -> bool: ...
+    @property
+    def class_slot(self) -> int | None: ...
+    def state_dict(self) -> dict[str, Tensor]: ...
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,7 @@ class LoadReport:
         )
 
 
-def load_vim_checkpoint(model: VisionMamba, path: str | Path) -> LoadReport | None:
+def load_vim_checkpoint(model: VimBackbone, path: str | Path) -> LoadReport | None:
     """Load a published weight file into ``model`` and log one line about it.
 
     The patch part of the position embedding is resized once (bicubic) to the model's grid; the
@@ -110,7 +124,7 @@ def load_vim_checkpoint(model: VisionMamba, path: str | Path) -> LoadReport | No
 
 
 def _check_configuration(
-    model: VisionMamba, family: VimFamily, side: int, path: str | Path
+    model: VimBackbone, family: VimFamily, side: int, path: str | Path
 ) -> None:
     """Raise if an option of the model contradicts how the weights were trained."""
     needed: dict[str, object] = {}
@@ -130,7 +144,7 @@ def _check_configuration(
         )
 
 
-def _convert_positions(positions: Tensor, family: VimFamily, model: VisionMamba) -> Tensor:
+def _convert_positions(positions: Tensor, family: VimFamily, model: VimBackbone) -> Tensor:
     """Position embedding of the file -> (1, L, E) of the model."""
     patches = positions.shape[1] - (family.class_token != "none")
     slot = {"middle": patches // 2, "first": 0, "none": None}[family.class_token]
