@@ -152,7 +152,8 @@ def _name_in_whole_model(name: str, weights: Mapping[str, Tensor]) -> str:
 
 
 def _declared_shapes(body: nn.Module, model_name: str) -> dict[str, ShapeSpec]:
-    channels, strides = body.feature_info.channels(), body.feature_info.reduction()
+    info: Any = body.feature_info
+    channels, strides = info.channels(), info.reduction()
     repeated = [stride for stride, count in Counter(strides).items() if count > 1]
     if repeated:
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from detectron2.modeling.backbone import Backbone
@@ -20,6 +21,8 @@ class Detector(nn.Module):
         backbone: any Detectron2 backbone.
         head: any head; its layers are made here.
     """
+
+    backbone: Any  # a Backbone; with step() in a recurrent detector
 
     def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()

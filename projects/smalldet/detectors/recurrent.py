@@ -183,7 +183,7 @@ class RecurrentDetector(Detector, StepNormalised):
         return features if self._stepping is self.backbone else self.backbone.fuse(features)[0]
 
     @property
-    def _stepping(self) -> Backbone:
+    def _stepping(self) -> Any:
         """What runs on every step: the backbone, without a neck that can wait for its frames."""
         if isinstance(self.backbone, Neck) and not self.backbone.needs_every_step:
             return self.backbone.bottom_up

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.poolers import ROIPooler
@@ -55,5 +57,5 @@ class ConvFCBoxHead(FastRCNNConvFCHead):
     def forward(self, x: Tensor) -> Tensor:
         """Features (M, fc_dim) of pooled regions ``x`` (M, C, size, size)."""
         if self.checkpoint and torch.is_grad_enabled():
-            return recompute(super().forward, x, use_reentrant=False)
+            return cast(Tensor, recompute(super().forward, x, use_reentrant=False))
         return super().forward(x)

@@ -47,8 +47,9 @@ class Objects:
     def padded(self) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes (B, M, 4), classes (B, M), and whether there is an object, (B, M)."""
         counts = list(self.counts)
-        boxes = pad_sequence(self.boxes.split(counts), batch_first=True, padding_value=NOWHERE)
-        classes = pad_sequence(self.classes.split(counts), batch_first=True)
+        boxes, classes = (list(x.split(counts)) for x in (self.boxes, self.classes))
+        boxes = pad_sequence(boxes, batch_first=True, padding_value=NOWHERE)
+        classes = pad_sequence(classes, batch_first=True)
         return boxes, classes, _first(torch.tensor(counts, device=boxes.device), boxes.shape[1])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from detectron2.layers import ShapeSpec
@@ -54,7 +55,7 @@ class YOLOXLayers(Head):
         self.reg_preds = nn.ModuleList(nn.Conv2d(width, 4, 1) for _ in levels)
         self.obj_preds = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in levels)
         for layer in (*self.cls_preds, *self.obj_preds):
-            nn.init.constant_(layer.bias, -math.log((1 - PRIOR) / PRIOR))
+            nn.init.constant_(cast(Tensor, layer.bias), -math.log((1 - PRIOR) / PRIOR))
 
     def outputs(self, features: Mapping[str, Tensor]) -> tuple[Tensor, Cells]:
         """Raw outputs (B, A, 5 + C) float32: box, objectness, classes; and the A cells.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from detectron2.layers import Conv2d, ShapeSpec
@@ -82,7 +82,7 @@ class SimpleFeaturePyramid(Neck):
     def _level(self, name: str, source: Tensor) -> Tensor:
         layers = self.get_submodule(f"simfp_{name[1:]}")
         if self.checkpoint and torch.is_grad_enabled():
-            return recompute(layers, source, use_reentrant=False)
+            return cast(Tensor, recompute(layers, source, use_reentrant=False))
         return layers(source)
 
 

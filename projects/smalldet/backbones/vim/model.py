@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from detectron2.layers import ShapeSpec
@@ -149,7 +150,8 @@ class VisionMamba(FeatureBackbone):
         load_vim_checkpoint(self, self.init_checkpoint)
 
     def _blocks(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        residual, table = None, None
+        residual: Any = None
+        table = None
         if self.rope_cos is not None and self.rope_sin is not None:
             table = (self.rope_cos, self.rope_sin)
         for layer in self.layers:
@@ -181,7 +183,8 @@ class VisionMamba(FeatureBackbone):
         if self.class_slot is not None:
             nn.init.trunc_normal_(self.cls_token, std=0.02)
         for layer in self.layers:
-            layer.mixer.out_proj.weight /= math.sqrt(len(self.layers))
+            projection: Any = layer.get_submodule("mixer.out_proj")
+            projection.weight /= math.sqrt(len(self.layers))
 
     def _check_images(self, images: Tensor) -> None:
         height, width = self.image_size
@@ -202,6 +205,7 @@ class PatchEmbedding(nn.Module):
         # LeCun normal: variance 1 / fan-in after the cut at two standard deviations (0.8796).
         std = (3 * patch_size**2) ** -0.5 / 0.87962566103423978
         nn.init.trunc_normal_(self.proj.weight, std=std, a=-2 * std, b=2 * std)
+        assert self.proj.bias is not None
         nn.init.zeros_(self.proj.bias)
 
     def forward(self, images: Tensor) -> Tensor:
