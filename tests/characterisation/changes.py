@@ -22,6 +22,13 @@ RENAMED: dict[str, str | None] = {
     "model.head.box_positive_fraction": f"{BOXES}.positive_fraction",
     "model.head.pooler_resolution": f"{BOXES}.box_pooler.output_size",
     "model.head.pooler_sampling_ratio": f"{BOXES}.box_pooler.sampling_ratio",
+    # Loaders and evaluators name splits that the section ``dataset`` registers.
+    **{
+        f"{section}.{split}.{key}": None
+        for section in ("dataloader", "evaluation")
+        for split in ("train", "valid", "test")
+        for key in ("dataset", "split")
+    },
 }
 """Old dotted key -> new one, or None where it has gone. A key stands for all below it too.
 The overrides with which runs were recorded are translated likewise."""
