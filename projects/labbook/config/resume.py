@@ -33,7 +33,7 @@ RUN_ONLY_KEYS = (
     "model.backbone.checkpoint",
     "model.backbone.bottom_up.checkpoint",
     "model.backbone.bottom_up.scan_backend",
-    "model.head.checkpoint",
+    "model.head.*.checkpoint",
     "model.roi_heads.*.checkpoint",
 )
 """Keys, with ``*`` for any part, that change how a run is carried out and written down, not what it
