@@ -55,9 +55,9 @@ def test_each_config_declares_itself(study: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("study", "name"), REAL)
-def test_each_real_config_has_a_twin_that_asks_the_same(study: str, name: str) -> None:
-    real, twin = (to_plain(loaded(s, name).experiment) for s in (study, f"{study}-debug"))
-    assert twin == {**real, "study": f"{study}-debug"}
+def test_each_real_config_has_a_toy_version_that_asks_the_same(study: str, name: str) -> None:
+    real, toy = (to_plain(loaded(s, name).experiment) for s in (study, f"{study}-debug"))
+    assert toy == {**real, "study": f"{study}-debug"}
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_thresholds_from_data_name_their_source():
 
 
 @pytest.mark.parametrize("name", LADDER)
-def test_debug_twins_keep_the_factors_and_stay_apart(name):
+def test_toy_versions_keep_the_factors_and_stay_apart(name):
     cfg, real = loaded(name, "debug/etram"), loaded(name)
     assert cfg.train.output_dir == f"work_dirs/debug/{real.experiment.name}"
     assert cfg.experiment.study == "etram-debug" and cfg.dataset.generate

@@ -21,7 +21,7 @@ def find_experiment(name: str, root: Path, debug: bool = False) -> tuple[Study, 
     Args:
         name: as ``ofat_lr0.01_bs8_adamw_ep100``.
         root: the project's root folder.
-        debug: look among the toy-size twins, else among the others.
+        debug: look among the studies of toy size, else among the others.
 
     Raises:
         ValueError: no study has it; the nearest name is said.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import builtins
 import logging
 import os
-import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,34 +21,13 @@ from labbook.config import resolvers as _resolvers  # noqa: F401  (registers the
 from labbook.config.experiment import told_by_file
 from labbook.config.overrides import apply_overrides
 from labbook.config.plain import live_keys, to_data, without_live
+from labbook.config.sections import SECTIONS, check_present, refuse_unread, unread_keys
 from labbook.config.signatures import MISSING, ConfigError, check_calls, nearest
 from labbook.config.studies import real_config, toy_file
-from labbook.config.trees import flatten
+from labbook.config.trees import flatten, is_key, select
 from runfolder.files import write_text
 
 logger = logging.getLogger(__name__)
-
-SECTIONS = (
-    "experiment",
-    "train",
-    "dataset",
-    "dataloader",
-    "evaluation",
-    "optimizer",
-    "lr_multiplier",
-    "model",
-)
-"""The top-level keys that a run reads."""
-
-_DETECTRON2 = ("train", "dataloader", "optimizer", "lr_multiplier", "model")
-"""Those that a run cannot do without."""
-
-SPLITS = {
-    "dataloader": ("train", "valid", "test", "evaluator"),
-    "evaluation": ("valid", "test"),
-}
-"""Sections that are plain dicts, with the entries that a run reads; other entries are there to be
-referred to, as ``${dataloader.image_size}``."""
 
 LOADER_PACKAGE = "detectron2._cfg_loader"
 """Detectron2 runs config files in packages whose names start so."""
@@ -77,14 +55,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
     path = Path(path)
     cfg = read_config(path)
     try:
-        _check_live(cfg, path)
-        known = _check_read(cfg, path)
+        _check_file(cfg, path)
+        before = _written(cfg)
         apply_overrides(cfg, overrides)
-        if new := sorted(set(_unread(cfg)) - known):
-            raise ConfigError(_unread_sentence(cfg, new[0]))
+        for key in unread_keys(_written(cfg)):
+            if not is_key(before, key):
+                refuse_unread(_written(cfg), key)
         names_only = not is_ours(cfg)
         # As written first: so the value at fault is named, not an interpolation that fails then.
-        check_calls(OmegaConf.to_container(cfg, resolve=False), names_only=names_only)
+        check_calls(_written(cfg), names_only=names_only)
         check_calls(to_plain(cfg), names_only=names_only)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
@@ -107,13 +86,12 @@ def save_config(cfg: DictConfig, folder: str | Path) -> None:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    plain = without_live(to_plain(cfg))
-    text = OmegaConf.to_yaml(OmegaConf.create(plain))
-    reloaded = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
-    changed = sorted(_differences(plain, reloaded))
+    plain = OmegaConf.create(without_live(to_plain(cfg)))
+    text = OmegaConf.to_yaml(plain)
+    changed = diff_configs(plain, OmegaConf.create(text))  # type: ignore[arg-type]
     if changed:
         raise ConfigError(f"The config would not reload equal from YAML: {', '.join(changed)}.")
-    source = without_live(OmegaConf.to_container(cfg, resolve=False))
+    source = without_live(_written(cfg))
     write_text(folder / "config.yaml", text)
     write_text(folder / "config_source.yaml", OmegaConf.to_yaml(OmegaConf.create(source)))
 
@@ -141,15 +119,10 @@ def diff_configs(old: DictConfig, new: DictConfig) -> dict[str, tuple[Any, Any]]
     Returns:
         (old value, new value) by dotted key; :data:`MISSING` where a side lacks the key.
     """
-    return _differences(to_plain(old), to_plain(new))
-
-
-def _differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
-    before, after = flatten(old), flatten(new)
-    pairs = {
-        key: (before.get(key, MISSING), after.get(key, MISSING)) for key in {**before, **after}
-    }
-    return {key: (a, b) for key, (a, b) in pairs.items() if type(a) is not type(b) or a != b}
+    before, after = flatten(to_plain(old)), flatten(to_plain(new))
+    keys = {**before, **after}
+    pairs = {key: (before.get(key, MISSING), after.get(key, MISSING)) for key in keys}
+    return {key: (a, b) for key, (a, b) in pairs.items() if repr(a) != repr(b) or a != b}
 
 
 def read_config(path: Path) -> DictConfig:
@@ -225,77 +198,35 @@ def _failure(path: Path, error: Exception) -> str:
     return f"{place}: {type(error).__name__}: {error}"
 
 
-def _check_live(cfg: DictConfig, path: Path) -> None:
-    """Refuse live objects in a config of ours, and the record of a config that had some."""
-    keys = live_keys(OmegaConf.to_container(cfg, resolve=False))
-    if not keys:
-        return
-    if path.suffix == ".yaml":
+def _check_file(cfg: DictConfig, path: Path) -> None:
+    """Refuse what a config of ours must not hold; of one of others, log what nothing reads.
+
+    The record of a config with live objects is refused. A saved config refers to nothing any more,
+    so it may have entries that nothing reads.
+    """
+    tree, is_record = _written(cfg), path.suffix == ".yaml"
+    live, unread = live_keys(tree), [] if is_record else unread_keys(tree)
+    if live and is_record:
         raise ConfigError(
-            f"It cannot be loaded again: {', '.join(keys)} held objects that YAML cannot keep. "
+            f"It cannot be loaded again: {', '.join(live)} held objects that YAML cannot keep. "
             "Use the config file that the run was started with."
         )
-    if is_ours(cfg):
-        shown = OmegaConf.to_container(cfg, resolve=False)
-        value = flatten(shown)[keys[0]]
+    if not is_ours(cfg):
+        if unread:
+            logger.warning("%s: nothing reads %s.", path, ", ".join(unread))
+        return
+    check_present(tree)
+    if unread:
+        refuse_unread(tree, unread[0])
+    if live:
+        value = select(tree, live[0])
         raise ConfigError(
-            f"{keys[0]} is {value!r}, a live object of type {type(value).__name__} that cannot be "
+            f"{live[0]} is {value!r}, a live object of type {type(value).__name__} that cannot be "
             "imported by name. A config holds numbers, strings, lists, dicts, LazyCalls, classes "
             "and functions, so that it can be saved and loaded again."
         )
 
 
-def _check_read(cfg: DictConfig, path: Path) -> set[str]:
-    """Keys that nothing reads: refused in a config file of ours, logged in one of others.
-
-    Returns:
-        Those that may stay: an override may take the last reference to what the file holds, and
-        a saved config refers to nothing.
-    """
-    unread = _unread(cfg)
-    if is_ours(cfg) and (missing := [name for name in _DETECTRON2 if name not in cfg]):
-        raise ConfigError(
-            f"It lacks {', '.join(missing)}. Import them from its parent (LazyConfig.load_rel) or "
-            "from configs/common."
-        )
-    if path.suffix == ".py" and unread and is_ours(cfg):
-        raise ConfigError(_unread_sentence(cfg, unread[0]))
-    if path.suffix == ".py" and unread:
-        logger.warning("%s: nothing reads %s.", path, ", ".join(unread))
-    entries = [f"{section}.{name}" for section in SPLITS for name in _entries(cfg, section)]
-    return {*unread, *entries}
-
-
-def _unread(cfg: DictConfig) -> list[str]:
-    """Sections, and entries of plain sections, that no run reads and no key refers to."""
-    written = str(OmegaConf.to_container(cfg, resolve=False))
-    keys = [name for name in map(str, cfg) if name not in SECTIONS]
-    for section, names in SPLITS.items():
-        keys += [f"{section}.{name}" for name in _entries(cfg, section) if name not in names]
-    return [key for key in keys if not _is_referred_to(key, written)]
-
-
-def _entries(cfg: DictConfig, section: str) -> list[str]:
-    """Names in a plain section; none if it is absent or a call."""
-    node = cfg.get(section)
-    return list(map(str, node)) if isinstance(node, DictConfig) and "_target_" not in node else []
-
-
-def _is_referred_to(key: str, written: str) -> bool:
-    """Whether ``${key}``, or a relative ``${..name}``, stands in the text of a config."""
-    name = re.escape(key.rpartition(".")[2])
-    return bool(re.search(rf"\$\{{({re.escape(key)}|\.+{name})[.}}]", written))
-
-
-def _unread_sentence(cfg: DictConfig, key: str) -> str:
-    if "." not in key:
-        return (
-            f"'{key}' is not one of the sections {', '.join(SECTIONS)}.{nearest(key, SECTIONS)} "
-            "The name of a helper in a config file starts with an underscore."
-        )
-    section = key.partition(".")[0]
-    read = {f"{section}.{name}" for name in (*SPLITS[section], *_entries(cfg, section))} - {key}
-    return (
-        f"Nothing reads {key}.{nearest(key, read)} An entry of that section is a split, or a "
-        f"value that others refer to as ${{{key}}}."
-    )
+def _written(cfg: DictConfig) -> Any:
+    """The config in plain dicts and lists, with its interpolations."""
+    return OmegaConf.to_container(cfg, resolve=False)

@@ -19,9 +19,8 @@ folder, in which ``configs`` is.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -75,21 +74,21 @@ def find_studies(root: Path) -> dict[str, Study]:
     Raises:
         ValueError: a ``study.yaml`` is wrong.
     """
-    found = {}
-    for parent in (CONFIGS, DEBUG):
-        for folder in sorted((root / parent).glob("*/")):
-            declared = _declared(folder)
-            if parent == DEBUG and f"{folder.name}{_DEBUG_SUFFIX}" in found:
-                continue
-            if declared is None:
-                continue
-            study = Study(folder.name, f"{parent}/{folder.name}", **declared)
-            found[study.name] = study
-            if parent == CONFIGS:
-                twin = {**declared, "work_folder": f"{study.work_folder}/debug"}
-                name = f"{study.name}{_DEBUG_SUFFIX}"
-                found[name] = Study(name, f"{DEBUG}/{folder.name}", **twin)
-    return found
+    found = []
+    for folder in sorted((root / CONFIGS).glob("*/")):
+        if study := _declared(folder, CONFIGS):
+            toy = replace(
+                study,
+                name=f"{study.name}{_DEBUG_SUFFIX}",
+                config_folder=f"{DEBUG}/{study.name}",
+                work_folder=f"{study.work_folder}/debug",
+            )
+            found += [study, toy]
+    taken = {study.config_folder for study in found}
+    for folder in sorted((root / DEBUG).glob("*/")):
+        study = _declared(folder, DEBUG)
+        found += [study] if study and study.config_folder not in taken else []
+    return {study.name: study for study in found}
 
 
 def get_study(name: str, root: Path, debug: bool = False) -> Study:
@@ -114,7 +113,7 @@ def study_of_config(config_file: Path) -> tuple[Study, Path] | None:
     The file of a toy version need not be there.
     """
     folder = config_file.resolve().parent
-    for root in folder.parents:
+    for root in folder.parents[1:3]:
         for study in find_studies(root).values():
             if root / study.config_folder == folder:
                 return study, root
@@ -179,12 +178,13 @@ def select(study: Study, experiments: dict[str, Path], names: Iterable[str]) -> 
     return {name: path for name, path in experiments.items() if name in chosen}
 
 
-def _declared(folder: Path) -> dict[str, Any] | None:
+def _declared(folder: Path, parent: str) -> Study | None:
     """What a folder declares as a study; None if it is no study."""
     path = folder / "study.yaml"
-    if not path.is_file():
-        return {} if any(folder.glob("baseline*.py")) else None
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    if not path.is_file() and not any(folder.glob("baseline*.py")):
+        return None
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    content = yaml.safe_load(text) or {}
     if not isinstance(content, dict):
         raise ValueError(f"{path} is {content!r}; expected {', '.join(_DECLARED)}.")
     for key, value in content.items():
@@ -192,9 +192,11 @@ def _declared(folder: Path) -> dict[str, Any] | None:
             raise ValueError(f"{path}: nothing reads {key}.{nearest(str(key), _DECLARED)}")
         if not isinstance(value, _DECLARED[key]):
             raise ValueError(f"{path}: {key} is {value!r}; expected a {_DECLARED[key].__name__}.")
-    return {
-        "work_folder": content.get("work_dir", "work_dirs"),
-        "order": tuple(content.get("order", ())),
-        "extra_metrics": tuple(content.get("metrics", {}).items()),
-        "generate": tuple(content.get("generate", ())),
-    }
+    return Study(
+        folder.name,
+        f"{parent}/{folder.name}",
+        content.get("work_dir", "work_dirs"),
+        tuple(content.get("order", ())),
+        tuple(content.get("metrics", {}).items()),
+        tuple(content.get("generate", ())),
+    )

@@ -76,5 +76,9 @@ def test_differences_are_of_resolved_values() -> None:
     new = OmegaConf.create({"a": {"x": 2, "y": "${a.x}", "z": [1, 3]}, "new": {"k": None}})
     assert diff_configs(old, old) == {}
     assert diff_configs(old, new) == {
-        "a.x": (1, 2), "a.y": (1, 2), "a.z.1": (2, 3), "gone": (1, "???"), "new.k": ("???", None),
-    }  # fmt: skip
+        "a.x": (1, 2),
+        "a.y": (1, 2),
+        "a.z": ([1, 2], [1, 3]),
+        "gone": (1, "???"),
+        "new.k": ("???", None),
+    }
