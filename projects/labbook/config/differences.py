@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
+from tabulate import tabulate
 
 from labbook.config.experiment import describe_change
 from labbook.config.guard import Change, changes, problems
@@ -44,55 +45,39 @@ def show_differences(
 
 def differences_text(cfg: DictConfig, ancestors: Sequence[DictConfig]) -> str:
     """The resolved differences of an experiment to its ancestors: parent first, baseline last."""
-    return "\n".join([*_head(cfg), *_comparisons(cfg, ancestors)])
-
-
-def _head(cfg: DictConfig) -> Iterator[str]:
     declared = cfg.experiment
-    yield f"{declared.name} ({describe_change(declared)})"
-    if declared.hypothesis:
-        yield f"Hypothesis: {declared.hypothesis}"
-
-
-def _comparisons(cfg: DictConfig, ancestors: Sequence[DictConfig]) -> Iterator[str]:
+    lines = [f"{declared.name} ({describe_change(declared)})"]
+    lines += [f"Hypothesis: {declared.hypothesis}"] if declared.hypothesis else []
     if not ancestors:
-        yield "It is a baseline: it has no parent to differ from."
-        return
-    parent, baseline = ancestors[0], ancestors[-1]
-    roles = [("parent and baseline" if parent is baseline else "parent", parent, [cfg])]
-    if parent is not baseline:
-        roles.append(("baseline", baseline, [cfg, *ancestors]))
-    for role, other, line in roles:
-        yield f"\nAgainst its {role} {other.experiment.name}:"
-        factors = [factor for step in line for factor in step.experiment.factors]
-        yield from _listing(changes(other, cfg, factors))
+        return "\n".join([*lines, "It is a baseline: it has no parent to differ from."])
+    is_child = len(ancestors) == 1
+    lines += _comparison("parent and baseline" if is_child else "parent", ancestors[0], [cfg])
+    if not is_child:
+        lines += _comparison("baseline", ancestors[-1], [cfg, *ancestors])
+    return "\n".join(lines)
 
 
-def _listing(found: Sequence[Change]) -> Iterator[str]:
+def _comparison(role: str, other: DictConfig, line: Sequence[DictConfig]) -> Iterator[str]:
+    """Of the first of a line of experiments with an ancestor; the factors of all are declared."""
+    yield f"\nAgainst its {role} {other.experiment.name}:"
+    factors = [factor for step in line for factor in step.experiment.factors]
+    found = changes(other, line[0], factors)
     if not found:
         yield "  no difference"
     for kind, heading in _HEADINGS.items():
-        some = [change for change in found if change.kind == kind]
-        rows = [*_rows(some)]
-        if rows:
+        if rows := list(_rows([change for change in found if change.kind == kind])):
             yield f"  {heading}"
-        width = max((len(key) for key, _ in rows), default=0)
-        yield from (f"    {key:{width}}  {text}" for key, text in rows)
+            table = tabulate(rows, tablefmt="plain", disable_numparse=True)
+            yield from (f"    {line}" for line in table.splitlines())
 
 
 def _rows(found: Sequence[Change]) -> Iterator[tuple[str, str]]:
     """Key and text; the values below one interpolated section share a row."""
     for source in dict.fromkeys(change.source or change.key for change in found):
         group = [change for change in found if (change.source or change.key) == source]
-        if group[0].key == source:
-            yield source, _step(group[0])
+        first = group[0]
+        if first.key == source:
+            remark = first.text if first.moved else "(the same value, which follows no more)"
+            yield source, f"{value_text(first.old)} -> {value_text(first.new)}   {remark}".rstrip()
         else:
-            values = "1 value" if len(group) == 1 else f"{len(group)} values"
-            yield source, f"{values} of {group[0].text}"
-
-
-def _step(change: Change) -> str:
-    step = f"{value_text(change.old)} -> {value_text(change.new)}"
-    if not change.moved:
-        return f"{step} (the same value, which follows no more)"
-    return f"{step}   {change.text}".rstrip()
+            yield source, f"{len(group)} value{'s' * (len(group) > 1)} of {first.text}"

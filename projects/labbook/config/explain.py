@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -62,39 +62,39 @@ class _Explanation:
             yield f"{node} is {target[0]}, so this is"
             yield from self.lines(target[1] + key.removeprefix(node))
         elif key in self.written:
-            yield from self._value(key)
+            yield f"{key} = {value_text(select(self.plain, key))}"
+            yield from _table(self._facts(key))
         elif is_key(self.plain, key):
             yield f"{key} holds"
             inside = [leaf for leaf in self.written if below(leaf, [key])]
             yield from (f"  {self._short(leaf)}" for leaf in inside)
         else:
-            yield from self._not_set(key)
+            yield f"{key} is not set"
+            yield from _table(self._default_facts(key))
 
-    def _value(self, key: str) -> Iterator[str]:
+    def _facts(self, key: str) -> Iterator[tuple[str, str]]:
+        """Titles and texts about a value."""
         text = str(self.written[key])
-        yield f"{key} = {value_text(select(self.plain, key))}"
         if "${" in text:
-            yield from _entries("written as", [text])
+            yield "written as", text
         yield from self._places(key)
-        yield from _entries("refers to", self._referred(text))
-        values = {p.experiment.name: to_plain(p) for p in self.family.ancestors(self.cfg)}
-        had = [f"{name} has {value_text(select(tree, key))}" for name, tree in values.items()]
-        yield from _entries("parents", had)
-        yield from _entries("command line", [self._command_line(key)])
-        yield from _entries("its run", self._run(key))
+        yield from (("refers to", line) for line in self._referred(text))
+        for parent in self.family.ancestors(self.cfg):
+            value = value_text(select(to_plain(parent), key))
+            yield "parents", f"{parent.experiment.name} has {value}"
+        yield "command line", self._command_line(key)
+        if run := self._run(key):
+            yield "its run", run
 
-    def _places(self, key: str) -> Iterator[str]:
+    def _places(self, key: str) -> Iterator[tuple[str, str]]:
         """What sets the value, and the lines whose values it replaces."""
-        title, own = "set by", self._own_overrides(key)
-        if own:
-            yield from _entries(title, [f"the command line, {own[-1]}"])
-            title = "instead of"
+        places = [f"the command line, {text}" for text in self._own_overrides(key)[-1:]]
         for found in find_assignments(self.file, key):
-            was = f"{_source(found)}, " if title == "instead of" else ""
-            yield from _entries(title, [f"{was}{self._at(found)}", f"    {found.text}"])
-            title = "instead of"
-        if title == "set by":
-            yield from _entries(title, [f"no config file: {self._default(key)}"])
+            was = f"{value_text(ast.unparse(found.value))}, " if places else ""
+            places.append(f"{was}{self._at(found)}\n{'':{_WIDTH + 6}}{found.text}")
+        places = places or [f"no config file: {self._default(key)}"]
+        yield "set by", places[0]
+        yield from (("instead of", place) for place in places[1:])
 
     def _own_overrides(self, key: str) -> list[str]:
         """What the command line gives for the key itself, or a section that holds it."""
@@ -145,18 +145,18 @@ class _Explanation:
             return "does not change it"
         return f"changes it through {', '.join(self.overrides)}; the files say {before}"
 
-    def _run(self, key: str) -> list[str]:
+    def _run(self, key: str) -> str:
         folder = self.family.root / self.cfg.train.output_dir
         if not (folder / "config.yaml").is_file():
-            return []
+            return ""
         run = read_run(folder)
         words = [word for word in (run.record.command if run.record else []) if "=" in word]
         given = f"command line {' '.join(words)}" if words else "nothing on its command line"
         value = value_text(select(run.config, key))
-        return [f"{self.cfg.train.output_dir} ({run.status}) has {value}; {given}"]
+        return f"{self.cfg.train.output_dir} ({run.status}) has {value}; {given}"
 
-    def _not_set(self, key: str) -> Iterator[str]:
-        """A key that the config leaves to the default of what it calls, or no key at all."""
+    def _default_facts(self, key: str) -> Iterator[tuple[str, str]]:
+        """Of a key that the config leaves to the default of what it calls, if it is one."""
         section, _, name = key.rpartition(".")
         target = self._call(key)
         takes = parameter_names(target) if target else []
@@ -164,17 +164,13 @@ class _Explanation:
         if default == MISSING:
             near = nearest_key(self.plain, key, [f"{section}.{other}" for other in takes])
             raise ConfigError(f"{self.run_name}: the config has no key '{key}'.{near}")
-        yield f"{key} is not set"
-        yield from _entries("default", [f"{value_text(default)}, of {target}"])
-        yield from _entries("to set it", [f"+{key}=VALUE, or a line in the config file"])
+        yield "default", f"{value_text(default)}, of {target}"
+        yield "to set it", f"+{key}=VALUE, or a line in the config file"
 
 
-def _source(found: Assignment) -> str:
-    """The value that a line assigns, as the file writes it."""
-    return value_text(ast.unparse(found.value))
-
-
-def _entries(title: str, texts: Sequence[str]) -> Iterator[str]:
-    """Lines with the title before the first."""
-    for number, text in enumerate(texts):
-        yield f"  {'' if number else title:{_WIDTH}}{text}"
+def _table(facts: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """A line for each text; a title that repeats is left out, but for places."""
+    last = ""
+    for title, text in facts:
+        yield f"  {'' if title == last != 'instead of' else title:{_WIDTH}}{text}"
+        last = title

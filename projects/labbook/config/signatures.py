@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 MISSING = "???"
 """OmegaConf's mark for a value that the program fills in later."""
 
-_SCALARS = {bool: (bool,), int: (int,), float: (float, int), str: (str,), types.NoneType: ()}
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_SCALARS = {bool: bool, int: int, float: float | int, str: str, types.NoneType: types.NoneType}
 _LISTS = (list, tuple, set, frozenset, abc.Sequence, abc.Iterable, abc.Collection)
 _DICTS = (dict, abc.Mapping, abc.MutableMapping)
 
@@ -146,41 +147,25 @@ def _check_call(call: Mapping[str, Any], key: str, names_only: bool) -> None:
     parameters = _parameters(target)
     if parameters is None:
         return
-    named = {
-        name: parameter
-        for name, parameter in parameters.items()
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    }
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        _check_names(call, key, named)
+    kinds = {parameter.kind for parameter in parameters.values()}
+    named = {name: p for name, p in parameters.items() if p.kind in _NAMED}
+    given = {str(name): value for name, value in call.items() if name != "_target_"}
+    unknown = [name for name in given if name not in named]
+    if unknown and inspect.Parameter.VAR_KEYWORD not in kinds:
+        near = nearest(unknown[0], named)
+        raise ConfigError(f"{key}.{unknown[0]} is not an argument of {path}.{near}")
     if names_only:
         return
-    _check_nothing_missing(call, key, named)
+    for name, parameter in named.items():
+        if name not in given and parameter.default is parameter.empty:
+            raise ConfigError(
+                f"{key}.{name} is missing: {path} needs it.{nearest(name, unknown)} Set it, or "
+                f"write '{MISSING}' if the program fills it in."
+            )
     hints = _hints(target)
-    for name, value in call.items():
+    for name, value in given.items():
         if name in named and name in hints:
             _check_type(value, hints[name], named[name], f"{key}.{name}", path)
-
-
-def _check_names(call: Mapping[str, Any], key: str, named: Mapping[str, Any]) -> None:
-    for name in call:
-        if name != "_target_" and name not in named:
-            raise ConfigError(
-                f"{key}.{name} is not an argument of {call['_target_']}."
-                + nearest(str(name), named)
-            )
-
-
-def _check_nothing_missing(
-    call: Mapping[str, Any], key: str, named: Mapping[str, inspect.Parameter]
-) -> None:
-    for name, parameter in named.items():
-        if parameter.default is parameter.empty and name not in call:
-            similar = nearest(name, [given for given in map(str, call) if given not in named])
-            raise ConfigError(
-                f"{key}.{name} is missing: {call['_target_']} needs it.{similar} Set it, or write "
-                f"'{MISSING}' if the program fills it in."
-            )
 
 
 def _hints(target: Callable) -> dict[str, Any]:
@@ -215,8 +200,9 @@ def fits(value: Any, hint: Any) -> bool:
         return True
     if isinstance(value, str) and (value == MISSING or "${" in value):
         return True
-    if hint is None or hint in _SCALARS:
-        return _fits_scalar(value, types.NoneType if hint is None else hint)
+    hint = types.NoneType if hint is None else hint
+    if hint in _SCALARS:
+        return isinstance(value, _SCALARS[hint]) and (hint is bool or not isinstance(value, bool))
     origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, argument) for argument in arguments)
@@ -234,11 +220,3 @@ def fits(value: Any, hint: Any) -> bool:
     if origin is os.PathLike or (inspect.isclass(origin) and issubclass(origin, PurePath)):
         return isinstance(value, str)
     return not dataclasses.is_dataclass(origin)  # settings objects are calls, handled above
-
-
-def _fits_scalar(value: Any, kind: type) -> bool:
-    if kind is types.NoneType:
-        return value is None
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, _SCALARS[kind])
