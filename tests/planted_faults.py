@@ -152,8 +152,8 @@ undeclared: Every change counts as declared.
   + "declared"
   @ labbook/**/*guard*
 unknown-key: An override with one misspelt part adds a key.
-  - if rest and not override.is_add():
-  + if len(rest) > 1 and not override.is_add():
+  - if not override.is_add():
+  + if not override.is_add() and section != key.rpartition(".")[0]:
   @ labbook/**/*override*
 nearest-name: Only names that are all but equal are suggested.
   - close = get_close_matches(name, sorted(known), n=1)
