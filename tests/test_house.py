@@ -9,6 +9,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -62,6 +63,8 @@ ROOMS = {  # room of smalldet -> the other rooms that it may import
 # Sizes -------------------------------------------------------------------------------------------
 
 MAX_FUNCTION = 60
+MAX_MODULES = 15  # of a folder
+ENOUGH_TO_SAY = 60  # characters of a room's docstring
 NEEDS_DOCSTRING = 8  # a public function longer than this
 MAX_FILE = [  # first pattern that fits
     (r"configs/ofat/ofat_[^/]*\.py", 20),
@@ -239,6 +242,64 @@ def test_no_file_names_a_path_of_one_machine():
             continue  # not text
         broken += [f"{relative(path)}: {text}" for text in found]
     assert not broken, "\n" + "\n".join(broken)
+
+
+def modules() -> dict[str, Path]:
+    """Modules under projects/ by dotted name; a package stands for its ``__init__``."""
+    found = {}
+    for path in files():
+        name = relative(path)
+        if name.startswith("projects/") and path.suffix == ".py":
+            parts = name.removeprefix("projects/").removesuffix(".py").split("/")
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def import_circles(edges: dict[str, set[str]]) -> dict[str, set[str]]:
+    """The edges between modules that import one another, directly or through others."""
+    while True:
+        imported = set().union(*edges.values())
+        inside = {name for name, targets in edges.items() if targets & edges.keys()} & imported
+        if inside == edges.keys():
+            return edges
+        edges = {name: edges[name] & inside for name in inside}
+
+
+def import_edges(found: dict[str, Path]) -> dict[str, set[str]]:
+    """Which modules each module imports, also in functions and for types."""
+    edges = {}
+    for name, path in found.items():
+        names = {i.name for i in imports_of(ast.parse(path.read_text("utf-8")), relative(path))}
+        targets = {n if n in found else n.rpartition(".")[0] for n in names}
+        edges[name] = targets & found.keys() - {name}
+    return edges
+
+
+def test_no_import_goes_round():
+    assert not import_circles(import_edges(modules()))
+    edges = {"a": {"b"}, "b": {"c"}, "c": {"b", "e"}, "d": {"a"}, "e": set()}
+    assert import_circles(edges) == {"b": {"c"}, "c": {"b"}}
+
+
+def test_every_room_says_what_it_is_for():
+    rooms = [path for path in modules().values() if path.name == "__init__.py"]
+    silent = [
+        relative(path)
+        for path in rooms
+        if len(ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "") < ENOUGH_TO_SAY
+    ]
+    assert len(rooms) > 20 and not silent
+
+
+def test_no_folder_is_crowded():
+    counts = Counter(
+        relative(path.parent)
+        for path in files()
+        if path.suffix == ".py" and path.name != "__init__.py"
+        if relative(path).startswith(("projects/", "tools/", "benchmarks/"))
+    )
+    crowded = {folder: count for folder, count in counts.items() if count > MAX_MODULES}
+    assert len(counts) > 20 and not crowded
 
 
 LONG = "def f():\n" + "    x = 1\n" * 60
