@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Who may know whom -------------------------------------------------------------------------------
 
 NEVER_IMPORTED = {"tools", "configs", "tests", "benchmarks"}
-OWN = ("configs", "benchmarks")
+OWN = ("configs", "benchmarks", "tests")
 PACKAGES = {  # package -> the other packages of ours that it may import, also inside functions
     "smalldet": {"boxmetrics", "nativecode", "runfolder"},
     "eventcam": {"nativecode", "pictures", "runfolder"},
@@ -115,7 +115,7 @@ def import_violations(path: str, tree: ast.AST) -> Iterator[str]:
 
 
 def is_own(path: str, found: Import) -> bool:
-    """LazyConfig files import one another relatively; benchmarks are a package of their own."""
+    """Configs import one another relatively; benchmarks are a package of their own."""
     return any(path.startswith(f"{x}/") and found.name.startswith(f"{x}.") for x in OWN)
 
 
