@@ -45,7 +45,7 @@ def test_a_single_seed_has_no_spread(tmp_path: Path) -> None:
 
 def test_what_only_changes_how_a_run_is_carried_out_is_no_other_experiment(tmp_path: Path) -> None:
     make_run(tmp_path)
-    loader = {"seed": 1, "mapper": {"seed": 1}, "num_workers": 0}
+    loader = {"seed": 1, "mapper": {"seed": 1}, "num_workers": 0, "train": {"num_workers": 0}}
     make_run(tmp_path, seed=1, config={"dataloader": loader})
     assert list(frames_of(tmp_path)[1]["finished"]) == [2]
 
