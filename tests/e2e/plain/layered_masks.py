@@ -14,13 +14,15 @@ from .retinanet import dataloader, lr_multiplier, train  # noqa: F401
 dataloader.train.mapper.use_instance_mask = True
 model = model_zoo.get_config("common/models/mask_rcnn_fpn.py").model
 model.backbone.bottom_up.stem.norm = model.backbone.bottom_up.stages.norm = "BN"
+model.backbone.bottom_up.stages.depth = 18
+model.backbone.bottom_up.stages.pop("stride_in_1x1")
 model.proposal_generator.update(pre_nms_topk=[50, 50], post_nms_topk=[20, 20])
 heads = model.roi_heads
 heads.batch_size_per_image = 16
 heads.box_head.fc_dims = [32, 32]
 heads.box_predictor.input_shape = L(ShapeSpec)(channels=32)
 heads.mask_head.conv_dims = [256, 32]
-heads.box_predictor.test_topk_per_image = 5
+heads.box_predictor.update(test_topk_per_image=5, test_score_thresh=0.0)
 optimizer = L(torch.optim.AdamW)(
     params=L(parameters_by_layer)(
         base_lr="${..lr}", lr_factor_func=partial(layer_rate, num_layers=4, lr_decay_rate=0.7)

@@ -11,6 +11,9 @@ train = model_zoo.get_config("common/train.py").train
 dataloader.train.mapper.use_instance_mask = False
 model.backbone.bottom_up.freeze_at = 2
 model.backbone.bottom_up.stem.norm = model.backbone.bottom_up.stages.norm = "BN"
+model.backbone.bottom_up.stages.depth = 18
+model.backbone.bottom_up.stages.pop("stride_in_1x1")
+model.backbone.top_block.in_channels = 512
 model.head.conv_dims = [256]
 model.max_detections_per_image = 5
 optimizer.lr = 0.0001
