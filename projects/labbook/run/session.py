@@ -47,8 +47,9 @@ def recorded_run(
         RunIsRunningError: another process trains in it.
     """
     folder = writable_folder(cfg.train.output_dir)
+    has_checkpoint(folder, resume)  # before anything is touched
     with lock_run(folder):
-        has_checkpoint(folder, resume)
+        has_checkpoint(folder, resume)  # once more: another process may have held it till now
         if resume:
             check_same_config(cfg, folder)
         seed = cfg.train.get("seed")

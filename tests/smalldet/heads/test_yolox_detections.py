@@ -80,10 +80,12 @@ def test_a_head_that_has_learned_a_scene_finds_it():
     head = small_head(width=16)
     features = {name: x.detach() for name, x in features_of(head, 2).items()}
     optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
+    falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, 200)  # it settles
     for _ in range(200):
         optimizer.zero_grad()
         sum(head.losses(features, scene).values()).backward()
         optimizer.step()
+        falling.step()
     with torch.no_grad():
         for _ in range(30):  # running statistics catch up
             head.decode(features)
