@@ -19,7 +19,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -42,7 +42,7 @@ def to_data(value: Any, key: str = "") -> Any:
         fields: Any = OmegaConf.to_container(value, resolve=False)
         value = {**fields, "_target_": OmegaConf.get_type(value)}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):  # as Detectron2's ShapeSpec
-        value = {**value._asdict(), "_target_": path_of(type(value))}
+        value = {**cast(NamedTuple, value)._asdict(), "_target_": path_of(type(value))}
     if isinstance(value, dict):
         data = {
             name: _target(child) if name == "_target_" else to_data(child, join(key, name))

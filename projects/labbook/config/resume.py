@@ -54,8 +54,8 @@ def config_changes(cfg: DictConfig, folder: str | Path) -> dict[str, tuple[Any, 
     saved = Path(folder) / CONFIG
     if not saved.is_file():
         return {}
-    now = OmegaConf.create(without_live(to_plain(cfg)))
-    found = diff_configs(read_config(saved), now)
+    now: dict[str, Any] = without_live(to_plain(cfg))
+    found = diff_configs(read_config(saved), OmegaConf.create(now))
     return {key: pair for key, pair in found.items() if is_measured(key)}
 
 

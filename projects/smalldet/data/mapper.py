@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -83,7 +83,8 @@ class SeededMapper:
         with seeded_numpy(self.seed, int(record.get("sample_counter", 0))):
             aug_input = T.AugInput(image)
             transforms = self.augmentations(aug_input)
-        pixels = np.array(aug_input.image.transpose(2, 0, 1), order="C")  # a copy of our own
+        augmented = cast(np.ndarray, aug_input.image)  # fvcore's abstract apply_image reads as None
+        pixels = np.array(augmented.transpose(2, 0, 1), order="C")  # a copy of our own
         keys = ("file_name", "image_id", "height", "width", "sample_counter")
         sample = {key: record[key] for key in keys if key in record}
         sample["image"] = torch.from_numpy(pixels)
@@ -121,7 +122,7 @@ def read_checked(record: Mapping[str, Any], image_format: str) -> np.ndarray:
 
 def make_instances(
     annotations: Sequence[Mapping[str, Any]],
-    transforms: T.TransformList,
+    transforms: T.Transform,
     image_size: Sequence[int],
 ) -> tuple[Instances, int]:
     """Training targets in the augmented image, and how many boxes lost all their area.
@@ -145,5 +146,6 @@ def make_instances(
     instances.gt_boxes = Boxes(torch.as_tensor(moved, dtype=torch.float32).reshape(-1, 4))
     classes = [int(entry["category_id"]) for entry in targets]
     instances.gt_classes = torch.tensor(classes, dtype=torch.int64)
-    kept = instances[instances.gt_boxes.nonempty(threshold=1e-5)]
+    has_area = cast(torch.BoolTensor, instances.gt_boxes.nonempty(threshold=1e-5))
+    kept = instances[has_area]
     return kept, len(instances) - len(kept)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from detectron2.config import instantiate
@@ -87,21 +87,22 @@ def load_pretrained(model: nn.Module, init_checkpoint: str) -> None:
         load_start_weights(model, init_checkpoint)
         return
     for module in model.modules():
-        if hasattr(module, "load_pretrained"):
-            module.load_pretrained()
+        load = getattr(module, "load_pretrained", None)
+        if load is not None:
+            load()
 
 
 def build_trainer(cfg: Config, settings: TrainSettings, model: nn.Module) -> Trainer:
     """The trainer with the loader and optimizer of ``cfg``."""
     node, optimizer = cfg["dataloader"]["train"], cfg["optimizer"]
     params = instantiate({**optimizer["params"], "model": unwrapped(model)})
-    loader = instantiate(node)
+    loader: Any = instantiate(node)
     if not hasattr(loader, "seek"):
         loader = BatchPerStep(loader, settings.micro_batch_size)
     return Trainer(
         model,
         loader,
-        instantiate({**optimizer, "params": params}),
+        cast(torch.optim.Optimizer, instantiate({**optimizer, "params": params})),
         amp_dtype=settings.amp_dtype,
         clip_grad_norm=settings.clip_grad_norm,
         clip_grad_value=settings.clip_grad_value,

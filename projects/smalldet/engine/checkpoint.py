@@ -48,8 +48,9 @@ class RunCheckpointer(DetectionCheckpointer):
     def _process_state(self) -> dict[str, Any]:
         """What each process has of its own: random generators, memory of its streams."""
         state: dict[str, Any] = {"random": capture_random_state()}
-        if hasattr(self.model, "recurrent_state"):
-            state["recurrent"] = self.model.recurrent_state()
+        model: Any = self.model
+        if hasattr(model, "recurrent_state"):
+            state["recurrent"] = model.recurrent_state()
         return state
 
     def _load_file(self, filename: str) -> dict[str, Any]:

@@ -101,6 +101,7 @@ def share_batch_statistics(model: nn.Module) -> None:
         for module in model.modules()
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
         for buffer in (module.running_mean, module.running_var)
+        if buffer is not None
     ]
     if not statistics:
         return

@@ -48,10 +48,10 @@ def fill_feature_cache(cfg: Config, folder: str, dtype: str) -> dict[str, int]:
     load_pretrained(model, settings.init_checkpoint)
     register_data(cfg, settings, model)
     cache = frozen_part(model).use_cache(folder, dtype)
-    computed = dict.fromkeys(SPLITS, 0)
+    computed: dict[str, int] = dict.fromkeys(SPLITS, 0)
     for split in SPLITS:
         name = f"{cfg['dataset']['name']}_{split}"
-        loader = instantiate({**cfg["dataloader"]["valid"], "dataset": name})
+        loader: Any = instantiate({**cfg["dataloader"]["valid"], "dataset": name})
         for batch in tqdm(loader, desc=split, unit="batch", disable=None):
             for seen in [batch, mirrored(batch)] if split == "train" else [batch]:
                 computed[split] += cache.add(model.preprocess_image(seen).tensor)

@@ -13,7 +13,8 @@ import torch
 
 def capture_random_state() -> dict[str, Any]:
     """State of Python's, NumPy's and torch's generators, as ``weights_only`` loading takes it."""
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    numpy_state: Any = np.random.get_state()  # a tuple; NumPy's stub has it a dict as well
+    name, keys, position, has_gauss, cached = numpy_state
     state: dict[str, Any] = {
         "python": random.getstate(),
         "numpy": (name, keys.tolist(), position, has_gauss, cached),

@@ -106,7 +106,7 @@ def train(
     evaluating = evaluation_hooks(cfg, settings, model, checkpointer)
     best = evaluating[0] if evaluating else None
     stop = EarlyStop(settings.patience, best) if settings.patience and best else None
-    multiplier = instantiate(cfg["lr_multiplier"])
+    multiplier: Any = instantiate(cfg["lr_multiplier"])
     scheduler = LRMultiplier(trainer.optimizer, multiplier, settings.max_iter)
     measuring = [hooks.IterationTimer(), throughput, hooks.LRScheduler(scheduler=scheduler)]
     trainer.register_hooks([*measuring, profiling(settings), *evaluating, stop])
@@ -231,7 +231,8 @@ def resume_from(trainer: Trainer, checkpointer: RunCheckpointer, fingerprint: st
         mine = processes[comm.get_rank()]
         trainer.restore_random_state_at_start(mine["random"])
         if "recurrent" in mine:
-            unwrapped(trainer.model).load_recurrent_state(mine["recurrent"])
+            model: Any = unwrapped(trainer.model)
+            model.load_recurrent_state(mine["recurrent"])
     else:
         logger.warning(
             f"The checkpoint was written by {len(processes)} processes and is resumed by "

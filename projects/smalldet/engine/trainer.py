@@ -224,7 +224,8 @@ class Trainer(TrainerBase):
     def _log(self, losses: dict[str, Tensor], norm: Tensor, data_time: float) -> None:
         means = mean_over_processes(losses)
         self.storage.put_scalar("total_loss", sum(means.values()))
-        self.storage.put_scalars(**means)
+        for name, mean in means.items():
+            self.storage.put_scalar(name, mean)
         self.storage.put_scalar("grad_norm", float(norm))
         self.storage.put_scalar("data_time", data_time)
 
@@ -237,7 +238,7 @@ class Trainer(TrainerBase):
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on, but for the random generators (one per process)."""
-        state = super().state_dict()
+        state: dict[str, Any] = super().state_dict()
         state["optimizer"] = self.optimizer.state_dict()
         state["scaler"] = self.scaler.state_dict()
         state["samples_seen"] = (self.iter + 1) * self.total_batch_size

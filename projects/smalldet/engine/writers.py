@@ -114,7 +114,7 @@ class WandbWriter(EventWriter):
 def require_wandb() -> Any:
     """The module wandb; ValueError with a way on where it is not installed."""
     try:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]  # optional
     except ImportError as error:
         raise ValueError(
             "train.wandb=true needs the package wandb: pip install wandb, or leave it false; "

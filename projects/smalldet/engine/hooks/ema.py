@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from smalldet.engine.checkpoint import RunCheckpointer
@@ -35,7 +35,7 @@ class WeightAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.updates = 0
-        self._weights = {
+        self._weights: dict[str, Tensor] = {
             name: weight
             for name, weight in unwrapped(model).named_parameters()
             if weight.requires_grad

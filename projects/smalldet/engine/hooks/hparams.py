@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard import FileWriter, SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 METRICS = ("AP50", "AP", "APs")
@@ -32,8 +32,9 @@ def write_hparams(folder: str | Path, cfg: Mapping[str, Any], results: Mapping[s
     experiment, _, _ = hparams(columns, dict.fromkeys(score_names(), 0.0))
     _, start, end = hparams({**declared_values(cfg), **columns}, scores)
     with SummaryWriter(str(folder), filename_suffix=".hparams") as writer:
+        events = cast(FileWriter, writer.file_writer)  # None only once the writer is closed
         for summary in (experiment, start, end):
-            writer.file_writer.add_summary(summary)
+            events.add_summary(summary)
         for name, score in scores.items():
             writer.add_scalar(name, score, results["iterations"])
 
@@ -89,5 +90,6 @@ def _plain(value: Any) -> Value:
     """A value as TensorBoard can file it; a call by the name of what it calls."""
     if isinstance(value, Mapping) and "_target_" in value:
         return str(value["_target_"]).rpartition(".")[2]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number else str(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    return str(value)

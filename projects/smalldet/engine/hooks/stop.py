@@ -15,6 +15,7 @@ from detectron2.utils import comm
 
 from smalldet.engine.distributed import mean_over_processes
 from smalldet.engine.hooks.saving import SaveCheckpoint
+from smalldet.engine.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ class StopOnRequest(HookBase):
     Args:
         saving: saves the step if it has not done so anyway.
     """
+
+    trainer: Trainer
 
     def __init__(self, saving: SaveCheckpoint) -> None:
         self.saving = saving
