@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from labbook import cli
 from labbook.config.load import load_config
 from runfolder.records import read_results
 
@@ -19,7 +18,7 @@ ENOUGH = 20.0  # AP50 on valid, in percent; chance is far below 5
 def main() -> int:
     runs = [load_config(ROOT / config) for config in CONFIGS]
     write_weights(runs[0].model.backbone.bottom_up)
-    status = cli.main(["run", "demo"], ROOT)
+    status = tool("lab.py", "run", "demo")
     passed = [report(cfg) for cfg in runs]
     return status or int(not all(passed))
 
@@ -55,8 +54,14 @@ def report(cfg) -> bool:
 
 def draw(folder: Path) -> None:
     """Predictions beside ground truth, as a picture in the run folder."""
-    command = [sys.executable, "tools/visualize_predictions.py", str(folder)]
-    subprocess.run([*command, str(folder / "predictions.png")], cwd=ROOT, check=True)
+    if tool("visualize_predictions.py", str(folder), str(folder / "predictions.png")):
+        raise SystemExit(f"The predictions in {folder} could not be drawn.")
+
+
+def tool(script: str, *words: str) -> int:
+    """Run another script of this folder; its exit status."""
+    command = [sys.executable, f"tools/{script}", *words]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":
