@@ -88,8 +88,8 @@ clipped-boxes: A box cut at the border of its image keeps its size.
   + return x0, y0, width, height
   @ smalldet/**/*coco_filter*
 negatives: Images without a box are left out of evaluation too.
-  - if self.keep_negatives or split != "train":
-  + if self.keep_negatives:
+  - keeps_all = self.keep_negatives or split != "train"
+  + keeps_all = self.keep_negatives
   @ smalldet/**/*coco_splits*
 uneven-shards: The last images are evaluated by nobody if they cannot be shared out evenly.
   - range(total * rank // world_size, total * (rank + 1) // world_size)
@@ -116,8 +116,8 @@ new-recording: A recording begins with the state of the one before.
   + self._states.get(stream_of(sample))
   @ smalldet/detectors/**/*recurrent_stream*
 annotation-zero: The first annotation has the id that COCO's code reads as unmatched.
-  - enumerate(data["annotations"], start=1)
-  + enumerate(data["annotations"])
+  - numbers, without_area = count(1), 0
+  + numbers, without_area = count(0), 0
   @ smalldet/evaluation/**/*coco*
 clock-restart: After a block with a restart the 32-bit clock is not continued.
   - return raw + self._turns * _WRAP if self._turns else raw
@@ -168,16 +168,16 @@ retries: A run that was killed is started once less often than asked for.
   + number < self.options.retries
   @ labbook/**/*runner*
 seeds: The second run has a seed too far.
-  - train.seed={job.cfg.train.seed + number - 1}
-  + train.seed={job.cfg.train.seed + number}
+  - train.seed={train.seed + number - 1}
+  + train.seed={train.seed + number}
   @ labbook/**/*runner* labbook/**/*plan*
 difference-sign: The table shows baseline minus experiment.
-  - Difference(ours - theirs, spread, found.bounds, found.reason)
-  + Difference(theirs - ours, spread, found.bounds, found.reason)
-  @ labbook/**/*comparison* labbook/**/*results_table*
+  - pair.at[title, column] - pair.at[against, column]
+  + pair.at[against, column] - pair.at[title, column]
+  @ labbook/results/*
 choice: A level is taken although its interval holds 0.
-  - self.gain.bounds is not None and self.gain.bounds.low > 0
-  + self.gain.bounds is not None and self.gain.bounds.high > 0
+  - return self.gain.low > 0
+  + return self.gain.high > 0
   @ labbook/**/*combine*
 clean-running: The folder of a running run may be removed.
   - return "it is running" if run_status(folder) == "running" else None
