@@ -8,7 +8,7 @@ Detectron2 is not a requirement because no package index carries a release of it
 from setuptools import find_packages, setup
 
 BASE = [
-    "filelock>=3.15",
+    "filelock>=4",
     "hydra-core>=1.3,<1.4",
     "jinja2>=3.1",
     "matplotlib>=3.8",
