@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import pickle
 import shutil
@@ -149,9 +148,16 @@ def test_damaged_bytes_end_in_a_sentence(published):
     for path in files * 8:
         content = path.read_bytes()
         path.write_bytes(damaged(content, rng))
-        for recording in RvtFolder(published, "etram_cls8").recordings("train"):
-            with contextlib.suppress(EventDataError), recording:
-                recording.events(0, recording.num_steps)
+        folder = RvtFolder(published, "etram_cls8")
+        names = [recording.name for recording in folder.recordings("train")]
+        assert "b" in names and ("a" in names) != ("train/a" in folder.skipped)
+        assert all(str(published / "train/a") in text for text in folder.skipped.values())
+        for recording in folder.recordings("train"):
+            try:
+                with recording:
+                    recording.events(0, recording.num_steps)
+            except EventDataError as error:  # any other error fails the test
+                assert recording.name == "a" and str(published / "train/a") in str(error)
         path.write_bytes(content)
 
 
