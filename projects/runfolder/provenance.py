@@ -47,7 +47,7 @@ def git(
     folder: Path, *words: str, environment: Mapping[str, str] | None = None, stdin: bytes = b""
 ) -> bytes | None:
     """What a git command prints in ``folder``; None if it fails or git is not there."""
-    return _output(["git", *_GIT, "-C", str(folder), *words], environment, stdin)
+    return output_of(["git", *_GIT, "-C", str(folder), *words], environment, stdin)
 
 
 def environment() -> dict[str, str | None]:
@@ -70,7 +70,7 @@ def devices() -> dict[str, Any]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible:
         command.append(f"--id={visible}")
-    listed = b"" if visible == "" else _output(command) or b""
+    listed = b"" if visible == "" else output_of(command) or b""
     gpus = [line.strip() for line in listed.decode(errors="replace").splitlines() if line.strip()]
     return {"gpus": gpus, "cpu": _cpu_name()}
 
@@ -105,7 +105,7 @@ def process_start(pid: int) -> str | None:
         return "unknown"
 
 
-def _output(
+def output_of(
     command: list[str], environment: Mapping[str, str] | None = None, stdin: bytes = b""
 ) -> bytes | None:
     """What a command prints; None if it fails or is not there."""

@@ -120,10 +120,10 @@ def measure(study: Study, job: Job, root: Path, device: str, steps: int = STEPS)
     folder = root / FOLDER / job.folder.name
     short = short_overrides(study, config, root, folder, steps)
     command = [*job.command(Processes()), *short]
-    done = run_briefly(command, folder, root, LIMIT_SECONDS)
-    cost = _cost_so_far(read_run(folder), f"{steps} measured steps") if done.is_finished else None
+    trial = run_briefly(command, folder, root, LIMIT_SECONDS)
+    cost = _cost_so_far(read_run(folder), f"{steps} measured steps") if trial.is_ok else None
     if cost is None:
-        return f"{done.last_line} All it said: {folder / CONSOLE}"
+        return f"{trial.text} All it said: {folder / CONSOLE}"
     store_cost(study, root, device, step_key(config), cost)
     shutil.rmtree(folder, ignore_errors=True)  # its checkpoints are large
     return cost

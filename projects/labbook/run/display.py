@@ -6,7 +6,6 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from rich.live import Live
 from rich.table import Table
 
+from labbook.results.text import number
 from labbook.run.jobs import Job
 from labbook.run.processes import RunProcess
 from runfolder.metrics import read_metrics
@@ -27,44 +27,38 @@ WAITING, STARTING, NOT_STARTED = "waiting", "starting", "not started"
 """States that a runner knows and a run folder does not tell."""
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is; None where its metrics do not say."""
+def progress_of(folder: Path, max_iter: int | None = None, is_running: bool = True) -> list[str]:
+    """Step, loss, best AP50 on valid and time left, by what ``metrics.json`` says by now.
 
-    step: int | None = None
-    """Last step that was written, counted from 1."""
-    loss: float | None = None
-    ap50: float | None = None
-    """Best so far on valid, in percent."""
-    seconds_per_step: float | None = None
+    Args:
+        folder: the run folder.
+        max_iter: optimisation steps of the whole run; None where not known.
+        is_running: whether there is time left, which is that of steps without evaluations.
 
-    def seconds_left(self, max_iter: int | None) -> float | None:
-        """Time of the steps to come, without that of evaluations."""
-        if max_iter is None or self.step is None or self.seconds_per_step is None:
-            return None
-        return self.seconds_per_step * (max_iter - self.step)
-
-
-def progress_of(folder: Path) -> Progress:
-    """What ``metrics.json`` says by now."""
+    Returns:
+        Four texts; a dash stands for what is not known yet.
+    """
     try:
         found = (folder / METRICS).stat()
     except OSError:
-        return Progress()
-    return _progress(folder, (found.st_ino, found.st_size, found.st_mtime_ns))
+        return ["-"] * 4
+    last, ap50 = _progress(folder, (found.st_ino, found.st_size, found.st_mtime_ns))
+    step = int(last["iteration"]) + 1 if "iteration" in last else None
+    cells = ["-" if step is None else f"{step:,}", number(last.get(TOTAL_LOSS), "{:.3f}")]
+    cells += [number(ap50, "{:.1f}"), "-"]
+    if max_iter is not None:
+        cells[0] += f" / {max_iter:,}"
+        if is_running and step is not None and "time" in last:
+            cells[3] = str(timedelta(seconds=round(last["time"] * (max_iter - step))))
+    return cells
 
 
 @lru_cache(maxsize=1024)  # a board asks every second, and a run writes more seldom
-def _progress(folder: Path, version: tuple[int, ...]) -> Progress:
-    columns: dict[str, list[float]] = {}
-    for row in read_metrics(folder):
-        for key in ("iteration", TOTAL_LOSS, AP50, "time"):
-            if row.get(key) is not None:
-                columns.setdefault(key, []).append(row[key])
-    last = {key: values[-1] for key, values in columns.items()}
-    step = int(last["iteration"]) + 1 if "iteration" in last else None
-    ap50 = max(columns.get(AP50, []), default=None)
-    return Progress(step, last.get(TOTAL_LOSS), ap50, last.get("time"))
+def _progress(folder: Path, version: tuple[int, ...]) -> tuple[dict[str, float], float | None]:
+    """The last value of each metric, and the best AP50."""
+    known = [{k: v for k, v in row.items() if v is not None} for row in read_metrics(folder)]
+    last = {key: value for row in known for key, value in row.items()}
+    return last, max((row[AP50] for row in known if AP50 in row), default=None)
 
 
 class Board:
@@ -105,7 +99,7 @@ class Board:
             if self.states.get(name) == STARTING and status == "running":
                 del self.states[name]
             state = self.states.get(name, status)
-            cells = row(progress_of(folder), max_iter, state == "running")
+            cells = progress_of(folder, max_iter, state == "running")
             table.add_row(name, state, *cells, style=STYLES.get(state))
         return table
 
@@ -173,18 +167,6 @@ def display_for(jobs: Sequence[Job], slots: int) -> Iterator[Display]:
         yield lines
     finally:
         lines.update()
-
-
-def row(progress: Progress, max_iter: int | None, is_running: bool) -> list[str]:
-    """Step, loss, best score and time left as text; what is not known yet is a dash."""
-    step = "-" if progress.step is None else f"{progress.step:,}"
-    left = progress.seconds_left(max_iter) if is_running else None
-    return [
-        step if max_iter is None else f"{step} / {max_iter:,}",
-        "-" if progress.loss is None else f"{progress.loss:.3f}",
-        "-" if progress.ap50 is None else f"{progress.ap50:.1f}",
-        "-" if left is None else str(timedelta(seconds=round(left))),
-    ]
 
 
 def status_of(folder: Path) -> str:

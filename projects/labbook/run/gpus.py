@@ -7,13 +7,14 @@ run's process inherits the lock, so it lasts as long as the run, even if the run
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import lock_descriptor
+
+from runfolder.provenance import output_of
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -39,16 +40,16 @@ class GpuLease:
 
 @dataclass(frozen=True)
 class Gpus:
-    """The GPUs that runs may use, by name as CUDA takes them, and what their locks are called."""
+    """The GPUs that runs may use."""
 
-    names: tuple[str, ...] = ()
-    lock_names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    """By name as CUDA takes it: what its lock is called."""
 
     def lease(self, count: int) -> GpuLease | None:
         """``count`` free GPUs; None unless so many are free just now."""
         found: dict[str, int] = {}
-        for name in self.names:
-            lock = _try_lock(self.lock_names.get(name, name)) if len(found) < count else None
+        for name, lock_name in self.names.items():
+            lock = _try_lock(lock_name) if len(found) < count else None
             if lock is not None:
                 found[name] = lock
         lease = GpuLease(tuple(found), tuple(found.values()))
@@ -76,7 +77,7 @@ def find_gpus(wanted: Sequence[str] = ()) -> Gpus:
             )
     if len(set(wanted)) < len(wanted):
         raise ValueError(f"--gpus {','.join(wanted)} names a GPU twice; two runs never share one.")
-    return Gpus(tuple(wanted or there), identities)
+    return Gpus({name: identities.get(name, name) for name in wanted or there})
 
 
 def _identities() -> dict[str, str]:
@@ -84,12 +85,8 @@ def _identities() -> dict[str, str]:
 
     Numbers are not unique: containers on one machine count their own GPUs from 0.
     """
-    command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
-    try:
-        listed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    pairs = (line.split(",") for line in listed.stdout.splitlines() if line.count(",") == 1)
+    listed = output_of(["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]) or b""
+    pairs = (line.split(",") for line in listed.decode().splitlines() if line.count(",") == 1)
     return {number.strip(): uuid.strip() for number, uuid in pairs}
 
 

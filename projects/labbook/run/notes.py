@@ -17,6 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 from omegaconf import DictConfig
+from pandas import DataFrame
 
 from labbook.config.differences import differences_text
 from labbook.config.experiment import describe_change, verdict
@@ -25,7 +26,7 @@ from labbook.config.lineage import Family
 from labbook.config.load import to_plain
 from labbook.config.studies import Study, find_studies
 from labbook.config.trees import below, value_text
-from labbook.results.text import METRICS, duration, metrics_of
+from labbook.results.text import METRICS, duration, metrics_of, number
 from labbook.run.advice import next_steps
 from runfolder import names
 from runfolder.files import write_text
@@ -100,22 +101,16 @@ def find_lineage(
 
 def write_start_notes(folder: Path, lineage: Lineage) -> None:
     """Write :data:`START_NOTES` into a run folder; ``run.json`` and ``config.yaml`` are there."""
-    _write(folder, START_NOTES, lambda: start_facts(read_run(folder), lineage))
+    _write(folder, START_NOTES, start_facts, lineage)
 
 
 def write_summary(folder: Path, lineage: Lineage) -> None:
     """Write ``experiment_summary.txt`` into the folder of a run that has ended."""
-    _write(folder, (SUMMARY,), lambda: end_facts(read_run(folder), lineage))
+    _write(folder, (SUMMARY,), end_facts, lineage)
 
 
 def start_facts(run: Run, lineage: Lineage) -> dict[str, Any]:
-    """What the notes at the start say of a run.
-
-    Raises:
-        ValueError: it has no record.
-    """
-    if run.record is None:
-        raise ValueError(f"there is no {names.RECORD}.")
+    """What the notes at the start say of a run besides its record."""
     cfg, ancestors, declared = lineage.cfg, lineage.ancestors, run.experiment
     factors = list(declared.get("factors") or [])
     found = changes(ancestors[0], cfg, factors) if ancestors else []
@@ -135,8 +130,7 @@ def end_facts(run: Run, lineage: Lineage) -> dict[str, Any]:
     train, results = run.config.get("train") or {}, run.results
     speed = run.record.iterations_per_second if run.record else None
     metrics = metrics_of(lineage.study) if lineage.study else METRICS
-    relatives = _relatives(run, lineage)
-    averaged = results.get("ema")
+    scores, averaged = _scores(results, metrics), results.get("ema")
     step = results.get("best_iteration", -1) + 1
     values = {**results, **(results.get("valid") or {})}
     targets = (run.experiment.get("targets") or {}).items()
@@ -145,12 +139,13 @@ def end_facts(run: Run, lineage: Lineage) -> dict[str, Any]:
         "training_seconds": results.get("training_seconds") if run.is_finished else None,
         "images_per_second": (speed or 0) * train.get("total_batch_size", 0),
         "best": f"step {step}, epoch {results.get('best_epoch')}" if step else "the last step",
-        "scores": [
-            (title, _scores(results, key), averaged and _scores(averaged, key))
-            for title, key in metrics.items()
-        ],
+        "scores": scores,
+        "averaged": _scores(averaged, metrics) if averaged else None,
         "targets": [verdict(name, values.get(name), target) for name, target in targets],
-        "relatives": [(role, other and _gains(run, other, metrics)) for role, other in relatives],
+        "relatives": [
+            (role, other and scores - _scores(other.results, metrics))
+            for role, other in _relatives(run, lineage)
+        ],
         "advice": next_steps(run),
     }
 
@@ -163,10 +158,15 @@ def shell_command(record: RunRecord) -> str:
     return shlex.join([*launcher, *record.command])
 
 
-def _write(folder: Path, notes: Sequence[str], facts: Callable[[], Mapping[str, Any]]) -> None:
+def _write(
+    folder: Path,
+    notes: Sequence[str],
+    facts: Callable[[Run, Lineage], Mapping[str, Any]],
+    lineage: Lineage,
+) -> None:
     try:
         run = read_run(folder)
-        shared = {"run": run, "record": run.record, "names": names, **facts()}
+        shared = {"run": run, "record": run.record, "names": names, **facts(run, lineage)}
         for name in notes:
             text = _templates().get_template(f"{name}.j2").render(shared)
             write_text(folder / name, text.strip() + "\n")
@@ -183,8 +183,8 @@ def _templates() -> Environment:
         "command": shell_command,
         "duration": duration,
         "identity": lambda code: (code.get("commit"), (code.get("patch") or {}).get("sha256")),
-        "number": _number,
-        "pair": lambda values, form: " / ".join(_number(value, form) for value in values),
+        "number": number,
+        "pair": lambda values, form: " / ".join(number(value, form) for value in values),
         "shell": shlex.join,
         "value": value_text,
     }
@@ -229,18 +229,8 @@ def _relatives(run: Run, lineage: Lineage) -> Iterator[tuple[str, Run | None]]:
         yield f"{role} {name}", next((other for other in runs if other.is_finished), None)
 
 
-def _gains(run: Run, other: Run, metrics: Mapping[str, str]) -> list[tuple[str, list[Any]]]:
-    """Titles, and by how much the scores of ``run`` are above those of ``other``."""
-    rows = []
-    for title, key in metrics.items():
-        pairs = zip(_scores(run.results, key), _scores(other.results, key), strict=True)
-        rows.append((title, [None if None in pair else pair[0] - pair[1] for pair in pairs]))
-    return rows
-
-
-def _scores(results: Mapping[str, Any], key: str) -> list[Any]:
-    return [(results.get(split) or {}).get(key) for split in names.SPLITS]
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else form.format(value)
+def _scores(results: Mapping[str, Any], metrics: Mapping[str, str]) -> DataFrame:
+    """Scores in percent by title and split; NaN where there is none."""
+    splits = [results.get(split) or {} for split in names.SPLITS]
+    rows = {title: [split.get(key) for split in splits] for title, key in metrics.items()}
+    return DataFrame.from_dict(rows, orient="index", columns=names.SPLITS, dtype=float)

@@ -9,27 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from labbook.config.guard import study_problems
 from labbook.config.lineage import Family
 from labbook.config.overrides import assignment
 from labbook.config.studies import Study, find_experiments, get_study
-from labbook.run.processes import run_briefly, train_command
+from labbook.run.processes import Trial, run_briefly, train_command
 
 FOLDER = "work_dirs/debug/preflight"
 LIMIT_SECONDS = 600.0
 STEPS, SAMPLES = 2, 2
-
-
-class Trial(NamedTuple):
-    """What came of one config."""
-
-    name: str
-    is_ok: bool
-    text: str
-    """A sentence; of a failure, the last that was said."""
-    seconds: float = 0.0
 
 
 def preflight(study: Study, names: list[str], root: Path, train_script: str) -> Iterator[Trial]:
@@ -72,8 +61,7 @@ def _try(name: str, config_file: Path, root: Path, train_script: str) -> Trial:
         assignment("train.output_dir", str(folder)),
     ]
     command = train_command(train_script, config_file, overrides)
-    done = run_briefly(command, folder, root, LIMIT_SECONDS)
+    trial = run_briefly(command, folder, root, LIMIT_SECONDS)
     for checkpoint in folder.glob("*.pth"):
         checkpoint.unlink()
-    said = f"{STEPS} steps and an evaluation" if done.is_finished else done.last_line
-    return Trial(name, done.is_finished, said, done.seconds)
+    return trial._replace(text=f"{STEPS} steps and an evaluation") if trial.is_ok else trial

@@ -121,6 +121,13 @@ class RunProcess:
         """As ``Popen.poll``: None while it runs, negative for the signal that killed it."""
         return self._process.poll()
 
+    def wait(self, seconds: float | None = None) -> int | None:
+        """Its exit status; None if it has not ended after so many seconds."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
     def new_output(self) -> str:
         """What it wrote since the last call; a character cut in two comes with the next."""
         content = self._written_since(self._place)
@@ -147,12 +154,12 @@ class RunProcess:
             os.kill(main, signal.SIGTERM)
 
     def end(self) -> None:
-        """End the run at once, by force if need be, with all processes that it has started."""
+        """End it at once, unless it is over: by force if need be, with all that it has started."""
+        if self.exit_code() is not None:
+            return
         family = descendants(self.pid)
         self._process.terminate()
-        try:
-            self._process.wait(KILL_SECONDS)
-        except subprocess.TimeoutExpired:
+        if self.wait(KILL_SECONDS) is None:
             self._process.kill()
         for child in family:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -165,16 +172,18 @@ class RunProcess:
             return console.read()
 
 
-class ShortRun(NamedTuple):
+class Trial(NamedTuple):
     """How a run with a time limit went."""
 
-    is_finished: bool
-    last_line: str
-    """Of what it wrote; the error's sentence if it failed."""
-    seconds: float
+    name: str
+    """Of its folder."""
+    is_ok: bool
+    text: str
+    """The last line that it wrote; the error's sentence if it failed."""
+    seconds: float = 0.0
 
 
-def run_briefly(command: Sequence[str], folder: Path, root: Path, limit: float) -> ShortRun:
+def run_briefly(command: Sequence[str], folder: Path, root: Path, limit: float) -> Trial:
     """Train in a child process, in a folder that is made anew, and wait for its end.
 
     Args:
@@ -187,17 +196,15 @@ def run_briefly(command: Sequence[str], folder: Path, root: Path, limit: float) 
     start = time.monotonic()
     process = RunProcess(folder, command, root)
     try:
-        while process.exit_code() is None and time.monotonic() - start < limit:
-            time.sleep(POLL_SECONDS)
-        is_late = process.exit_code() is None
+        code = process.wait(limit)
     finally:
-        if process.exit_code() is None:
-            process.end()
+        process.end()
     seconds = time.monotonic() - start
-    if is_late:
-        return ShortRun(False, f"It did not end within {limit:.0f} s.", seconds)
-    is_finished = process.exit_code() == 0 and run_status(folder) == "finished"
-    return ShortRun(is_finished, process.tail(lines=1) or "It ended without a word.", seconds)
+    if code is None:
+        return Trial(folder.name, False, f"It did not end within {limit:.0f} s.", seconds)
+    is_ok = code == 0 and run_status(folder) == "finished"
+    text = process.tail(lines=1) or "It ended without a word."
+    return Trial(folder.name, is_ok, text, seconds)
 
 
 def descendants(pid: int) -> list[psutil.Process]:

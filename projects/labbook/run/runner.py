@@ -74,19 +74,6 @@ class Attempt:
     number: int = 1
 
 
-@dataclass
-class Requests:
-    """How often, and at first how, the program was asked to stop."""
-
-    count: int = 0
-    first: str = ""
-
-    def note(self, number: int, frame: FrameType | None = None) -> None:
-        """A signal has come."""
-        self.count += 1
-        self.first = self.first or signal_name(number)
-
-
 def run_jobs(jobs: Sequence[Job], root: Path, options: RunOptions) -> tuple[list[Outcome], bool]:
     """Run jobs; one that fails does not keep the others from running.
 
@@ -94,18 +81,22 @@ def run_jobs(jobs: Sequence[Job], root: Path, options: RunOptions) -> tuple[list
         The outcomes so far in the order of ``jobs``, and whether the runner was asked to stop
         before all were done (Ctrl-C, SIGTERM, SIGHUP).
     """
-    requests = Requests()
+    requests: list[str] = []
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    with handling(numbers, requests.note), display_for(jobs, options.slots) as display:
+
+    def note(number: int, frame: FrameType | None) -> None:
+        requests.append(signal_name(number))
+
+    with handling(numbers, note), display_for(jobs, options.slots) as display:
         runner = Runner(jobs, root, options, display)
-        while runner.has_work() and not requests.count:
+        while runner.has_work() and not requests:
             runner.advance()
             time.sleep(POLL_SECONDS)
         stopped = runner.has_work()
         if stopped:
             runner.stop(requests)
     if stopped:
-        print(f"Stopped by {requests.first}. The same command goes on from here.", flush=True)
+        print(f"Stopped by {requests[0]}. The same command goes on from here.", flush=True)
     return [runner.outcomes[job.name] for job in jobs if job.name in runner.outcomes], stopped
 
 
@@ -118,8 +109,8 @@ def skip_reason(job: Job, root: Path, stale: bool) -> Outcome | None:
     try:
         status = run_status(job.folder)
         if status == "running":
-            holder = _holder(job.folder)
-            return Outcome(job.name, False, f"{NOT_STARTED}: {holder} runs it there.")
+            owner = owner_of(job.folder) or "another process"
+            return Outcome(job.name, False, f"{NOT_STARTED}: {owner} runs it there.")
         check_same_config(job.cfg, job.folder)
         if status != "finished":
             return None
@@ -180,23 +171,22 @@ class Runner:
             if not self._took_first():
                 break
 
-    def stop(self, requests: Requests) -> None:
+    def stop(self, requests: Sequence[str]) -> None:
         """Ask all runs to stop and wait; end them at a second request or after a long time."""
-        count = requests.count
+        count = len(requests)
         self.display.say("The runs finish their step and save it; once more ends them at once.")
         for attempt in self.active:
             attempt.process.request_stop()
         deadline = time.monotonic() + STOP_SECONDS
-        while requests.count == count and time.monotonic() < deadline and self._still_running():
+        while len(requests) == count and time.monotonic() < deadline and self._is_running():
             self.display.update()
             time.sleep(POLL_SECONDS)
-        for attempt in self._still_running():
-            attempt.process.end()
         for attempt in self.active:
+            attempt.process.end()
             attempt.lease.release()
 
-    def _still_running(self) -> list[Attempt]:
-        return [attempt for attempt in self.active if attempt.process.exit_code() is None]
+    def _is_running(self) -> bool:
+        return any(attempt.process.exit_code() is None for attempt in self.active)
 
     def _took_first(self) -> bool:
         """Skip or start the first waiting job; False if it has to wait for a GPU."""
@@ -260,10 +250,3 @@ def outcome_of(attempt: Attempt, code: int) -> Outcome:
     ending = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with status {code}"
     message = f"did not finish: its process {ending}, its record says '{status}' ({job.folder})."
     return Outcome(job.name, False, message, attempt.process.tail(LOG_LINES))
-
-
-def _holder(folder: Path) -> str:
-    record, owner = read_record(folder), owner_of(folder)
-    if owner is None and record is not None:
-        return f"process {record.pid} on {record.host}"
-    return str(owner or "another process")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from labbook.run.processes import POLL_SECONDS, Processes, RunProcess
 from labbook.run.runner import LOG_LINES, Outcome, skip_reason, was_killed
 from runfolder.files import read_json, write_json
 from runfolder.names import CONSOLE
-from runfolder.provenance import process_start
+from runfolder.provenance import output_of, process_start
 from runfolder.records import run_status
 
 if TYPE_CHECKING:
@@ -60,9 +59,7 @@ class ClusterRun:
     job: Job
     """With an absolute run folder."""
     root: Path
-    nodes: int = 1
-    per_node: int = 1
-    retries: int = 1
+    options: ClusterOptions
 
     def __post_init__(self) -> None:
         self._process: RunProcess | None = None
@@ -73,19 +70,20 @@ class ClusterRun:
         Raises:
             RuntimeError: the run did not finish; with the last lines that it wrote.
         """
-        place = self._place()
-        for attempt in range(1 + self.retries):
-            process = self._start(place)
-            while (code := process.exit_code()) is None:
-                time.sleep(POLL_SECONDS)  # signal handlers get their turn
-            if code == 0 and (place.node > 0 or run_status(self.job.folder) == "finished"):
-                return str(self.job.folder)
-            if place.nodes > 1 or attempt == self.retries or not was_killed(self.job.folder, code):
+        place, folder, retries = self._place(), self.job.folder, self.options.retries
+        console = CONSOLE if place.node == 0 else f"console_node{place.node}.txt"
+        for attempt in range(1 + retries):
+            command = self.job.command(place)
+            self._process = process = RunProcess(folder, command, self.root, console=console)
+            code = process.wait()
+            if code == 0 and (place.node > 0 or run_status(folder) == "finished"):
+                return str(folder)
+            if place.nodes > 1 or attempt == retries or not was_killed(folder, code):
                 break
-        if place.node > 0 and run_status(self.job.folder) == "interrupted":
+        if place.node > 0 and run_status(folder) == "interrupted":
             time.sleep(LINGER_SECONDS)  # the first node requeues; an end here could end it too
         log = process.tail(LOG_LINES)
-        raise RuntimeError(f"The run in {self.job.folder} ended with status {code}:\n{log}")
+        raise RuntimeError(f"The run in {folder} ended with status {code}:\n{log}")
 
     def checkpoint(self) -> DelayedSubmission:
         """Have the run save and end; called by submitit when the job has to make room."""
@@ -97,22 +95,15 @@ class ClusterRun:
                 time.sleep(POLL_SECONDS)
         return DelayedSubmission(dataclasses.replace(self))
 
-    def _start(self, place: Processes) -> RunProcess:
-        name = CONSOLE if place.node == 0 else f"console_node{place.node}.txt"
-        self._process = RunProcess(
-            self.job.folder, self.job.command(place), self.root, console=name
-        )
-        return self._process
-
     def _place(self) -> Processes:
         """This node among those of the job."""
-        if self.nodes == 1:
-            return Processes(self.per_node)
+        nodes, per_node = self.options.nodes, self.options.per_node
+        if nodes == 1:
+            return Processes(per_node)
         from submitit import JobEnvironment
 
         job = JobEnvironment()
-        head = job.hostnames[0]
-        return Processes(self.per_node, self.nodes, job.node, head, port_of(job.job_id))
+        return Processes(per_node, nodes, job.node, job.hostnames[0], port_of(job.job_id))
 
 
 def submit(jobs: Sequence[Job], root: Path, options: ClusterOptions) -> list[Outcome]:
@@ -157,8 +148,7 @@ def parameters_for(job: Job, options: ClusterOptions) -> dict[str, Any]:
 
 def _submit(job: Job, root: Path, options: ClusterOptions) -> Outcome:
     there = dataclasses.replace(job, folder=job.folder.absolute())
-    counts = (options.nodes, options.per_node, options.retries)
-    run = ClusterRun(there, root.absolute(), *counts)
+    run = ClusterRun(there, root.absolute(), options)
     job_id = _executor(job, options).submit(run).job_id
     start = process_start(int(job_id)) if options.executor == "local" else None
     facts = {"executor": options.executor, "job_id": job_id, "process_start": start}
@@ -188,19 +178,13 @@ def _executor(job: Job, options: ClusterOptions) -> Any:
 def _queued(job: Job) -> Outcome | None:
     """What to say of a job that an earlier call has submitted and that is not over."""
     before = read_json(job.folder / SUBMITTED)
-    if before is None or not _is_queued(before):
+    if before is None:
         return None
-    return Outcome(job.name, True, f"submitted before, as job {before['job_id']}; {job.folder}.")
-
-
-def _is_queued(submitted: Mapping[str, Any]) -> bool:
-    job_id = str(submitted["job_id"])
-    if submitted["executor"] == "local":  # the job's number is that of its process
+    job_id = str(before["job_id"])
+    if before["executor"] == "local":  # the job's number is that of its process
         start = process_start(int(job_id))
-        return start is not None and start == submitted["process_start"]
-    command = ["squeue", "--noheader", "--jobs", job_id]
-    try:
-        listed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return listed.returncode == 0 and bool(listed.stdout.strip())
+        is_queued = start is not None and start == before["process_start"]
+    else:
+        is_queued = bool(output_of(["squeue", "--noheader", "--jobs", job_id]))
+    message = f"submitted before, as job {job_id}; {job.folder}."
+    return Outcome(job.name, True, message) if is_queued else None

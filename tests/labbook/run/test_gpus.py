@@ -21,7 +21,7 @@ def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_gpu_is_lent_once_and_comes_back() -> None:
-    ours, theirs = Gpus(("0", "1")), Gpus(("1", "0"))  # as two runners see them
+    ours, theirs = Gpus({"0": "0", "1": "1"}), Gpus({"1": "1", "0": "0"})  # as two runners see them
     first, second = ours.lease(1), theirs.lease(1)
     assert first and second
     assert (first.gpus, second.gpus) == (("0",), ("1",))
@@ -39,7 +39,7 @@ def test_a_gpu_is_lent_once_and_comes_back() -> None:
 
 
 def test_a_run_keeps_its_gpu_when_the_runner_is_gone() -> None:
-    gpus = Gpus(("0",))
+    gpus = Gpus({"0": "0"})
     lease = gpus.lease(1)
     assert lease is not None
     run = subprocess.Popen(
@@ -64,14 +64,14 @@ def test_gpus_are_known_by_their_unique_id(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     found = find_gpus()
-    assert found.names == ("0", "1")
+    assert found.names == {"0": "GPU-aa", "1": "GPU-bb"}
     lease = find_gpus(["1"]).lease(1)
     assert lease is not None and (tmp_path / "labbook-GPU-bb.lock").exists()
     lease.release()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert find_gpus().names == ("1",)
+    assert list(find_gpus().names) == ["1"]
     with pytest.raises(ValueError, match=r"names GPU 0, but there are 1 \(CUDA_VISIBLE_DEVICES=1"):
         find_gpus(["0"])
     program.write_text("#!/bin/sh\nexit 9\n")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert find_gpus().names == ()
+    assert not find_gpus().names
