@@ -13,7 +13,7 @@ from rich.console import Console
 from run_toys import wait_for
 
 from labbook import cli
-from labbook.run.display import Board, progress_of, row
+from labbook.run.display import Board, progress_of
 from labbook.run.processes import RunProcess
 from runfolder.records import finish_record, start_record
 
@@ -24,34 +24,25 @@ def write(folder: Path, *rows: dict, mode: str = "a") -> None:
 
 
 def test_progress_follows_a_growing_file(tmp_path: Path) -> None:
-    assert (progress_of(tmp_path).step, progress_of(tmp_path).seconds_left(10)) == (None, None)
+    assert progress_of(tmp_path, 10) == ["-", "-", "-", "-"]
     write(tmp_path, {"iteration": 1, "total_loss": 2.0, "time": 0.5, "bbox/AP50": 30.0})
-    progress = progress_of(tmp_path)
-    assert (progress.step, progress.loss, progress.ap50) == (2, 2.0, 30.0)
-    assert progress.seconds_left(10) == 4.0
-    write(tmp_path, {"iteration": 3, "total_loss": 1.0, "bbox/AP50": 20.0})
+    assert progress_of(tmp_path, 1010) == ["2 / 1,010", "2.000", "30.0", "0:08:24"]
+    assert progress_of(tmp_path, 1010, is_running=False)[3] == "-"
+    write(tmp_path, {"iteration": 3, "total_loss": 1.23456, "bbox/AP50": 20.0, "time": None})
     with (tmp_path / "metrics.json").open("a") as stream:
-        stream.write('{"iteration": 5, "total')  # being written
-    progress = progress_of(tmp_path)
-    assert (progress.step, progress.loss, progress.ap50) == (4, 1.0, 30.0), "the best so far"
+        stream.write('{"iteration": 1005, "total')  # being written
+    assert progress_of(tmp_path) == ["4", "1.235", "30.0", "-"], "the best so far"
     with (tmp_path / "metrics.json").open("a") as stream:
         stream.write('_loss": 0.5}\n')
-    assert (progress_of(tmp_path).step, progress_of(tmp_path).loss) == (6, 0.5)
+    assert progress_of(tmp_path)[:2] == ["1,006", "0.500"]
 
 
 def test_progress_starts_again_when_a_resumed_run_rewinds(tmp_path: Path) -> None:
     write(tmp_path, *({"iteration": i, "total_loss": 1.0} for i in range(9)))
-    assert progress_of(tmp_path).step == 9
+    assert progress_of(tmp_path)[0] == "9"
     (tmp_path / "new").write_text('{"iteration": 2, "total_loss": 7.0}\n' * 40)  # longer than it
     (tmp_path / "new").replace(tmp_path / "metrics.json")
-    assert (progress_of(tmp_path).step, progress_of(tmp_path).loss) == (3, 7.0)
-
-
-def test_a_row_of_the_board(tmp_path: Path) -> None:
-    write(tmp_path, {"iteration": 99, "total_loss": 1.23456, "time": 0.5, "bbox/AP50": None})
-    progress = progress_of(tmp_path)
-    assert row(progress, 1100, is_running=True) == ["100 / 1,100", "1.235", "-", "0:08:20"]
-    assert row(progress, None, is_running=False) == ["100", "1.235", "-", "-"]
+    assert progress_of(tmp_path)[:2] == ["3", "7.000"]
 
 
 def test_the_board_shows_what_a_runner_knows_and_else_what_folders_say(tmp_path: Path) -> None:
