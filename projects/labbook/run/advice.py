@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from runfolder.metrics import read_metrics
 from runfolder.names import AP, AP50, TOTAL_LOSS, VALIDATION_LOSS
@@ -41,19 +42,20 @@ def _after_failure(reason: str) -> str:
 
 
 def _of_curves(run: Run) -> Iterator[str]:
-    losses = _column(run, TOTAL_LOSS)
+    rows = read_metrics(run.folder)
+    losses = _column(rows, TOTAL_LOSS)
     if run.is_finished and len(losses) >= 3 and losses[-1][1] >= losses[0][1]:
         yield (
             f"The training loss did not fall ({losses[0][1]:.3g} at first, {losses[-1][1]:.3g} at "
             "the end): look at the learning rate and at the training images "
             "(tools/visualize_data.py)."
         )
-    evaluations = _column(run, (run.config.get("train") or {}).get("best_metric", AP))
+    evaluations = _column(rows, (run.config.get("train") or {}).get("best_metric", AP))
     done, best = run.results.get("iterations"), run.results.get("best_iteration", -1)
     if run.is_finished and done and best == done - 1 and len(evaluations) > 1:
         yield "The best evaluation was the last one: train longer (train.epochs or train.max_iter)."
         return
-    valid = _column(run, VALIDATION_LOSS)
+    valid = _column(rows, VALIDATION_LOSS)
     step, lowest = min(valid, key=lambda pair: pair[1], default=(0, 0.0))
     if len(valid) >= 3 and valid[-1][1] > _RISE * lowest:
         yield (
@@ -88,10 +90,6 @@ def _of_scores(run: Run) -> Iterator[str]:
         )
 
 
-def _column(run: Run, name: str) -> list[tuple[int, float]]:
+def _column(rows: Iterable[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:
     """(step, value) of a metric; steps count from 0."""
-    return [
-        (row["iteration"], row[name])
-        for row in read_metrics(run.folder)
-        if row.get(name) is not None
-    ]
+    return [(row["iteration"], row[name]) for row in rows if row.get(name) is not None]

@@ -31,25 +31,21 @@ def find_removable(study: Study, root: Path, names: Iterable[str] = ()) -> Remov
     """The run folders of ``study`` and the annotation files that were made from its data.
 
     A run folder is a real folder, directly in the study's work folder, with a record and a config
-    of the study. See :func:`derived_files` for the others.
-
-    Args:
-        study: the study.
-        root: the project's root folder.
-        names: only runs of these experiments (run names); then the data are left alone.
+    of the study. See :func:`derived_files` for the others. With ``names`` (run names), only runs
+    of these experiments, and the data are left alone.
     """
-    names = set(names)
+    names, found = set(names), Removable()
     runs = [run for run in find_runs(study, root) if not names or run.name in names]
-    found = Removable()
     for run in runs:
-        reason = why_kept(run.folder)
-        if reason:
+        if reason := why_kept(run.folder):
             found.kept[run.folder] = reason
         else:
             found.run_folders.append(run.folder)
+    if names:
+        return found
     everything = [run for one in find_studies(root).values() for run in find_runs(one, root)]
     in_use = {_data_root(run, root) for run in everything if run.status == "running"}
-    for path in derived_files(runs, root) if not names else []:
+    for path in derived_files(runs, root):
         if path.parents[1] in in_use:
             found.kept[path] = "a running run reads it"
         else:
@@ -80,9 +76,9 @@ def derived_files(runs: Iterable[Run], root: Path) -> list[Path]:
     """
     found: set[Path] = set()
     for run in runs:
-        facts = [run.evaluation(split) or {} for split in SPLITS]
-        for name in {fact["annotation_file"] for fact in facts if "annotation_file" in fact}:
-            found.update(_data_root(run, root).glob(f"*/{Path(name).name}"))
+        for split in SPLITS:
+            if name := (run.evaluation(split) or {}).get("annotation_file"):
+                found.update(_data_root(run, root).glob(f"*/{Path(name).name}"))
     return sorted(path for path in found if is_derived(path))
 
 
@@ -113,8 +109,7 @@ def remove(found: Removable) -> list[str]:
     for folder in found.run_folders:
         try:
             with lock_run(folder):  # nobody may start in it meanwhile
-                reason = why_kept(folder)
-                if reason:
+                if reason := why_kept(folder):
                     problems.append(f"{folder} was left alone: {reason}.")
                 else:
                     _remove_folder(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -44,11 +45,9 @@ class StepCost:
 def step_key(config: Mapping[str, Any]) -> str:
     """A checksum of what decides the cost of a step.
 
-    Model, batch, data and precision count. The number of steps, the learning rate and the seed do
-    not, so one measurement serves all experiments that differ in these only.
-
-    Args:
-        config: resolved, in plain dicts and lists.
+    Model, batch, data and precision of the resolved ``config`` count. The number of steps, the
+    learning rate and the seed do not, so one measurement serves all experiments that differ in
+    these only.
     """
     kept = {
         key: value
@@ -70,13 +69,9 @@ def device_name(setting: str, devices: Mapping[str, Any]) -> str:
 
 
 def known_costs(study: Study, root: Path, device: str, runs: Iterable[Run]) -> dict[str, StepCost]:
-    """Costs by :func:`step_key`: from runs in one process or else from measurements.
+    """Costs by :func:`step_key`: from ``runs`` in one process, or else from measurements.
 
-    Args:
-        study: the study.
-        root: the project's root folder.
-        device: name of the device; what ran on another does not count.
-        runs: run folders that may tell.
+    What ran on another device than the one of this name does not count.
 
     Raises:
         ValueError: the file of measurements is damaged.
@@ -84,18 +79,9 @@ def known_costs(study: Study, root: Path, device: str, runs: Iterable[Run]) -> d
     stored = (read_json(measurements_file(study, root)) or {}).get(device, {})
     costs = {key: StepCost(**entry) for key, entry in stored.items()}
     for run in runs:
-        cost = _cost_of(run) if device and _ran_on(run) == device else None
-        if cost is not None:
+        if device and _ran_on(run) == device and (cost := _cost_of(run)):
             costs[step_key(run.config)] = cost
     return costs
-
-
-def store_cost(study: Study, root: Path, device: str, key: str, cost: StepCost) -> None:
-    """Add a measurement to the study's file."""
-    path = measurements_file(study, root)
-    content = read_json(path) or {}
-    content.setdefault(device, {})[key] = asdict(cost)
-    write_json(path, content)
 
 
 def measurements_file(study: Study, root: Path) -> Path:
@@ -103,28 +89,24 @@ def measurements_file(study: Study, root: Path) -> Path:
     return root / study.work_folder / f"{study.family}_measured.json"
 
 
-def measure(study: Study, job: Job, root: Path, device: str, steps: int = STEPS) -> StepCost | str:
+def measure(study: Study, job: Job, root: Path, device: str, steps: int) -> StepCost | str:
     """Run a job's config for a few steps, at full size, on generated data, and store their cost.
 
-    Args:
-        study: its study, whose file takes the result.
-        job: one experiment; nothing is written into its own run folder.
-        root: the project's root folder.
-        device: name of the device, for the file.
-        steps: optimisation steps.
+    The study's file takes it, under the name of the device; nothing is written into the job's own
+    run folder.
 
     Returns:
         The cost of a step, or a sentence why it could not be measured.
     """
-    config = to_plain(job.cfg)
-    folder = root / FOLDER / job.folder.name
-    short = short_overrides(study, config, root, folder, steps)
-    command = [*job.command(Processes()), *short]
+    config, folder = to_plain(job.cfg), root / FOLDER / job.folder.name
+    command = [*job.command(Processes()), *short_overrides(study, config, root, folder, steps)]
     trial = run_briefly(command, folder, root, LIMIT_SECONDS)
     cost = _cost_so_far(read_run(folder), f"{steps} measured steps") if trial.is_ok else None
     if cost is None:
         return f"{trial.text} All it said: {folder / CONSOLE}"
-    store_cost(study, root, device, step_key(config), cost)
+    stored = read_json(measurements_file(study, root)) or {}
+    stored.setdefault(device, {})[step_key(config)] = asdict(cost)
+    write_json(measurements_file(study, root), stored)
     shutil.rmtree(folder, ignore_errors=True)  # its checkpoints are large
     return cost
 
@@ -132,7 +114,7 @@ def measure(study: Study, job: Job, root: Path, device: str, steps: int = STEPS)
 def remove_data(root: Path) -> None:
     """Remove the generated data of all measurements; what failed stays to be looked at."""
     shutil.rmtree(root / FOLDER / "data", ignore_errors=True)
-    if (root / FOLDER).is_dir() and not any((root / FOLDER).iterdir()):
+    with contextlib.suppress(OSError):  # it is not empty, or not there
         (root / FOLDER).rmdir()
 
 

@@ -24,11 +24,9 @@ class Job:
     name: str
     """Of the config; with ``_seed2`` and so on for further seeds."""
     config_file: Path
-    """Relative to the project's root folder."""
     folder: Path
     cfg: DictConfig
     train_script: str
-    """Relative to the root folder, like the config file."""
     overrides: tuple[str, ...] = ()
 
     def command(self, processes: Processes) -> list[str]:
@@ -49,7 +47,7 @@ def plan_jobs(
     Args:
         family: the configs of a study, with the overrides that hold for all of them.
         config_names: the experiments of it that are wanted.
-        train_script: what trains a config, relative to the root folder.
+        train_script: what trains a config.
         seeds: runs of each experiment. The first has the config's own seed and folder; number k
             has the seed + k - 1 and the folder with ``_seed<k>`` behind its name. All experiments
             come with their first seed before any comes with its second.

@@ -140,11 +140,9 @@ def _fingerprint(dataset: str) -> str | None:
 
 
 def older_code(record: RunRecord | None, code: Mapping[str, Any]) -> str | None:
-    """The commit, shortened, that a run was started with if it is not the one of ``code``.
+    """The commit, shortened, that a run was started with if it is not the one of today's ``code``.
 
-    Args:
-        record: of the run.
-        code: what :func:`runfolder.provenance.code_version` returns now.
+    That is what :func:`runfolder.provenance.code_version` returns.
     """
     then = record.code.get("commit") if record else None
     now = code.get("commit")

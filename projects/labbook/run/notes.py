@@ -72,11 +72,8 @@ def find_lineage(
     """The ancestors of an experiment: from the configs of the study that it declares, or else from
     the run folders beside its own.
 
-    Args:
-        cfg: of the run.
-        folder: its run folder.
-        config_file: that ``cfg`` was loaded from; the study's configs are found from there.
-        overrides: of ``cfg``; they hold for its ancestors, too.
+    The study is looked for above ``config_file``, which ``cfg`` was loaded from. The ``overrides``
+    of ``cfg`` hold for its ancestors, too.
     """
     declared = cfg.get("experiment") or {}
     parent = declared.get("parent")

@@ -21,12 +21,7 @@ _DISPENSABLE = ("Known from", "Runs", "Moves", "Epochs", "s/iteration", "Batch (
 
 
 def make_plan(jobs: Sequence[Job], costs: Mapping[str, StepCost], seeds: int = 1) -> DataFrame:
-    """The plan of these experiments, with a row for each.
-
-    Args:
-        jobs: one for each experiment.
-        costs: of a step, by :func:`labbook.run.costs.step_key`.
-        seeds: runs of each experiment.
+    """A row for each experiment, given the costs of a step by :func:`step_key`.
 
     Returns:
         Columns ``name``, ``change``; ``iterations``, ``epochs`` (0 where a run is counted in

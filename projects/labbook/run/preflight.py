@@ -22,13 +22,7 @@ STEPS, SAMPLES = 2, 2
 
 
 def preflight(study: Study, names: list[str], root: Path, train_script: str) -> Iterator[Trial]:
-    """Check configs of a study one after the other.
-
-    Args:
-        study: the real study.
-        names: config names of it.
-        root: the project's root folder.
-        train_script: relative to ``root``.
+    """Check configs of a study, which is not that of toy size, one after the other.
 
     Raises:
         ValueError: the study has no toy-size version, or that has no configs.

@@ -54,14 +54,7 @@ class Processes:
 def train_command(
     script: str, config_file: Path, overrides: Iterable[str], processes: Processes | None = None
 ) -> list[str]:
-    """The command that starts a run, or goes on with it.
-
-    Args:
-        script: the training script; like ``config_file`` relative to the project's root folder.
-        config_file: what to train.
-        overrides: ``key=value``.
-        processes: how many train it together; one by default.
-    """
+    """The command that starts or continues a run of a config file, in one process by default."""
     python = (processes or Processes()).python()
     return [*python, script, "--config-file", str(config_file), "--resume", *overrides]
 
@@ -74,8 +67,8 @@ class RunProcess:
 
     Args:
         folder: the run folder.
-        command: of :func:`train_command`.
-        root: the project's root folder, where it runs.
+        command: of :func:`train_command`; it runs in ``root``.
+        root: the project's root folder.
         environment: variables besides those of this process.
         inherited: file descriptors that stay open in it.
         console: name of the console file in the run folder.
@@ -121,12 +114,13 @@ class RunProcess:
         """As ``Popen.poll``: None while it runs, negative for the signal that killed it."""
         return self._process.poll()
 
-    def wait(self, seconds: float | None = None) -> int | None:
-        """Its exit status; None if it has not ended after so many seconds."""
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
+    def wait(self, seconds: float | None = None) -> int:
+        """Its exit status when it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: it has not, after so many seconds.
+        """
+        return self._process.wait(seconds)
 
     def new_output(self) -> str:
         """What it wrote since the last call; a character cut in two comes with the next."""
@@ -159,8 +153,9 @@ class RunProcess:
             return
         family = descendants(self.pid)
         self._process.terminate()
-        if self.wait(KILL_SECONDS) is None:
-            self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(KILL_SECONDS)
+        self._process.kill()  # nothing happens to one that has ended
         for child in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
@@ -184,27 +179,21 @@ class Trial(NamedTuple):
 
 
 def run_briefly(command: Sequence[str], folder: Path, root: Path, limit: float) -> Trial:
-    """Train in a child process, in a folder that is made anew, and wait for its end.
+    """Train in a child process, in a run folder that is made anew, and wait for its end.
 
-    Args:
-        command: of :func:`train_command`; it names ``folder``.
-        folder: the run folder; what is in it is removed first.
-        root: the project's root folder.
-        limit: seconds after which the run is ended and counts as failed.
+    After ``limit`` seconds it is ended and counts as failed.
     """
     shutil.rmtree(folder, ignore_errors=True)
     start = time.monotonic()
     process = RunProcess(folder, command, root)
     try:
-        code = process.wait(limit)
+        is_ok = process.wait(limit) == 0 and run_status(folder) == "finished"
+        text = process.tail(lines=1) or "It ended without a word."
+    except subprocess.TimeoutExpired:
+        is_ok, text = False, f"It did not end within {limit:.0f} s."
     finally:
         process.end()
-    seconds = time.monotonic() - start
-    if code is None:
-        return Trial(folder.name, False, f"It did not end within {limit:.0f} s.", seconds)
-    is_ok = code == 0 and run_status(folder) == "finished"
-    text = process.tail(lines=1) or "It ended without a word."
-    return Trial(folder.name, is_ok, text, seconds)
+    return Trial(folder.name, is_ok, text, time.monotonic() - start)
 
 
 def descendants(pid: int) -> list[psutil.Process]:

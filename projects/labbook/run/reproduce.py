@@ -34,12 +34,7 @@ class Check(NamedTuple):
 
 
 def find_run(name: str, root: Path, debug: bool = False) -> Run:
-    """The run in the folder ``name``, or of that name in the folder of results.
-
-    Args:
-        name: a path, or the name of a run folder.
-        root: the project's root folder.
-        debug: look among the toy-size runs.
+    """The run in the folder ``name``, or of that name among the results (``debug``: at toy size).
 
     Raises:
         ValueError: there is none, or it is damaged; the nearest name is said.
@@ -56,12 +51,7 @@ def find_run(name: str, root: Path, debug: bool = False) -> Run:
 
 
 def checks(run: Run, root: Path) -> list[Check]:
-    """Everything that is recorded of a run beside what it would be today.
-
-    Args:
-        run: with a record.
-        root: the project's root folder.
-    """
+    """Everything that is recorded of a run, which has a record, beside what it would be today."""
     record = run.record
     if record is None:
         raise ValueError(f"{run.folder} has no {RECORD}, so nothing of it can be compared.")

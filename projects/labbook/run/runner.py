@@ -128,11 +128,8 @@ def skip_reason(job: Job, root: Path, stale: bool) -> Outcome | None:
 def was_killed(folder: Path, code: int) -> bool:
     """Whether a run was killed or broke off without writing how it ended.
 
-    That may go better next time. A run that has written an error would come to it again.
-
-    Args:
-        folder: the run folder.
-        code: exit status of its process; negative for the signal that killed it.
+    That may go better next time. A run that has written an error would come to it again. ``code``
+    is the exit status of its process, negative for the signal that killed it.
     """
     if code < 0:
         return True
