@@ -92,7 +92,7 @@ def test_a_failed_job_leaves_the_end_of_its_log(root: Path) -> None:
 @pytest.mark.parametrize(("retries", "starts"), [(0, 1), (2, 3)])
 def test_a_job_tries_again_what_died(root: Path, retries: int, starts: int) -> None:
     folder = folder_of(root, "doomed")
-    run = ClusterRun(job_in(root, "doomed"), root, retries=retries)
+    run = ClusterRun(job_in(root, "doomed"), root, ClusterOptions("local", retries=retries))
     with pytest.raises(RuntimeError, match="ended with status -9"):
         run()
     assert (folder / "console.txt").read_text().count("starting doomed") == starts
@@ -118,20 +118,16 @@ def slurm(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def test_what_slurm_is_given(slurm: Path) -> None:
+def test_what_slurm_is_given_and_never_twice(slurm: Path) -> None:
     options = ClusterOptions("slurm", {"partition": "gpu", "time": 600}, nodes=2, per_node=4)
-    (outcome,) = submit([job_in(slurm, "good")], slurm, options)
+    job = job_in(slurm, "good")
+    (outcome,) = submit([job], slurm, options)
     assert "submitted as job 4711" in outcome.message
     text = (slurm / "submission.sh").read_text()
     for line in ("--partition=gpu", "--time=600", "--nodes=2", "--ntasks-per-node=1",
                  "--gpus-per-node=4", "--job-name=ofat_good", "--signal=USR2@180"):  # fmt: skip
         assert f"#SBATCH {line}\n" in text
     assert "gpus_per_node" not in parameters_for(job_in(slurm, "x", "cpu"), options)
-
-
-def test_a_job_in_the_queue_is_not_submitted_twice(slurm: Path) -> None:
-    job, options = job_in(slurm, "good"), ClusterOptions("slurm")
-    submit([job], slurm, options)
     (slurm / "submission.sh").unlink()
     (slurm / "queue").write_text("4711 gpu ofat_good PD\n")
     (outcome,) = submit([job], slurm, options)
@@ -140,6 +136,8 @@ def test_a_job_in_the_queue_is_not_submitted_twice(slurm: Path) -> None:
     (slurm / "queue").unlink()
     submit([job], slurm, options)
     assert (slurm / "submission.sh").exists()
+    with pytest.raises(ValueError, match=r"Unavailable parameter.*partitoin"):
+        submit([job], slurm, ClusterOptions("slurm", {"partitoin": "gpu"}))
 
 
 def test_without_slurm_or_submitit_there_is_a_sentence(
@@ -151,15 +149,6 @@ def test_without_slurm_or_submitit_there_is_a_sentence(
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(ValueError, match=r"pip install '\.\[sweep\]'"):
         submit([job_in(root, "good")], root, ClusterOptions("local"))
-
-
-def test_an_unknown_parameter_is_a_sentence(slurm: Path) -> None:
-    with pytest.raises(ValueError, match=r"Unavailable parameter.*partitoin"):
-        submit(
-            [job_in(slurm, "good")],
-            slurm,
-            ClusterOptions("slurm", {"partitoin": "gpu"}),
-        )
 
 
 def test_words_after_slurm_are_parameters_or_overrides() -> None:
@@ -175,24 +164,17 @@ def test_each_node_knows_its_place(root: Path, monkeypatch: pytest.MonkeyPatch) 
     names = {"SLURM_JOB_ID": "4711", "SLURM_NODEID": "1", "SLURM_JOB_NODELIST": "node[07-08]"}
     for name, value in {**names, "SUBMITIT_EXECUTOR": "slurm"}.items():
         monkeypatch.setenv(name, value)
-    place = ClusterRun(job_in(root, "good"), root, nodes=2, per_node=4)._place()
+    options = ClusterOptions("slurm", nodes=2, per_node=4)
+    place = ClusterRun(job_in(root, "good"), root, options)._place()
     assert place == Processes(4, 2, 1, "node07", 24711)
-    command = job_in(root, "good").command(place)
-    assert command[1:8] == [
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node=4",
-        "--nnodes=2",
-        "--node-rank=1",
-        "--master-addr=node07",
-        "--master-port=24711",
-    ]
-    assert command[8:] == [TRAIN_SCRIPT, "--config-file", "good.py", "--resume", "a=1"]
-
-
-def test_one_machine_needs_no_address_and_one_process_no_launcher() -> None:
-    assert Processes().python() == [sys.executable]
-    assert Processes(2).python()[-1] == "--standalone"
+    _, *words = job_in(root, "good").command(place)
+    assert " ".join(words) == (
+        "-m torch.distributed.run --nproc-per-node=4 --nnodes=2 --node-rank=1 "
+        "--master-addr=node07 --master-port=24711 "
+        f"{TRAIN_SCRIPT} --config-file good.py --resume a=1"
+    )
+    assert Processes().python() == [sys.executable], "one process needs no launcher"
+    assert Processes(2).python()[-1] == "--standalone", "one machine needs no address"
     assert port_of("12_3") != port_of("12_4") and 20000 <= port_of("9" * 12) < 40000
 
 
@@ -203,7 +185,7 @@ def test_another_node_waits_where_the_first_one_requeues(
     folder = folder_of(root, "crash")
     start_record(folder, [])
     finish_record(folder, "interrupted", "the first node was asked to make room")
-    run = ClusterRun(job_in(root, "crash"), root, nodes=2)
+    run = ClusterRun(job_in(root, "crash"), root, ClusterOptions("slurm", nodes=2))
     monkeypatch.setattr(ClusterRun, "_place", lambda self: Processes(1, 2, 1, "127.0.0.1", 1))
     monkeypatch.setattr(Processes, "python", lambda self: [sys.executable])
     monkeypatch.setattr(cluster.time, "sleep", waited.append)

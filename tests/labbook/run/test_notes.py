@@ -1,4 +1,4 @@
-"""The notes at the start of a run say what its record says, and never end the run."""
+"""The notes at the start and the end of a run say what its files say, and never end the run."""
 
 from __future__ import annotations
 
@@ -7,12 +7,21 @@ import logging
 from pathlib import Path
 
 import pytest
-from note_toys import CHILD, make_run, start_run
+from note_toys import CHILD, make_run, results, start_run, write_metrics
 from omegaconf import OmegaConf
 
 from labbook.config.load import load_config
-from labbook.run.notes import DIFF, START_NOTES, find_lineage, shell_command, write_start_notes
-from runfolder.records import RunRecord, finish_record, read_record, start_record
+from labbook.run.notes import (
+    DIFF,
+    START_NOTES,
+    SUMMARY,
+    Lineage,
+    find_lineage,
+    shell_command,
+    write_start_notes,
+    write_summary,
+)
+from runfolder.records import RunRecord, finish_record, read_record, start_record, write_results
 
 
 @pytest.fixture
@@ -21,12 +30,20 @@ def study(write_config, tmp_path) -> tuple[Path, Path]:
     return write_config("baseline"), write_config("ofat_fast", *CHILD)
 
 
-def notes(folder: Path) -> dict[str, str]:
+def lineage_of(folder: Path) -> Lineage:
     record = read_record(folder)
     cfg = load_config(record.config_file, record.overrides)
-    lineage = find_lineage(cfg, folder, Path(record.config_file), record.overrides)
-    write_start_notes(folder, lineage)
+    return find_lineage(cfg, folder, Path(record.config_file), record.overrides)
+
+
+def notes(folder: Path) -> dict[str, str]:
+    write_start_notes(folder, lineage_of(folder))
     return {name: (folder / name).read_text() for name in START_NOTES}
+
+
+def summary(folder: Path) -> str:
+    write_summary(folder, lineage_of(folder))
+    return (folder / SUMMARY).read_text()
 
 
 def test_all_notes_of_an_experiment(study, tmp_path):
@@ -66,13 +83,10 @@ def test_where_no_study_is_the_run_beside_it_is_the_parent(study, moved, tmp_pat
     assert "output_dir" not in texts[DIFF] and "level" not in texts[DIFF]
 
 
-def test_a_parent_that_is_nowhere_is_said(moved, tmp_path):
+def test_a_parent_that_is_nowhere_or_does_not_load_is_said(study, moved, tmp_path):
     texts = notes(start_run(moved, tmp_path / "alone"))
     assert "ofat_baseline was not found" in texts[DIFF]
     assert "ofat_baseline was not found" in texts["modification_details.txt"]
-
-
-def test_a_parent_that_does_not_load_is_said(study, tmp_path):
     study[0].write_text("x = ")
     texts = notes(start_run(study[1], tmp_path / "ofat_fast"))
     assert "ofat_baseline was not found" in texts[DIFF] and "baseline.py" in texts[DIFF]
@@ -110,7 +124,9 @@ def test_damage_is_a_warning_and_no_end(study, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         write_start_notes(folder, lineage)
         write_start_notes(tmp_path / "nowhere", lineage)
-    assert caplog.text.count("are not complete") == 2
+        (folder / "run.json").write_text("[")
+        write_summary(folder, lineage)
+    assert caplog.text.count("are not complete") == 3
 
 
 def test_the_command_of_several_processes_is_as_it_was_given():
@@ -139,3 +155,67 @@ def test_a_config_without_experiment_has_notes_too(tmp_path):
     assert "No experiment is declared" in hypothesis and "plain.py" in hypothesis
     assert f"Experiment: {tmp_path.name}" in hypothesis and "Seed: None" in hypothesis
     assert "No experiment is declared" in diff and "a=1" in details
+
+
+def test_a_finished_run_against_its_baseline_and_targets(study, tmp_path):
+    start_run(study[0], tmp_path / "ofat_baseline")
+    ema = {"valid": {"bbox/AP50": 58.0}, "test": {}}
+    folder = make_run(study[1], tmp_path / "ofat_fast", 54.0, ema=ema)
+    assert "Against its baseline ofat_baseline: it has no finished run" in summary(folder)
+    make_run(study[0], tmp_path / "ofat_baseline", 50.0)
+    text = summary(folder)
+    assert "Status: finished" in text and "Reason: All 40 steps done." in text
+    assert "54.00 / 52.00   averaged weights 58.00 / -" in text
+    assert "APs            - / -" in text
+    assert "Against its baseline ofat_baseline" in text and "+4.00 / +4.00" in text
+    assert "bbox/AP50 > 55: missed" in text and "final_loss < 0.1: missed" in text
+    assert "Peak memory: 1234 MB" in text and "Final training loss: 0.5" in text
+    assert "Speed: 2 iterations/s" in text
+    assert "Steps: 40 of 15900" in text
+    assert "averaged weights (model_best_ema.pth) have 4.0 points more" in text
+
+
+def test_a_repetition_is_compared_with_the_same_repetition(study, tmp_path):
+    make_run(study[0], tmp_path / "ofat_baseline", 50.0)
+    make_run(study[0], tmp_path / "ofat_baseline_seed2", 40.0)
+    again = make_run(study[1], tmp_path / "ofat_fast_seed2", 54.0)
+    assert "+14.00 / +14.00" in summary(again)
+    third = make_run(study[1], tmp_path / "ofat_fast_seed3", 54.0)  # the baseline has no third
+    assert "+4.00 / +4.00" in summary(third)
+
+
+def test_parent_and_baseline_are_compared_with_each(study, write_config, tmp_path):
+    grandchild = write_config(
+        "ofat_more", *CHILD, "train.epochs = 200", 'experiment.parent = "ofat_fast"'
+    )
+    make_run(study[0], tmp_path / "ofat_baseline", 50.0)
+    make_run(study[1], tmp_path / "ofat_fast", 55.0)
+    text = summary(make_run(grandchild, tmp_path / "ofat_more", 56.0))
+    assert text.index("its baseline ofat_baseline") < text.index("its parent ofat_fast")
+    assert "+6.00" in text and "+1.00" in text
+
+
+def test_a_run_that_did_not_finish_tells_how_far_it_came_and_how_to_go_on(study, tmp_path):
+    folder = start_run(study[1], tmp_path / "ofat_fast")
+    finish_record(folder, "interrupted", "Interrupted; --resume goes on.")
+    text = summary(folder)
+    assert "Steps: 0 of 15900" in text and "--resume goes on from the last checkpoint" in text
+    start_run(study[1], folder)
+    write_metrics(folder, [{"total_loss": 3.0, "time": 0.5, "memory_mb": 100.0}] * 3)
+    write_results(folder, results(99.0))  # of an earlier end; not this one's
+    finish_record(folder, "failed", "NonFiniteLoss: A loss was not finite at iteration 30")
+    record = read_record(folder)
+    assert (record.iterations, record.iterations_per_second) == (30, 2.0)
+    assert (record.final_loss, record.peak_memory_mb) == (3.0, 100.0)
+    assert record.data_fingerprint == "abc"
+    text = summary(folder)
+    assert "Status: failed" in text and "Steps: 30 of 15900" in text
+    assert "nan_dump.pth" in text
+    assert "Scores" not in text, "those are of an earlier end"
+
+
+def test_a_run_without_config_has_a_summary_too(tmp_path):
+    start_record(tmp_path, ["train"])
+    finish_record(tmp_path, "failed", "ConfigError: no such key")
+    write_summary(tmp_path, Lineage(OmegaConf.create()))
+    assert "no such key" in (tmp_path / SUMMARY).read_text()

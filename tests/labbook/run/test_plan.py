@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,10 +15,7 @@ from short_run_toys import SCRIPT
 
 from labbook import cli
 from labbook.commands import plan as plan_command
-from labbook.commands.plan import measure_all
-from labbook.config.lineage import Family
-from labbook.config.load import ConfigError
-from labbook.config.studies import find_experiments
+from labbook.config.load import ConfigError, to_plain
 from labbook.run.costs import (
     StepCost,
     device_name,
@@ -26,10 +23,9 @@ from labbook.run.costs import (
     measurements_file,
     short_overrides,
     step_key,
-    store_cost,
 )
-from labbook.run.jobs import Job, plan_jobs
-from labbook.run.plan import make_plan, summary, total_seconds
+from labbook.run.jobs import Job
+from labbook.run.plan import make_plan, summary
 from runfolder.files import write_json, write_text
 from runfolder.records import finish_record, start_record
 from runfolder.run import read_run
@@ -98,19 +94,17 @@ def test_what_costs_the_same(key: str, value: Any, costs_the_same: bool) -> None
 def test_a_plan_adds_up() -> None:
     jobs = [
         job(config()),
-        job(config(max_iter=50, epochs=0, total_batch_size=16)),
+        job(config(max_iter=50, epochs=0, total_batch_size=16, micro_batch_size=99)),
         job(changed("model.depth", 9)),
     ]
     costs = {
         step_key(config()): StepCost(0.5, 2000.0, "run ofat_a"),
-        step_key(config(total_batch_size=16)): StepCost(2.0, None, "3 measured steps"),
+        step_key(to_plain(jobs[1].cfg)): StepCost(2.0, None, "3 measured steps"),
     }
     plan = make_plan(jobs, costs, seeds=3)
-    assert [entry.seconds for entry in plan] == [150.0, 300.0, None]
-    assert [entry.cost.source if entry.cost else None for entry in plan] == [
-        "run ofat_a", "3 measured steps", None,
-    ]  # fmt: skip
-    assert total_seconds(plan) == 450.0
+    assert plan.seconds.fillna(-1).tolist() == [150.0, 300.0, -1]
+    assert plan.source.tolist() == ["run ofat_a", "3 measured steps", "-"]
+    assert plan.micro_batch.tolist() == [2, 16, 2], "no larger than the batch"
     lines = summary(OFAT, plan, "a GPU")
     assert lines[0] == (
         "Total: 9 runs, 750 iterations, 8 min of training of the 6 with an estimate, one after the "
@@ -119,11 +113,6 @@ def test_a_plan_adds_up() -> None:
     assert lines[1].startswith("No estimate for 3 runs: `lab.py plan ofat --measure`")
     assert lines[2] == "On a GPU. Training steps only; evaluations come on top."
     assert summary(OFAT, make_plan(jobs[2:], {}), "x")[0] == "Total: 1 run, 100 iterations."
-
-
-def test_a_micro_batch_is_no_larger_than_the_batch() -> None:
-    (entry,) = make_plan([job(config(total_batch_size=2, micro_batch_size=6))], {})
-    assert (entry.total_batch_size, entry.micro_batch_size) == (2, 2)
 
 
 def make_run(root: Path, name: str, end: str | None, **results: Any) -> Path:
@@ -162,9 +151,9 @@ def test_runs_tell_what_they_took(tmp_path: Path) -> None:
 
 def test_other_devices_do_not_count(tmp_path: Path) -> None:
     done = make_run(tmp_path, "done", "finished", seconds_per_iteration=0.25)
-    store_cost(OFAT, tmp_path, "two", "key", StepCost(1.0, 2.0, "3 measured steps"))
-    store_cost(OFAT, tmp_path, "three", "key", StepCost(3.0, None, "3 measured steps"))
-    measured = {"key": StepCost(3.0, None, "3 measured steps")}
+    costs = {"key": {"seconds_per_iteration": 3.0, "peak_memory_mb": None, "source": "measured"}}
+    write_json(measurements_file(OFAT, tmp_path), {"two": {"other": {}}, "three": costs})
+    measured = {"key": StepCost(3.0, None, "measured")}
     assert known_costs(OFAT, tmp_path, "three", [read_run(done)]) == measured
     for values in ({"processes": 2}, {"devices": {}}):
         assert len(known_costs(OFAT, tmp_path, "one", [read_run(done)])) == 1
@@ -178,9 +167,7 @@ def test_other_devices_do_not_count(tmp_path: Path) -> None:
 
 
 def test_measuring_generates_data_as_the_study_says(tmp_path: Path) -> None:
-    generating = SimpleNamespace(
-        name="ofat", generate=("dataset.generate={image_size: 640}", "train.images=8")
-    )
+    generating = replace(OFAT, generate=("dataset.generate={image_size: 640}", "train.images=8"))
     overrides = short_overrides(generating, config(), tmp_path, tmp_path / "run", steps=3)
     assert overrides[-2:] == list(generating.generate)
     expected = {"train.max_iter=3", "dataloader.valid.limit=1", "model.init_checkpoint=''"}
@@ -190,12 +177,8 @@ def test_measuring_generates_data_as_the_study_says(tmp_path: Path) -> None:
     own = changed("dataset.generate", {"train": 3})
     found = short_overrides(generating, own, tmp_path, tmp_path, 3)
     assert not any("dataset" in text for text in found), "toy sizes generate their own"
-
-
-def test_data_that_cannot_be_generated(tmp_path: Path) -> None:
-    silent = SimpleNamespace(name="ofat", generate=())
     with pytest.raises(ConfigError, match=r"ofat .*generate.* Give dataset\.generate"):
-        short_overrides(silent, config(), tmp_path, tmp_path, 3)
+        short_overrides(replace(OFAT, generate=()), config(), tmp_path, tmp_path, 3)
 
 
 @pytest.fixture
@@ -242,8 +225,7 @@ def test_a_measurement_that_fails_is_told(study, capsys: pytest.CaptureFixture[s
     assert list((root / "work_dirs/debug/measure").iterdir())
 
 
-def test_the_table_shows_bundles(study, capsys: pytest.CaptureFixture[str],
-                                 monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_the_table_shows_bundles(study, capsys, monkeypatch) -> None:
     root = study(a="experiment.update(factors=['train.batch', 'optimizer.lr'], level='both')")
     monkeypatch.setenv("COLUMNS", "200")
     assert cli.main(["plan", "ofat"], root, "fake.py") == 0
@@ -263,10 +245,3 @@ def test_the_table_shows_bundles(study, capsys: pytest.CaptureFixture[str],
 )
 def test_device_names(setting: str, devices: dict[str, Any], name: str) -> None:
     assert device_name(setting, devices) == name
-
-
-def test_measure_all_takes_one_of_each_kind(study, tmp_path: Path) -> None:
-    root = study(a="", b="train.epochs = 3")
-    jobs = plan_jobs(Family(OFAT, root), find_experiments(OFAT, root), "fake.py")
-    assert measure_all(OFAT, jobs, root, "a GPU", 2) == 0
-    assert len((root / "calls.jsonl").read_text().splitlines()) == 1

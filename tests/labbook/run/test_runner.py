@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from run_toys import SCRIPT, folder_of, wait_for
@@ -17,11 +18,9 @@ from run_toys import SCRIPT, folder_of, wait_for
 from labbook import cli
 from labbook.config.load import load_config, save_config
 from labbook.run import ledger, processes, runner
+from runfolder.locks import lock_run
 from runfolder.provenance import process_start
 from runfolder.records import read_record, run_status, start_record
-
-WriteConfig = Callable[..., Path]
-Study = Callable[..., int]
 
 RUNNER = """
 import signal
@@ -42,46 +41,45 @@ print(run_jobs(jobs, root, RunOptions(slots)))
 """
 
 
+class Ended(NamedTuple):
+    """How a call of ``lab.py run`` went, with all that it and its children wrote."""
+
+    status: int
+    out: str
+    err: str
+
+
 @pytest.fixture
-def study(tmp_path: Path, write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch) -> Study:
-    """``study("good", "fails")`` writes these configs; the rest is the command line of a run."""
+def study(tmp_path, write_config, monkeypatch, capfd) -> Callable[..., Ended]:
+    """``study("good fails")`` writes these configs; the rest is the command line of a run."""
     (tmp_path / "fake.py").write_text(SCRIPT)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where GPUs are marked as lent
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
-    def run(*names: str, arguments: tuple[str, ...] = ()) -> int:
-        for name in names:
+    def run(names: str = "", *arguments: str) -> Ended:
+        for name in names.split():
             write_config(name)
-        return cli.main(["run", "ofat", *arguments], tmp_path, "fake.py")
+        capfd.readouterr()
+        return Ended(
+            cli.main(["run", "ofat", *arguments], tmp_path, "fake.py"), *capfd.readouterr()
+        )
 
     return run
 
 
-def test_goes_on_past_failures_and_reports(
-    study: Study, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_goes_on_past_failures_reports_and_resumes(study, tmp_path):
     names = ("a_crash", "b_fails", "c_killed", "d_good")
-    assert study(*names, arguments=("--retries", "0")) == 1
-    out, err = capfd.readouterr()
+    status, out, err = study(" ".join(names), "--retries", "0")
     states = {name[0]: run_status(folder_of(tmp_path, name)) for name in names}
     assert states == {"a": "new", "b": "failed", "c": "interrupted", "d": "finished"}
     assert "ImportError: before the record" in out, "the child's output reaches the terminal"
     console = folder_of(tmp_path, "a_crash") / "console.txt"
     assert "ImportError: before the record" in console.read_text()
     assert "line 39" in err and "line 20" not in err, "the last 20 lines of the log"
-    assert "killed by SIGKILL" in err
+    assert "killed by SIGKILL" in err and "d_good" not in err and status == 1
     assert "b_fails did not finish: its process ended with status 1" in err
-    assert "d_good" not in err
-
-
-def test_skips_finished_and_resumes_interrupted(
-    study: Study, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert study("c_killed", "d_good", arguments=("--retries", "0")) == 1
-    capfd.readouterr()
-    assert study(arguments=("train.epochs=100",)) == 0
-    out, _ = capfd.readouterr()
-    assert "starting d_good" not in out and "already finished" in out
+    status, out, _ = study("", "train.epochs=100", "--only", "c_killed", "d_good")
+    assert "starting d_good" not in out and "already finished" in out and status == 0
     assert "starting c_killed ['--resume', 'train.epochs=100']" in out
     record = read_record(folder_of(tmp_path, "c_killed"))
     assert record is not None
@@ -92,45 +90,31 @@ def test_skips_finished_and_resumes_interrupted(
     ("name", "retries", "starts"),
     [("killed", 1, 2), ("doomed", 2, 3), ("doomed", 0, 1), ("fails", 3, 1), ("crash", 3, 1)],
 )
-def test_only_a_run_that_died_is_started_again_and_not_for_ever(
-    study: Study, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, retries: int,
-    starts: int,
-) -> None:  # fmt: skip
-    status = study(name, arguments=("--retries", str(retries)))
-    assert capfd.readouterr().out.count(f"starting {name}") == starts
+def test_only_a_run_that_died_is_started_again_and_not_for_ever(study, name, retries, starts):
+    status, out, _ = study(name, "--retries", str(retries))
+    assert out.count(f"starting {name}") == starts
     assert status == (0 if name == "killed" else 1)
 
 
-def test_seeds_have_folders_and_seeds_of_their_own(
-    study: Study, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert study("good", "other", arguments=("--seeds", "3", "train.seed=10")) == 0
-    folders = [f"ofat_{name}{seed}" for name in ("good", "other") for seed in
-               ("", "_seed2", "_seed3")]  # fmt: skip
-    assert all(run_status(tmp_path / "work_dirs" / name) == "finished" for name in folders)
-    out = capfd.readouterr().out
+def test_seeds_have_folders_and_seeds_of_their_own(study, tmp_path):
+    status, out, _ = study("good other", "--seeds", "3", "train.seed=10")
+    ends = ("good", "good_seed2", "good_seed3", "other", "other_seed2", "other_seed3")
+    assert all(run_status(folder_of(tmp_path, end)) == "finished" for end in ends) and status == 0
     assert "starting good ['--resume', 'train.seed=10']" in out
     third = "'train.seed=10', 'train.seed=12', \"train.output_dir='work_dirs/ofat_other_seed3'\""
     assert f"starting other ['--resume', {third}]" in out
     order = [line for line in out.splitlines() if line.startswith("starting")]
     assert "seed" not in order[1].replace("train.seed=10", ""), "all experiments once, then again"
-    assert study(arguments=("--seeds", "3", "train.seed=10")) == 0
-    assert "starting" not in capfd.readouterr().out
+    status, out, _ = study("", "--seeds", "3", "train.seed=10")
+    assert "starting" not in out and status == 0
 
 
-@pytest.mark.parametrize(
-    ("visible", "arguments"),
-    [("3,5", ("--gpus", "3,5")), ("0", ("--jobs", "2", "train.device=cpu"))],
-)
-def test_jobs_overlap_and_never_share_a_gpu(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str,
-    arguments: tuple[str, ...],
-) -> None:  # fmt: skip
+@pytest.mark.parametrize("arguments", [("--gpus", "3,5"), ("--jobs", "2", "train.device=cpu")])
+def test_jobs_overlap_and_never_share_a_gpu(study, tmp_path, monkeypatch, arguments):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(8))
-    on_cpu = "train.device=cpu" in arguments
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "" if on_cpu else visible)
-    assert study(*(f"{letter}_meets" for letter in "abcd"), arguments=arguments) == 0
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5" if "--gpus" in arguments else "")
+    assert study("a_meets b_meets c_meets d_meets", *arguments).status == 0
     threads = [path.read_text() for path in (tmp_path / "marks").glob("threads-*")]
     assert threads == ["4"] * 4, "the CPU is divided"
 
@@ -146,104 +130,71 @@ def test_jobs_overlap_and_never_share_a_gpu(
         ("0", ("--gpus", "0", "train.device=cpu"), "Leave one of them out"),
         ("0,1", ("--processes", "4"), "need 4, and there are 2"),
         ("", ("--slurm", "partition=gpu"), "need --executor slurm"),
+        ("", ("train.max_itre=1",), "Did you mean 'train.max_iter'"),
+        ("", ("--only", "god"), "There is no experiment 'god'. Did you mean 'good'"),
+        ("", ("train.output_dir=x",), "good and other have the same train.output_dir"),
     ],
 )
-def test_what_cannot_be_given_to_each_run_is_a_sentence(
-    study: Study, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
-    visible: str, arguments: tuple[str, ...], sentence: str,
-) -> None:  # fmt: skip
+def test_nothing_starts_when_the_command_is_wrong(study, monkeypatch, visible, arguments, sentence):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert study("good", arguments=arguments) == 2
-    out, err = capfd.readouterr()
-    assert sentence in err and "starting" not in out
+    status, out, err = study("good other", *arguments)
+    assert status == 2 and sentence in err and "starting" not in out
 
 
-def test_refuses_to_mix_configs(
-    study: Study, tmp_path: Path, capfd: pytest.CaptureFixture[str], write_config: WriteConfig
-) -> None:
+def test_refuses_to_mix_configs(study, tmp_path, write_config):
     save_config(load_config(write_config("good")), tmp_path / "saved")
     (tmp_path / "good.saved.yaml").write_text((tmp_path / "saved" / "config.yaml").read_text())
-    assert study() == 0
-    capfd.readouterr()
-    assert study(arguments=("optimizer.lr=0.5", "--only", "good")) == 1
-    _, err = capfd.readouterr()
+    assert study().status == 0
+    status, _, err = study("", "optimizer.lr=0.5", "--only", "good")
+    assert status == 1
     assert "config differs in optimizer.lr (there 0.001, now 0.5). Remove" in err
-    assert study(arguments=("train.device=cpu",)) == 0, "a key that is about the machine only"
+    assert study("", "train.device=cpu").status == 0, "a key that is about the machine only"
 
 
-def test_a_finished_run_on_other_data_does_not_count(
-    study: Study, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_finished_run_on_other_data_does_not_count(study, tmp_path):
     data = tmp_path / "data"
-    root = (f"dataset.root={data}",)
-    assert study("good", arguments=root) == 0
-    assert study(arguments=root) == 0, "data that are not there cannot be compared"
+    root = f"dataset.root={data}"
+    assert study("good", root).status == 0
+    assert study("", root).status == 0, "data that are not there cannot be compared"
     data.mkdir()
     (data / "checksum").write_text("same")
-    assert study(arguments=root) == 0
-    capfd.readouterr()
+    assert study("", root).status == 0
     ledger._fingerprint.cache_clear()
     (data / "checksum").write_text("different")
-    assert study(arguments=root) == 1
-    assert "finished run on other data: their checksum was same and" in capfd.readouterr().err
+    status, _, err = study("", root)
+    assert status == 1 and "finished run on other data: their checksum was same and" in err
 
 
-def test_older_code_counts_and_is_repeated_only_if_asked(
-    study: Study, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert study("good") == 0
+def test_older_code_counts_and_is_repeated_only_if_asked(study, tmp_path, capfd):
+    study("good")
     folder = folder_of(tmp_path, "good")
     record = json.loads((folder / "run.json").read_text())
     record["code"] = {"commit": "0123456789abcdef", "uncommitted_changes": False}
     (folder / "run.json").write_text(json.dumps(record))
-    capfd.readouterr()
-    assert study() == 0
-    out = capfd.readouterr().out
-    assert "already finished by older code (0123456; --stale repeats it)" in out
+    assert "already finished by older code (0123456; --stale repeats it)" in study().out
     assert cli.main(["list", "ofat"], tmp_path) == 0
     assert "(older code: 0123456)" in capfd.readouterr().out
-    assert study(arguments=("--stale",)) == 0
-    assert "starting good" in capfd.readouterr().out
+    assert "starting good" in study("", "--stale").out
     kept = tmp_path / "work_dirs" / "older" / "ofat_good_0123456"
     assert run_status(kept) == "finished" and run_status(folder) == "finished"
-    assert study(arguments=("--stale",)) == 0
-    assert "starting" not in capfd.readouterr().out
+    status, out, _ = study("", "--stale")
+    assert "starting" not in out and status == 0
 
 
-def test_a_run_of_another_process_is_left_alone(
-    study: Study, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    start_record(folder_of(tmp_path, "good"), [])
-    assert study("good", "other") == 1
-    out, err = capfd.readouterr()
-    assert f"not started: process {os.getpid()} on" in err
+def test_a_run_that_another_process_holds_is_left_alone(study, tmp_path):
+    folder = folder_of(tmp_path, "good")
+    folder.mkdir(parents=True)
+    with lock_run(folder):
+        start_record(folder, [])
+        status, out, err = study("good other")
+    assert f"not started: process {os.getpid()} on" in err and status == 1
     assert "starting good" not in out and "starting other" in out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (("train.max_itre=1",), "Did you mean 'train.max_iter'"),
-        (("--only", "god"), "There is no experiment 'god'. Did you mean 'good'"),
-        (("train.output_dir=x",), "good and other have the same train.output_dir"),
-    ],
-)
-def test_nothing_starts_when_the_command_is_wrong(
-    study: Study, capfd: pytest.CaptureFixture[str], arguments: tuple[str, ...], sentence: str
-) -> None:
-    assert study("good", "other", arguments=arguments) == 2
-    out, err = capfd.readouterr()
-    assert sentence in err
-    assert "starting" not in out
-
-
-def test_a_folder_that_cannot_be_written_is_a_sentence(
-    study: Study, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_that_cannot_be_written_is_a_sentence(study, tmp_path):
     (tmp_path / "file").touch()
-    arguments = ("train.output_dir=file/run", "--only", "good")
-    assert study("good", arguments=arguments) == 1
-    assert "not started: " in capfd.readouterr().err
+    status, _, err = study("good", "train.output_dir=file/run")
+    assert status == 1 and "not started: " in err
 
 
 def start_runner(root: Path, slots: int) -> subprocess.Popen[str]:
@@ -293,50 +244,35 @@ def test_a_killed_runner_loses_nothing(tmp_path: Path) -> None:
     assert read_record(long).attempts == 2
 
 
-def test_a_run_that_does_not_stop_is_ended_with_its_children(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+STUBBORN = """
+import signal, subprocess, sys, time
+for number in (2, 15): signal.signal(number, signal.SIG_IGN)
+if sys.argv[1:]: subprocess.Popen([sys.executable, __file__], start_new_session=True)
+else: open("up", "w").close()
+time.sleep(60)
+"""
+
+
+def test_a_second_request_ends_runs_at_once_with_their_children(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "KILL_SECONDS", 0.2)
-    stubborn = (
-        "import signal, subprocess, sys, time\n"
-        "for s in (2, 15): signal.signal(s, signal.SIG_IGN)\n"
-        "if sys.argv[1:]: subprocess.Popen([sys.executable, __file__], start_new_session=True)\n"
-        "else: open('up', 'w').close()\n"
-        "time.sleep(60)"
-    )
-    (tmp_path / "stubborn.py").write_text(stubborn)
+    (tmp_path / "stubborn.py").write_text(STUBBORN)
     command = [sys.executable, "stubborn.py", "parent"]
     process = processes.RunProcess(tmp_path / "run", command, tmp_path)
     wait_for((tmp_path / "up").exists)
     (child,) = processes.descendants(process.pid)
-    process.end()
-    assert process.exit_code() == -signal.SIGKILL
-    wait_for(lambda: process_start(child.pid) is None)
-
-
-def test_a_second_request_ends_runs_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(processes, "KILL_SECONDS", 0.2)
-    monkeypatch.setattr(runner, "STOP_SECONDS", 600)
-    (tmp_path / "deaf.py").write_text(
-        "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nopen('up', 'w').close()\n"
-        "time.sleep(60)"
-    )
-    process = processes.RunProcess(tmp_path / "run", [sys.executable, "deaf.py"], tmp_path)
-    wait_for((tmp_path / "up").exists)
-    requests = runner.Requests(1, "SIGINT")
+    requests = ["SIGINT"]
 
     class Display:
         def say(self, text: str) -> None: ...
 
         def update(self) -> None:
-            requests.count = 2  # as the handler of a second Ctrl-C does
+            requests.append("SIGINT")  # as the handler of a second Ctrl-C does
 
     stopping = runner.Runner([], tmp_path, runner.RunOptions(), Display())  # type: ignore[arg-type]
     stopping.active.append(runner.Attempt(None, process, runner.GpuLease()))  # type: ignore[arg-type]
     stopping.stop(requests)
     assert process.exit_code() == -signal.SIGKILL
+    wait_for(lambda: process_start(child.pid) is None)
 
 
 PLAIN = """
@@ -350,16 +286,16 @@ train = dict(output_dir="work_dirs/ofat_NAME", max_iter=10, device="cpu")
 
 
 def test_configs_without_experiment_are_planned_run_listed_and_tabled(
-    study: Study, tmp_path: Path, write_config: WriteConfig, capfd: pytest.CaptureFixture[str]
-) -> None:
+    study, tmp_path, write_config, capfd
+):
     for name in ("good", "other"):
         write_config(name).write_text(PLAIN.replace("NAME", name))
+    status, out, _ = study()
+    assert all(f"starting {name}" in out for name in ("good", "other")) and status == 0
     assert cli.main(["plan", "ofat"], tmp_path) == 0
-    assert study() == 0
     assert cli.main(["list", "ofat"], tmp_path) == 0
     out = capfd.readouterr().out
     assert "Total: 2 runs, 20 iterations" in out
-    assert all(f"starting {name}" in out for name in ("good", "other"))
-    assert "ofat_good" in (tmp_path / "work_dirs" / "ofat_table.md").read_text()
     assert out.count("finished     work_dirs/ofat_") == 2
-    assert study(arguments=("--seeds", "2")) == 2, "without train.seed there are no others"
+    assert "ofat_good" in (tmp_path / "work_dirs" / "ofat_table.md").read_text()
+    assert study("", "--seeds", "2").status == 2, "without train.seed there are no others"
