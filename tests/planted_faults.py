@@ -160,8 +160,8 @@ nearest-name: Only names that are all but equal are suggested.
   + close = get_close_matches(name, sorted(known), n=1, cutoff=0.95)
   @ labbook/**/*override*
 identity: Runs on different data have the same key.
-  - return _sha256([self.config, self.seed, self.data])
-  + return _sha256([self.config, self.seed])
+  - _sha256([config, seed, data])
+  + _sha256([config, seed])
   @ labbook/**/*ledger*
 retries: A run that was killed is started once less often than asked for.
   - number <= self.options.retries

@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 from run_toys import wait_for
 
@@ -23,7 +21,7 @@ def write(folder: Path, *rows: dict, mode: str = "a") -> None:
         stream.writelines(json.dumps(row) + "\n" for row in rows)
 
 
-def test_progress_follows_a_growing_file(tmp_path: Path) -> None:
+def test_progress_follows_a_growing_file(tmp_path):
     assert progress_of(tmp_path, 10) == ["-", "-", "-", "-"]
     write(tmp_path, {"iteration": 1, "total_loss": 2.0, "time": 0.5, "bbox/AP50": 30.0})
     assert progress_of(tmp_path, 1010) == ["2 / 1,010", "2.000", "30.0", "0:08:24"]
@@ -37,7 +35,7 @@ def test_progress_follows_a_growing_file(tmp_path: Path) -> None:
     assert progress_of(tmp_path)[:2] == ["1,006", "0.500"]
 
 
-def test_progress_starts_again_when_a_resumed_run_rewinds(tmp_path: Path) -> None:
+def test_progress_starts_again_when_a_resumed_run_rewinds(tmp_path):
     write(tmp_path, *({"iteration": i, "total_loss": 1.0} for i in range(9)))
     assert progress_of(tmp_path)[0] == "9"
     (tmp_path / "new").write_text('{"iteration": 2, "total_loss": 7.0}\n' * 40)  # longer than it
@@ -45,7 +43,7 @@ def test_progress_starts_again_when_a_resumed_run_rewinds(tmp_path: Path) -> Non
     assert progress_of(tmp_path)[:2] == ["3", "7.000"]
 
 
-def test_the_board_shows_what_a_runner_knows_and_else_what_folders_say(tmp_path: Path) -> None:
+def test_the_board_shows_what_a_runner_knows_and_else_what_folders_say(tmp_path):
     for name in ("broken", "begun"):
         start_record(tmp_path / name, [])
     (tmp_path / "broken" / "run.json").write_text("{")
@@ -57,9 +55,7 @@ def test_the_board_shows_what_a_runner_knows_and_else_what_folders_say(tmp_path:
     assert shown == {"run": "state", "broken": "damaged", "begun": "running", "later": "waiting"}
 
 
-def test_watching_shows_all_seeds_whoever_runs_them(
-    write_config: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_watching_shows_all_seeds_whoever_runs_them(write_config, tmp_path, capsys):
     for name in ("one", "two"):
         write_config(name)
     for name in ("ofat_one", "ofat_one_seed10", "ofat_one_seed2", "ofat_one_seedling"):
@@ -75,7 +71,7 @@ def test_watching_shows_all_seeds_whoever_runs_them(
     ]
 
 
-def test_a_console_is_read_in_pieces_without_breaking_characters(tmp_path: Path) -> None:
+def test_a_console_is_read_in_pieces_without_breaking_characters(tmp_path):
     (tmp_path / "console.txt").write_text("old\n")
     code = (
         "import sys\n"

@@ -17,12 +17,11 @@ from labbook.run.clean import find_removable, is_derived, remove
 from runfolder.records import finish_record, start_record
 from smalldet.data.filter.cache import FILTERED_NAME, SOURCE_NAME, ensure_filtered
 
-WriteConfig = Callable[..., Path]
 STUDY = STUDIES["ofat"]
 
 
 @pytest.fixture
-def lab(tmp_path: Path, write_config: WriteConfig) -> Path:
+def lab(tmp_path: Path, write_config: Callable[..., Path]) -> Path:
     """A project with the finished runs ofat_one and ofat_two, and a filtered file of their data."""
     for name in ("one", "two"):
         cfg = load_config(write_config(name), [f"dataset.root={tmp_path / 'data'}"])
@@ -56,7 +55,7 @@ def files(root: Path) -> set[str]:
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.name != ".lock"}
 
 
-def test_a_real_filtered_file_is_derived_and_its_source_is_not(tmp_path: Path) -> None:
+def test_a_real_filtered_file_is_derived_and_its_source_is_not(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     image = {"id": 1, "file_name": "a.png", "width": 8, "height": 8}
     box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 3, 3], "area": 9, "iscrowd": 0}
@@ -67,9 +66,7 @@ def test_a_real_filtered_file_is_derived_and_its_source_is_not(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("text", ["", "n", "nonsense", None])
-def test_nothing_goes_without_a_yes(
-    lab: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str | None
-) -> None:
+def test_nothing_goes_without_a_yes(lab, monkeypatch, capsys, text):
     before = files(lab)
     answer(monkeypatch, text)
     assert cli.main(["clean", "ofat"], lab) == 0
@@ -79,9 +76,7 @@ def test_nothing_goes_without_a_yes(
     assert files(lab) == before
 
 
-def test_yes_removes_what_was_listed_and_just_that(
-    lab: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_yes_removes_what_was_listed_and_just_that(lab, monkeypatch):
     work = lab / "work_dirs"
     (work / "notes").mkdir()
     (work / "notes" / "ideas.txt").write_text("keep")
@@ -95,14 +90,14 @@ def test_yes_removes_what_was_listed_and_just_that(
     assert cli.main(["clean", "ofat"], lab) == 0
 
 
-def test_only_one_experiment_leaves_the_data_of_the_others(lab: Path) -> None:
+def test_only_one_experiment_leaves_the_data_of_the_others(lab):
     assert cli.main(["clean", "ofat", "--only", "one", "--yes"], lab) == 0
     assert not (lab / "work_dirs" / "ofat_one").exists()
     assert (lab / "work_dirs" / "ofat_two").exists()
     assert (lab / "data" / "train" / FILTERED_NAME).exists()
 
 
-def test_links_and_foreign_folders_are_left_alone(lab: Path) -> None:
+def test_links_and_foreign_folders_are_left_alone(lab):
     work = lab / "work_dirs"
     (work / "ofat_two").rename(lab / "elsewhere")
     (work / "ofat_two").symlink_to(lab / "elsewhere")
@@ -123,24 +118,20 @@ def test_links_and_foreign_folders_are_left_alone(lab: Path) -> None:
     assert (lab / "elsewhere" / "run.json").exists() and (lab / "data" / "train").exists()
 
 
-def test_a_running_run_and_its_data_are_never_removed(lab: Path) -> None:
+def test_a_running_run_and_its_data_are_never_removed(lab):
+    before = find_removable(STUDY, lab)
     start_record(lab / "work_dirs" / "ofat_one", [])
     found = find_removable(STUDY, lab)
     assert found.run_folders == [lab / "work_dirs" / "ofat_two"] and not found.derived_files
     assert set(found.kept.values()) == {"it is running", "a running run reads it"}
-
-
-def test_a_run_that_starts_after_the_list_was_made_stays(lab: Path) -> None:
-    found = find_removable(STUDY, lab)
-    start_record(lab / "work_dirs" / "ofat_one", [])
-    (problem,) = remove(found)
+    (problem,) = remove(before)  # it has started after the list was made
     assert problem.endswith("ofat_one was left alone: it is running.")
     assert (lab / "work_dirs" / "ofat_one" / "evaluation").exists()
     assert not (lab / "work_dirs" / "ofat_two").exists()
 
 
 @pytest.mark.parametrize("harm", ["no source", "not ours", "no JSON", "a link", "a list"])
-def test_a_file_that_cannot_be_built_again_stays(lab: Path, harm: str) -> None:
+def test_a_file_that_cannot_be_built_again_stays(lab, harm):
     path = lab / "data" / "train" / FILTERED_NAME
     if harm == "no source":
         path.with_name(SOURCE_NAME).unlink()
@@ -154,9 +145,7 @@ def test_a_file_that_cannot_be_built_again_stays(lab: Path, harm: str) -> None:
     assert path.exists()
 
 
-def test_what_an_interrupted_removal_leaves_is_found_again(
-    lab: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_an_interrupted_removal_leaves_is_found_again(lab, monkeypatch):
     folder = lab / "work_dirs" / "ofat_one"
     genuine = shutil.rmtree
 

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,6 @@ from labbook.run.slurm import ClusterOptions, ClusterRun, parameters_for, port_o
 from runfolder.provenance import process_start
 from runfolder.records import finish_record, read_record, run_status, start_record
 
-WriteConfig = Callable[..., Path]
 TRAIN_SCRIPT = "tools/train.py"
 
 
@@ -51,9 +50,7 @@ def submitted(folder: Path) -> dict:
     return json.loads((folder / cluster.SUBMITTED).read_text())
 
 
-def test_a_pre_empted_job_saves_requeues_and_finishes(
-    root: Path, write_config: WriteConfig, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_pre_empted_job_saves_requeues_and_finishes(root, write_config, capsys):
     write_config("long")
     folder = folder_of(root, "long")
     command = ["run", "ofat", "--executor", "local", "--slurm", "time=5", "optimizer.lr=0.5"]
@@ -79,7 +76,7 @@ def is_task(pid: int) -> bool:
     return b"submitit.core._submit" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def test_a_failed_job_leaves_the_end_of_its_log(root: Path) -> None:
+def test_a_failed_job_leaves_the_end_of_its_log(root):
     (outcome,) = submit([job_in(root, "fails")], root, ClusterOptions("local"))
     folder = folder_of(root, "fails")
     assert outcome.is_finished and outcome.message.startswith("submitted as job")
@@ -90,7 +87,7 @@ def test_a_failed_job_leaves_the_end_of_its_log(root: Path) -> None:
 
 
 @pytest.mark.parametrize(("retries", "starts"), [(0, 1), (2, 3)])
-def test_a_job_tries_again_what_died(root: Path, retries: int, starts: int) -> None:
+def test_a_job_tries_again_what_died(root, retries, starts):
     folder = folder_of(root, "doomed")
     run = ClusterRun(job_in(root, "doomed"), root, ClusterOptions("local", retries=retries))
     with pytest.raises(RuntimeError, match="ended with status -9"):
@@ -106,7 +103,7 @@ FAKE_SLURM = {
 
 
 @pytest.fixture
-def slurm(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def slurm(root, monkeypatch) -> Path:
     """Programs that stand for SLURM's; ``queue`` in the root folder is what squeue shows."""
     for name, body in FAKE_SLURM.items():
         program = root / "bin" / name
@@ -118,7 +115,7 @@ def slurm(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def test_what_slurm_is_given_and_never_twice(slurm: Path) -> None:
+def test_what_slurm_is_given_and_never_twice(slurm):
     options = ClusterOptions("slurm", {"partition": "gpu", "time": 600}, nodes=2, per_node=4)
     job = job_in(slurm, "good")
     (outcome,) = submit([job], slurm, options)
@@ -140,9 +137,7 @@ def test_what_slurm_is_given_and_never_twice(slurm: Path) -> None:
         submit([job], slurm, ClusterOptions("slurm", {"partitoin": "gpu"}))
 
 
-def test_without_slurm_or_submitit_there_is_a_sentence(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_slurm_or_submitit_there_is_a_sentence(root, monkeypatch):
     monkeypatch.setenv("PATH", str(root))
     with pytest.raises(ValueError, match="where sbatch and srun are"):
         submit([job_in(root, "good")], root, ClusterOptions("slurm"))
@@ -151,7 +146,7 @@ def test_without_slurm_or_submitit_there_is_a_sentence(
         submit([job_in(root, "good")], root, ClusterOptions("local"))
 
 
-def test_words_after_slurm_are_parameters_or_overrides() -> None:
+def test_words_after_slurm_are_parameters_or_overrides():
     words = ["partition=gpu", "time=600", "gres=gpu:a100:1", "train.epochs=3", "+model.new=1"]
     parameters, overrides = parameters_in(words)
     assert parameters == {"partition": "gpu", "time": 600, "gres": "gpu:a100:1"}
@@ -160,7 +155,7 @@ def test_words_after_slurm_are_parameters_or_overrides() -> None:
         parameters_in(["gpu"])
 
 
-def test_each_node_knows_its_place(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_node_knows_its_place(root, monkeypatch):
     names = {"SLURM_JOB_ID": "4711", "SLURM_NODEID": "1", "SLURM_JOB_NODELIST": "node[07-08]"}
     for name, value in {**names, "SUBMITIT_EXECUTOR": "slurm"}.items():
         monkeypatch.setenv(name, value)
@@ -178,9 +173,7 @@ def test_each_node_knows_its_place(root: Path, monkeypatch: pytest.MonkeyPatch) 
     assert port_of("12_3") != port_of("12_4") and 20000 <= port_of("9" * 12) < 40000
 
 
-def test_another_node_waits_where_the_first_one_requeues(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_node_waits_where_the_first_one_requeues(root, monkeypatch):
     waited: list[float] = []
     folder = folder_of(root, "crash")
     start_record(folder, [])

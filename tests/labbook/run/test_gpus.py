@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from labbook.run.gpus import GpuLease, Gpus, find_gpus
+from labbook.run.gpus import Gpus, find_gpus
 
 
 @pytest.fixture(autouse=True)
-def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def marks(tmp_path, monkeypatch) -> Path:
     """Where GPUs are marked as lent."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
 
-def test_a_gpu_is_lent_once_and_comes_back() -> None:
+def test_a_gpu_is_lent_once_and_comes_back():
     ours, theirs = Gpus({"0": "0", "1": "1"}), Gpus({"1": "1", "0": "0"})  # as two runners see them
     first, second = ours.lease(1), theirs.lease(1)
     assert first and second
@@ -38,7 +38,7 @@ def test_a_gpu_is_lent_once_and_comes_back() -> None:
     both.release()
 
 
-def test_a_run_keeps_its_gpu_when_the_runner_is_gone() -> None:
+def test_a_run_keeps_its_gpu_when_the_runner_is_gone():
     gpus = Gpus({"0": "0"})
     lease = gpus.lease(1)
     assert lease is not None
@@ -53,11 +53,7 @@ def test_a_run_keeps_its_gpu_when_the_runner_is_gone() -> None:
     after.release()
 
 
-def test_the_cpu_needs_no_environment() -> None:
-    assert GpuLease().environment == {}
-
-
-def test_gpus_are_known_by_their_unique_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_known_by_their_unique_id(tmp_path, monkeypatch):
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho '0, GPU-aa'\necho '1, GPU-bb'\n")
     program.chmod(0o755)

@@ -30,7 +30,6 @@ from runfolder.files import write_json, write_text
 from runfolder.records import finish_record, start_record
 from runfolder.run import read_run
 
-WriteConfig = Callable[..., Path]
 OFAT = STUDIES["ofat"]
 SETTINGS = """
 from dataclasses import dataclass
@@ -87,11 +86,11 @@ def job(content: dict[str, Any], name: str = "a") -> Job:
         ("dataloader.train.size", 32, False),
     ],
 )
-def test_what_costs_the_same(key: str, value: Any, costs_the_same: bool) -> None:
+def test_what_costs_the_same(key, value, costs_the_same):
     assert (step_key(changed(key, value)) == step_key(config())) is costs_the_same
 
 
-def test_a_plan_adds_up() -> None:
+def test_a_plan_adds_up():
     jobs = [
         job(config()),
         job(config(max_iter=50, epochs=0, total_batch_size=16, micro_batch_size=99)),
@@ -132,7 +131,7 @@ def change_record(folder: Path, **values: Any) -> None:
     write_json(folder / "run.json", record | values)
 
 
-def test_runs_tell_what_they_took(tmp_path: Path) -> None:
+def test_runs_tell_what_they_took(tmp_path):
     done = make_run(tmp_path, "done", "finished", seconds_per_iteration=0.25, peak_memory_mb=9.0)
     key = step_key(config())
     found = known_costs(OFAT, tmp_path, "one", [read_run(done)])
@@ -149,7 +148,7 @@ def test_runs_tell_what_they_took(tmp_path: Path) -> None:
     assert found == {key: StepCost(2.0, 7.0, "run running")}
 
 
-def test_other_devices_do_not_count(tmp_path: Path) -> None:
+def test_other_devices_do_not_count(tmp_path):
     done = make_run(tmp_path, "done", "finished", seconds_per_iteration=0.25)
     costs = {"key": {"seconds_per_iteration": 3.0, "peak_memory_mb": None, "source": "measured"}}
     write_json(measurements_file(OFAT, tmp_path), {"two": {"other": {}}, "three": costs})
@@ -166,7 +165,7 @@ def test_other_devices_do_not_count(tmp_path: Path) -> None:
         known_costs(OFAT, tmp_path, "two", [])
 
 
-def test_measuring_generates_data_as_the_study_says(tmp_path: Path) -> None:
+def test_measuring_generates_data_as_the_study_says(tmp_path):
     generating = replace(OFAT, generate=("dataset.generate={image_size: 640}", "train.images=8"))
     overrides = short_overrides(generating, config(), tmp_path, tmp_path / "run", steps=3)
     assert overrides[-2:] == list(generating.generate)
@@ -182,9 +181,7 @@ def test_measuring_generates_data_as_the_study_says(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def study(
-    write_config: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Path]:
+def study(write_config, tmp_path, monkeypatch) -> Callable[..., Path]:
     """Configs with a batch, and a training script that only pretends."""
     (tmp_path / "fake.py").write_text(SCRIPT)
     (tmp_path / "plan_settings.py").write_text(SETTINGS)
@@ -201,7 +198,7 @@ def study(
     return write
 
 
-def test_measures_what_differs_once(study, capsys: pytest.CaptureFixture[str]) -> None:
+def test_measures_what_differs_once(study, capsys):
     root = study(a="", b="optimizer.lr = 0.5", c="train.total_batch_size = 4")
     assert cli.main(["plan", "ofat"], root, "fake.py") == 0
     assert "No estimate for 3 runs" in capsys.readouterr().out
@@ -216,7 +213,7 @@ def test_measures_what_differs_once(study, capsys: pytest.CaptureFixture[str]) -
     assert not (root / "work_dirs" / "debug" / "measure").exists()
 
 
-def test_a_measurement_that_fails_is_told(study, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_measurement_that_fails_is_told(study, capsys):
     root = study(a_fails="", b="train.total_batch_size = 4")
     assert cli.main(["plan", "ofat", "--measure"], root, "fake.py") == 1
     streams = capsys.readouterr()
@@ -225,7 +222,7 @@ def test_a_measurement_that_fails_is_told(study, capsys: pytest.CaptureFixture[s
     assert list((root / "work_dirs/debug/measure").iterdir())
 
 
-def test_the_table_shows_bundles(study, capsys, monkeypatch) -> None:
+def test_the_table_shows_bundles(study, capsys, monkeypatch):
     root = study(a="experiment.update(factors=['train.batch', 'optimizer.lr'], level='both')")
     monkeypatch.setenv("COLUMNS", "200")
     assert cli.main(["plan", "ofat"], root, "fake.py") == 0
@@ -243,5 +240,5 @@ def test_the_table_shows_bundles(study, capsys, monkeypatch) -> None:
         ("cuda", {}, ""),
     ],
 )
-def test_device_names(setting: str, devices: dict[str, Any], name: str) -> None:
+def test_device_names(setting, devices, name):
     assert device_name(setting, devices) == name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,10 @@ from labbook import cli
 from labbook.run import preflight
 
 ROOT = Path(__file__).resolve().parents[3]
-WriteConfig = Callable[..., Path]
 
 
 @pytest.fixture
-def study(write_config: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def study(write_config, tmp_path):
     """Writes real configs with toy-size twins; returns the project folder."""
     (tmp_path / "fake.py").write_text(SCRIPT)
 
@@ -34,7 +32,7 @@ def study(write_config: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyP
     return write
 
 
-def test_all_would_run(study, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_would_run(study, tmp_path, capsys):
     root = study("good", "other")
     assert cli.main(["preflight", "ofat"], root, "fake.py") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -50,10 +48,7 @@ def test_all_would_run(study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert sorted(path.name for path in (root / "work_dirs").iterdir()) == ["debug"]
 
 
-def test_each_failure_is_told_and_the_others_are_tried(
-    study, write_config: WriteConfig, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+def test_each_failure_is_told_and_the_others_are_tried(study, write_config, capsys, monkeypatch):
     monkeypatch.setattr(preflight, "LIMIT_SECONDS", 5.0)
     root = study("a_crash", "b_fails", "c_hangs", "d_good", "e_broken", "f_undeclared")
     study("g_alone", twins=False)
@@ -80,7 +75,7 @@ def test_each_failure_is_told_and_the_others_are_tried(
     assert len((root / "calls.jsonl").read_text().splitlines()) == 4  # the others cannot start
 
 
-def test_some_of_a_study(study, capsys: pytest.CaptureFixture[str]) -> None:
+def test_some_of_a_study(study, capsys):
     root = study("good", "a_crash")
     assert cli.main(["preflight", "ofat", "--only", "ofat_good"], root, "fake.py") == 0
     assert "a_crash" not in capsys.readouterr().out
@@ -94,7 +89,7 @@ def test_some_of_a_study(study, capsys: pytest.CaptureFixture[str]) -> None:
     ("study_name", "name"),
     [("ofat", "ofat_lr0.001_bs8_sgd_ep100"), ("etram", "baseline_3scale_100k_small")],
 )
-def test_a_real_config(study_name: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_real_config(study_name, name, capsys):
     script = "tools/lazyconfig_train_net.py"
     assert cli.main(["preflight", study_name, "--only", name], ROOT, script) == 0
     assert f"ok      {name}" in capsys.readouterr().out

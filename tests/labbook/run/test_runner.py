@@ -205,7 +205,7 @@ def start_runner(root: Path, slots: int) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("slots", [1, 2])
-def test_stops_cleanly_and_goes_on(tmp_path: Path, number: int, slots: int) -> None:
+def test_stops_cleanly_and_goes_on(tmp_path, number, slots):
     process = start_runner(tmp_path, slots)
     running = [folder_of(tmp_path, name) for name in ("long", "longer")[:slots]]
     wait_for(lambda: all((folder / "ready").exists() for folder in running))
@@ -221,7 +221,7 @@ def test_stops_cleanly_and_goes_on(tmp_path: Path, number: int, slots: int) -> N
     assert not folder_of(tmp_path, "good").exists()
 
 
-def test_a_killed_runner_loses_nothing(tmp_path: Path) -> None:
+def test_a_killed_runner_loses_nothing(tmp_path):
     process = start_runner(tmp_path, 1)
     long = folder_of(tmp_path, "long")
     wait_for((long / "ready").exists)
