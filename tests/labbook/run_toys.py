@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # Acts as its experiment's name says; writes what a real run writes, as far as others look.
 SCRIPT = """
@@ -72,6 +74,14 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.05)
+
+
+def change_record(folder: Path, **values: Any) -> None:
+    """Write other values into ``run.json``; those of a dict are added to what is there."""
+    record = json.loads((folder / "run.json").read_text())
+    for key, value in values.items():
+        record[key] = {**record[key], **value} if isinstance(value, dict) else value
+    (folder / "run.json").write_text(json.dumps(record))
 
 
 def folder_of(root: Path, name: str) -> Path:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ from labbook.config.overrides import assignment
 from labbook.config.signatures import MISSING
 from labbook.config.studies import Study
 from labbook.config.trees import below, flatten, select
-from labbook.run.jobs import Job
-from labbook.run.processes import Processes, run_briefly
+from labbook.run.jobs import Job, try_job
 from runfolder.files import read_json, write_json
 from runfolder.metrics import read_metrics
 from runfolder.names import CONSOLE
@@ -99,8 +98,8 @@ def measure(study: Study, job: Job, root: Path, device: str, steps: int) -> Step
         The cost of a step, or a sentence why it could not be measured.
     """
     config, folder = to_plain(job.cfg), root / FOLDER / job.folder.name
-    command = [*job.command(Processes()), *short_overrides(study, config, root, folder, steps)]
-    trial = run_briefly(command, folder, root, LIMIT_SECONDS)
+    overrides = (*job.overrides, *short_overrides(study, config, root, folder, steps))
+    trial = try_job(replace(job, folder=folder, overrides=overrides), root, LIMIT_SECONDS)
     cost = _cost_so_far(read_run(folder), f"{steps} measured steps") if trial.is_ok else None
     if cost is None:
         return f"{trial.text} All it said: {folder / CONSOLE}"

@@ -5,16 +5,21 @@ from __future__ import annotations
 import copy
 import dataclasses
 import glob
+import shutil
+import subprocess
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from omegaconf import DictConfig
 
 from labbook.config.lineage import Family
 from labbook.config.load import ConfigError
 from labbook.config.overrides import apply_overrides, assignment
-from labbook.run.processes import Processes, train_command
+from labbook.run.processes import Processes, RunProcess
+from runfolder.records import run_status
 
 
 @dataclass(frozen=True)
@@ -29,14 +34,44 @@ class Job:
     train_script: str
     overrides: tuple[str, ...] = ()
 
-    def command(self, processes: Processes) -> list[str]:
-        """What starts it, or goes on with it."""
-        return train_command(self.train_script, self.config_file, self.overrides, processes)
+    def command(self, processes: Processes | None = None) -> list[str]:
+        """What starts it, or goes on with it; in one process by default."""
+        python = (processes or Processes()).python()
+        config = ["--config-file", str(self.config_file)]
+        return [*python, self.train_script, *config, "--resume", *self.overrides]
 
     @property
     def is_on_cpu(self) -> bool:
         """Whether its config leaves GPUs alone."""
         return self.cfg.train.get("device", "auto") == "cpu"
+
+
+class Trial(NamedTuple):
+    """How a job with a time limit went."""
+
+    name: str
+    is_ok: bool
+    text: str
+    """The last line that it wrote; the error's sentence if it failed."""
+    seconds: float = 0.0
+
+
+def try_job(job: Job, root: Path, limit: float) -> Trial:
+    """Run a job and wait for its end; what its folder holds is removed before.
+
+    After ``limit`` seconds it is ended and counts as failed.
+    """
+    shutil.rmtree(job.folder, ignore_errors=True)
+    start = time.monotonic()
+    process = RunProcess(job.folder, job.command(), root)
+    try:
+        is_ok = process.wait(limit) == 0 and run_status(job.folder) == "finished"
+        text = process.tail(lines=1) or "It ended without a word."
+    except subprocess.TimeoutExpired:
+        is_ok, text = False, f"It did not end within {limit:.0f} s."
+    finally:
+        process.end()
+    return Trial(job.name, is_ok, text, time.monotonic() - start)
 
 
 def plan_jobs(

@@ -8,12 +8,10 @@ run of older code counts, is marked, and is repeated on request only.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from labbook.config.plain import without_live
 from labbook.config.resume import is_measured
 from labbook.config.signatures import locate
 from labbook.config.trees import flatten
-from runfolder.files import read_json, write_json
+from runfolder.files import write_json
 from runfolder.names import LEDGER
 from runfolder.records import RunRecord, read_results
 
@@ -36,52 +34,25 @@ SHORT = 7
 """Characters of a checksum or commit that are shown."""
 
 
-@dataclass(frozen=True)
-class LedgerEntry:
-    """What one run measures."""
-
-    config: str
-    """SHA-256 of the resolved config without its seed and its run-only keys."""
-    seed: int | None
-    data: str | None = None
-    """Checksum of the data set; known when the run has ended."""
-
-    @property
-    def key(self) -> str:
-        """SHA-256 of the three."""
-        return _sha256([self.config, self.seed, self.data])
-
-
-def entry_of(cfg: DictConfig, data: str | None = None) -> LedgerEntry:
+def entry_of(cfg: DictConfig, data: str | None = None) -> dict[str, Any]:
     """The entry of a run of ``cfg`` on the data with the checksum ``data``.
+
+    Returns:
+        ``config``: SHA-256 of the resolved config without its seed and its run-only keys;
+        ``seed``; ``data``, which is known when the run has ended; ``key``: SHA-256 of the three.
 
     Raises:
         ConfigError: an interpolation cannot be resolved.
     """
     leaves = flatten(without_live(to_plain(cfg)))
     measured = {key: leaves[key] for key in sorted(leaves) if is_measured(key) and key != SEED}
-    return LedgerEntry(_sha256(measured), leaves.get(SEED), data)
+    config, seed = _sha256(measured), leaves.get(SEED)
+    return {"key": _sha256([config, seed, data]), "config": config, "seed": seed, "data": data}
 
 
 def write_entry(cfg: DictConfig, folder: Path) -> None:
     """Write ``ledger.json`` beside the config that ``folder`` was trained with."""
-    entry = entry_of(cfg, (read_results(folder) or {}).get("data_fingerprint"))
-    write_json(folder / LEDGER, {"key": entry.key, **dataclasses.asdict(entry)})
-
-
-def read_entry(folder: Path) -> LedgerEntry | None:
-    """The entry in a run folder; None if it has none (a run of before there were any).
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    content = read_json(folder / LEDGER)
-    if content is None:
-        return None
-    try:
-        return LedgerEntry(content["config"], content["seed"], content["data"])
-    except KeyError as error:
-        raise ValueError(f"{folder / LEDGER} lacks {error}. Remove it.") from error
+    write_json(folder / LEDGER, entry_of(cfg, _data_of(folder)))
 
 
 def check_same_data(cfg: DictConfig, folder: Path, root: Path) -> None:
@@ -92,8 +63,7 @@ def check_same_data(cfg: DictConfig, folder: Path, root: Path) -> None:
     Raises:
         ConfigError: the data of today are not those of the run.
     """
-    entry = read_entry(folder)
-    then = entry.data if entry else (read_results(folder) or {}).get("data_fingerprint")
+    then = _data_of(folder)
     now = data_fingerprint(to_plain(cfg).get("dataset") or {}, root) if then else None
     if then and now and then != now:
         raise ConfigError(
@@ -162,6 +132,11 @@ def move_aside(folder: Path, mark: str) -> Path:
         number += 1
         target = older / f"{folder.name}_{mark}_{number}"
     return folder.rename(target)
+
+
+def _data_of(folder: Path) -> str | None:
+    """Checksum of the data of a run that has ended."""
+    return (read_results(folder) or {}).get("data_fingerprint")
 
 
 def _sha256(content: Any) -> str:

@@ -14,11 +14,19 @@ from labbook.config.guard import study_problems
 from labbook.config.lineage import Family
 from labbook.config.overrides import assignment
 from labbook.config.studies import Study, find_experiments, get_study
-from labbook.run.processes import Trial, run_briefly, train_command
+from labbook.run.jobs import Job, Trial, try_job
 
 FOLDER = "work_dirs/debug/preflight"
 LIMIT_SECONDS = 600.0
 STEPS, SAMPLES = 2, 2
+OVERRIDES = (
+    f"train.max_iter={STEPS}",
+    f"train.eval_period={STEPS}",
+    f"train.checkpointer.period={STEPS}",
+    "train.device=cpu",
+    f"dataloader.valid.limit={SAMPLES}",
+    f"dataloader.test.limit={SAMPLES}",
+)
 
 
 def preflight(study: Study, names: list[str], root: Path, train_script: str) -> Iterator[Trial]:
@@ -28,9 +36,9 @@ def preflight(study: Study, names: list[str], root: Path, train_script: str) -> 
         ValueError: the study has no toy-size version, or that has no configs.
     """
     debug = get_study(study.name, root, debug=True)
-    toys = find_experiments(debug, root)
+    toys, family = find_experiments(debug, root), Family(debug, root)
     wrong = study_problems(Family(study, root), names)
-    wrong_toys = study_problems(Family(debug, root), [name for name in names if name in toys])
+    wrong_toys = study_problems(family, [name for name in names if name in toys])
     for name in names:
         if name in wrong:
             yield Trial(name, False, wrong[name])
@@ -40,22 +48,11 @@ def preflight(study: Study, names: list[str], root: Path, train_script: str) -> 
         elif name in wrong_toys:
             yield Trial(name, False, f"{toys[name]}: {wrong_toys[name]}")
         else:
-            yield _try(name, toys[name], root, train_script)
-
-
-def _try(name: str, config_file: Path, root: Path, train_script: str) -> Trial:
-    folder = root / FOLDER / name
-    overrides = [
-        f"train.max_iter={STEPS}",
-        f"train.eval_period={STEPS}",
-        f"train.checkpointer.period={STEPS}",
-        "train.device=cpu",
-        f"dataloader.valid.limit={SAMPLES}",
-        f"dataloader.test.limit={SAMPLES}",
-        assignment("train.output_dir", str(folder)),
-    ]
-    command = train_command(train_script, config_file, overrides)
-    trial = run_briefly(command, folder, root, LIMIT_SECONDS)
-    for checkpoint in folder.glob("*.pth"):
-        checkpoint.unlink()
-    return trial._replace(text=f"{STEPS} steps and an evaluation") if trial.is_ok else trial
+            folder = root / FOLDER / name
+            overrides = (*OVERRIDES, assignment("train.output_dir", str(folder)))
+            job = Job(name, toys[name], folder, family.load(name), train_script, overrides)
+            trial = try_job(job, root, LIMIT_SECONDS)
+            for checkpoint in folder.glob("*.pth"):
+                checkpoint.unlink()
+            said = f"{STEPS} steps and an evaluation" if trial.is_ok else trial.text
+            yield trial._replace(text=said)

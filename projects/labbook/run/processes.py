@@ -1,26 +1,23 @@
-"""A training run as a child process: its command, its console file, how it is asked to stop."""
+"""A training run as a child process: its launcher, its console file, how it is asked to stop."""
 
 from __future__ import annotations
 
 import codecs
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
 
 import psutil
 
 from runfolder import names
-from runfolder.records import read_record, run_status
+from runfolder.records import read_record
 
 KILL_SECONDS = 5.0
 """Time between the request to end at once and the end by force."""
@@ -51,14 +48,6 @@ class Processes:
         return [sys.executable]
 
 
-def train_command(
-    script: str, config_file: Path, overrides: Iterable[str], processes: Processes | None = None
-) -> list[str]:
-    """The command that starts or continues a run of a config file, in one process by default."""
-    python = (processes or Processes()).python()
-    return [*python, script, "--config-file", str(config_file), "--resume", *overrides]
-
-
 class RunProcess:
     """A run that was started.
 
@@ -67,7 +56,7 @@ class RunProcess:
 
     Args:
         folder: the run folder.
-        command: of :func:`train_command`; it runs in ``root``.
+        command: what trains; it runs in ``root``.
         root: the project's root folder.
         environment: variables besides those of this process.
         inherited: file descriptors that stay open in it.
@@ -165,35 +154,6 @@ class RunProcess:
         with self._console.open("rb") as console:
             console.seek(place)
             return console.read()
-
-
-class Trial(NamedTuple):
-    """How a run with a time limit went."""
-
-    name: str
-    """Of its folder."""
-    is_ok: bool
-    text: str
-    """The last line that it wrote; the error's sentence if it failed."""
-    seconds: float = 0.0
-
-
-def run_briefly(command: Sequence[str], folder: Path, root: Path, limit: float) -> Trial:
-    """Train in a child process, in a run folder that is made anew, and wait for its end.
-
-    After ``limit`` seconds it is ended and counts as failed.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-    start = time.monotonic()
-    process = RunProcess(folder, command, root)
-    try:
-        is_ok = process.wait(limit) == 0 and run_status(folder) == "finished"
-        text = process.tail(lines=1) or "It ended without a word."
-    except subprocess.TimeoutExpired:
-        is_ok, text = False, f"It did not end within {limit:.0f} s."
-    finally:
-        process.end()
-    return Trial(folder.name, is_ok, text, time.monotonic() - start)
 
 
 def descendants(pid: int) -> list[psutil.Process]:

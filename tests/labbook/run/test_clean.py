@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -41,16 +42,6 @@ def lab(tmp_path: Path, write_config: Callable[..., Path]) -> Path:
     return tmp_path
 
 
-def answer(monkeypatch: pytest.MonkeyPatch, text: str | None) -> None:
-    def say(question: str) -> str:
-        print(question)
-        if text is None:
-            raise EOFError
-        return text
-
-    monkeypatch.setattr("builtins.input", say)
-
-
 def files(root: Path) -> set[str]:
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.name != ".lock"}
 
@@ -65,10 +56,10 @@ def test_a_real_filtered_file_is_derived_and_its_source_is_not(tmp_path):
     assert not is_derived(tmp_path / SOURCE_NAME)
 
 
-@pytest.mark.parametrize("text", ["", "n", "nonsense", None])
+@pytest.mark.parametrize("text", ["\n", "n\n", "nonsense\n", ""])
 def test_nothing_goes_without_a_yes(lab, monkeypatch, capsys, text):
     before = files(lab)
-    answer(monkeypatch, text)
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))  # "": nobody is there
     assert cli.main(["clean", "ofat"], lab) == 0
     out = capsys.readouterr().out
     assert "work_dirs/ofat_one\n" in out and f"data/train/{FILTERED_NAME}" in out
@@ -84,7 +75,7 @@ def test_yes_removes_what_was_listed_and_just_that(lab, monkeypatch):
     shutil.copytree(work / "ofat_one", work / "older" / "ofat_one_0123456")
     kept = {name for name in files(lab) if "ofat_one" not in name and "ofat_two" not in name}
     kept |= {name for name in files(lab) if name.startswith("work_dirs/older")}
-    answer(monkeypatch, "yes")
+    monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
     assert cli.main(["clean", "ofat"], lab) == 0
     assert files(lab) == kept - {f"data/train/{FILTERED_NAME}"}
     assert cli.main(["clean", "ofat"], lab) == 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
 import pytest
 from note_toys import CHILD, make_run, results, start_run, write_metrics
 from omegaconf import OmegaConf
+from run_toys import change_record
 
 from labbook.config.load import load_config
 from labbook.run.notes import (
@@ -64,6 +64,11 @@ def test_a_baseline_has_nothing_to_differ_from(study, tmp_path):
     assert "it is a baseline" in texts["experiment_hypothesis.txt"]
     assert "none were declared" in texts["experiment_hypothesis.txt"]
     assert "baseline" in texts["modification_details.txt"] and "baseline" in texts[DIFF]
+    assert "unknown" not in texts["modification_details.txt"]
+    lineage = lineage_of(tmp_path / "ofat_baseline")
+    change_record(tmp_path / "ofat_baseline", overrides=None, config_file=None)  # an old record
+    write_start_notes(tmp_path / "ofat_baseline", lineage)
+    assert "unknown" in (tmp_path / "ofat_baseline" / "modification_details.txt").read_text()
 
 
 @pytest.fixture
@@ -106,11 +111,10 @@ def test_a_factor_may_be_a_whole_section(write_config, tmp_path):
 
 def test_attempts_with_other_code_and_commands_are_told_apart(study, tmp_path):
     folder = start_run(study[1], tmp_path / "ofat_fast")
-    record = json.loads((folder / "run.json").read_text())
-    record["code"] = {"commit": "f00", "patch": {"file": "code.patch", "sha256": "0", "files": []}}
-    (folder / "run.json").write_text(json.dumps(record))
+    patch = {"file": "code.patch", "sha256": "0", "files": []}
+    change_record(folder, code={"commit": "f00", "patch": patch})
     finish_record(folder, "interrupted", "Ctrl-C")
-    start_record(folder, [*record["command"], "--resume"], 0, str(study[1]), [])
+    start_record(folder, ["another", "--resume"], 0, str(study[1]), [])
     texts = notes(folder)
     assert "ran OTHER code" in texts["code_changes_summary.txt"]
     assert "f00" in texts["code_changes_summary.txt"]
@@ -136,19 +140,12 @@ def test_the_command_of_several_processes_is_as_it_was_given():
     assert shell_command(record) == "python tools/train.py --num-gpus 4"
 
 
-def test_a_record_of_before_there_were_overrides_says_so(study, tmp_path):
-    folder = start_run(study[0], tmp_path / "ofat_baseline")
-    lineage = find_lineage(load_config(study[0]), folder)
-    record = json.loads((folder / "run.json").read_text())
-    del record["overrides"], record["config_file"]
-    (folder / "run.json").write_text(json.dumps(record))
-    write_start_notes(folder, lineage)
-    assert "unknown" in (folder / "modification_details.txt").read_text()
-
-
-def test_a_config_without_experiment_has_notes_too(tmp_path):
-    cfg = OmegaConf.create({"train": {"output_dir": str(tmp_path), "max_iter": 4}})
+def test_a_run_without_config_or_experiment_has_notes_too(tmp_path):
     start_record(tmp_path, ["train"], None, "plain.py", ["a=1"])
+    finish_record(tmp_path, "failed", "ConfigError: no such key")
+    write_summary(tmp_path, Lineage(OmegaConf.create()))
+    assert "no such key" in (tmp_path / SUMMARY).read_text()
+    cfg = OmegaConf.create({"train": {"output_dir": str(tmp_path), "max_iter": 4}})
     (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
     write_start_notes(tmp_path, find_lineage(cfg, tmp_path, Path("plain.py"), ["a=1"]))
     hypothesis, details, *_, diff = ((tmp_path / name).read_text() for name in START_NOTES)
@@ -175,16 +172,9 @@ def test_a_finished_run_against_its_baseline_and_targets(study, tmp_path):
     assert "averaged weights (model_best_ema.pth) have 4.0 points more" in text
 
 
-def test_a_repetition_is_compared_with_the_same_repetition(study, tmp_path):
-    make_run(study[0], tmp_path / "ofat_baseline", 50.0)
-    make_run(study[0], tmp_path / "ofat_baseline_seed2", 40.0)
-    again = make_run(study[1], tmp_path / "ofat_fast_seed2", 54.0)
-    assert "+14.00 / +14.00" in summary(again)
-    third = make_run(study[1], tmp_path / "ofat_fast_seed3", 54.0)  # the baseline has no third
-    assert "+4.00 / +4.00" in summary(third)
-
-
-def test_parent_and_baseline_are_compared_with_each(study, write_config, tmp_path):
+def test_parent_and_baseline_are_compared_with_each_of_the_same_repetition(
+    study, write_config, tmp_path
+):
     grandchild = write_config(
         "ofat_more", *CHILD, "train.epochs = 200", 'experiment.parent = "ofat_fast"'
     )
@@ -193,6 +183,11 @@ def test_parent_and_baseline_are_compared_with_each(study, write_config, tmp_pat
     text = summary(make_run(grandchild, tmp_path / "ofat_more", 56.0))
     assert text.index("its baseline ofat_baseline") < text.index("its parent ofat_fast")
     assert "+6.00" in text and "+1.00" in text
+    make_run(study[0], tmp_path / "ofat_baseline_seed2", 40.0)
+    again = make_run(study[1], tmp_path / "ofat_fast_seed2", 54.0)
+    assert "+14.00 / +14.00" in summary(again)
+    third = make_run(study[1], tmp_path / "ofat_fast_seed3", 54.0)  # the baseline has no third
+    assert "+4.00 / +4.00" in summary(third)
 
 
 def test_a_run_that_did_not_finish_tells_how_far_it_came_and_how_to_go_on(study, tmp_path):
@@ -212,10 +207,3 @@ def test_a_run_that_did_not_finish_tells_how_far_it_came_and_how_to_go_on(study,
     assert "Status: failed" in text and "Steps: 30 of 15900" in text
     assert "nan_dump.pth" in text
     assert "Scores" not in text, "those are of an earlier end"
-
-
-def test_a_run_without_config_has_a_summary_too(tmp_path):
-    start_record(tmp_path, ["train"])
-    finish_record(tmp_path, "failed", "ConfigError: no such key")
-    write_summary(tmp_path, Lineage(OmegaConf.create()))
-    assert "no such key" in (tmp_path / SUMMARY).read_text()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import pytest
 from note_toys import CHILD, make_run
+from run_toys import change_record
 
 from labbook.cli import main
 from labbook.run import ledger, reproduce
@@ -34,19 +34,12 @@ def found(folder: Path) -> dict[str, tuple[bool | None, str]]:
     return {check.what: (check.is_same, check.detail) for check in rows}
 
 
-def change(folder: Path, **values) -> None:
-    record = json.loads((folder / "run.json").read_text())
-    for key, value in values.items():
-        record[key] = {**record[key], **value} if isinstance(value, dict) else value
-    (folder / "run.json").write_text(json.dumps(record))
-
-
 def test_each_difference_is_found_and_named(folder, write_config, tmp_path, monkeypatch):
     now = {"commit": "b" * 40, "uncommitted_changes": True}
     monkeypatch.setattr(reproduce, "code_version", lambda: now)
     patch = {"file": "code.patch", "sha256": "c" * 64, "files": ["a.py (+1 -0)"]}
-    change(folder, code={"commit": "a" * 40, "patch": patch})
-    change(folder, environment={"torch": "0.1"}, devices={"gpus": ["Some GPU"], "cpu": "x"})
+    change_record(folder, code={"commit": "a" * 40, "patch": patch})
+    change_record(folder, environment={"torch": "0.1"}, devices={"gpus": ["Some GPU"], "cpu": "x"})
     (tmp_path / "here" / "coco" / "checksum").write_text("other")
     write_config("ofat_fast", *CHILD, "optimizer.weight_decay = 0.2")
     rows = found(folder)
@@ -63,8 +56,8 @@ def test_what_cannot_be_told_is_not_called_a_difference(folder, tmp_path):
     (tmp_path / "configs" / "ofat" / "ofat_fast.py").unlink()
     is_same, sentence = found(folder)["config"]
     assert is_same is None and "There is no config file" in sentence
-    change(folder, code={"commit": None}, devices={"gpus": [], "cpu": ""})
-    change(folder, data_fingerprint="abc", config_file=None)
+    change_record(folder, code={"commit": None}, devices={"gpus": [], "cpu": ""})
+    change_record(folder, data_fingerprint="abc", config_file=None)
     (tmp_path / "here" / "coco").rename(tmp_path / "gone")
     unknown = {what for what, (is_same, _) in found(folder).items() if is_same is None}
     assert unknown >= {"commit", "patch", "data", "config"}
@@ -78,7 +71,7 @@ def test_the_command_trains_the_saved_config_into_a_new_folder(folder, tmp_path)
     )
     target.mkdir()
     assert repeat_command(read_run(folder), tmp_path, TRAIN_SCRIPT)[1].name == "ofat_fast_repeat2"
-    change(folder, processes=2)
+    change_record(folder, processes=2)
     command, _ = repeat_command(read_run(folder), tmp_path, TRAIN_SCRIPT)
     assert "--nproc-per-node=2" in command
     odd = tmp_path / "work_dirs" / "it's a run"
@@ -115,7 +108,7 @@ def test_the_command_line_checks_starts_and_shows_both_results(folder, tmp_path,
     assert main(["reproduce", "ofat_fast"], tmp_path, TRAIN_SCRIPT) == 0
     shown = capsys.readouterr().out
     assert "data      same     abc" in shown and "python tools/" in shown
-    change(folder, environment={"torch": "0.1"})
+    change_record(folder, environment={"torch": "0.1"})
     assert main(["reproduce", "ofat_fast"], tmp_path, TRAIN_SCRIPT) == 1
     assert "packages  DIFFERS  torch 0.1" in capsys.readouterr().out
     assert main(["reproduce", "nothing"], tmp_path) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from run_toys import SCRIPT, folder_of, wait_for
+from run_toys import SCRIPT, change_record, folder_of, wait_for
 
 from labbook import cli
 from labbook.config.load import load_config, save_config
@@ -168,9 +167,7 @@ def test_a_finished_run_on_other_data_does_not_count(study, tmp_path):
 def test_older_code_counts_and_is_repeated_only_if_asked(study, tmp_path, capfd):
     study("good")
     folder = folder_of(tmp_path, "good")
-    record = json.loads((folder / "run.json").read_text())
-    record["code"] = {"commit": "0123456789abcdef", "uncommitted_changes": False}
-    (folder / "run.json").write_text(json.dumps(record))
+    change_record(folder, code={"commit": "0123456789abcdef", "uncommitted_changes": False})
     assert "already finished by older code (0123456; --stale repeats it)" in study().out
     assert cli.main(["list", "ofat"], tmp_path) == 0
     assert "(older code: 0123456)" in capfd.readouterr().out
