@@ -189,14 +189,14 @@ class Runner:
         """Skip or start the first waiting job; False if it has to wait for a GPU."""
         job = self.waiting[0]
         outcome = skip_reason(job, self.root, self.options.stale)
-        if outcome is None:
+        if outcome is not None:
+            self._over(job, outcome)
+        else:
             lease = self._lease(job)
             if lease is None:
                 return False
-            outcome = self._start(job, lease)
+            self._start(job, lease)
         self.waiting.popleft()
-        if outcome is not None:
-            self._over(job, outcome)
         return True
 
     def _lease(self, job: Job) -> GpuLease | None:
@@ -209,30 +209,28 @@ class Runner:
             self._said_waiting = True
         return lease
 
-    def _start(self, job: Job, lease: GpuLease, number: int = 1) -> Outcome | None:
-        """Start a job; an outcome only if that fails."""
+    def _start(self, job: Job, lease: GpuLease, number: int = 1) -> None:
         command = job.command(Processes(self.options.per_run))
         environment = {**lease.environment, **self.options.threads()}
         try:
             process = RunProcess(job.folder, command, self.root, environment, lease.locks)
         except OSError as error:
             lease.release()
-            return Outcome(job.name, False, f"{NOT_STARTED}: {job.folder}: {error.strerror}.")
+            message = f"{NOT_STARTED}: {job.folder}: {error.strerror}."
+            self._over(job, Outcome(job.name, False, message))
+            return
         self.active.append(Attempt(job, process, lease, number))
         self.display.started(job, process)
-        return None
 
     def _ended(self, attempt: Attempt, code: int) -> None:
         job, number, outcome = attempt.job, attempt.number, outcome_of(attempt, code)
         may_retry = not outcome.is_finished and number <= self.options.retries
         if may_retry and was_killed(job.folder, code):
             self.display.say(f"{job.name} {outcome.message} Trying again ({number}).")
-            failure = self._start(job, attempt.lease, number + 1)
-            if failure is not None:
-                self._over(job, failure)
-            return
-        attempt.lease.release()
-        self._over(job, outcome)
+            self._start(job, attempt.lease, number + 1)
+        else:
+            attempt.lease.release()
+            self._over(job, outcome)
 
     def _over(self, job: Job, outcome: Outcome) -> None:
         self.outcomes[job.name] = outcome

@@ -185,6 +185,7 @@ def _queued(job: Job) -> Outcome | None:
         start = process_start(int(job_id))
         is_queued = start is not None and start == before["process_start"]
     else:
-        is_queued = bool(output_of(["squeue", "--noheader", "--jobs", job_id]))
+        listed = output_of(["squeue", "--noheader", "--jobs", job_id]) or b""
+        is_queued = bool(listed.strip())
     message = f"submitted before, as job {job_id}; {job.folder}."
     return Outcome(job.name, True, message) if is_queued else None

@@ -32,7 +32,7 @@ def study(write_config, tmp_path):
     return write
 
 
-def test_all_would_run(study, tmp_path, capsys):
+def test_all_or_some_would_run(study, capsys):
     root = study("good", "other")
     assert cli.main(["preflight", "ofat"], root, "fake.py") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -46,6 +46,12 @@ def test_all_would_run(study, tmp_path, capsys):
     folder = root / "work_dirs/debug/preflight/good"
     assert (folder / "console.txt").exists() and not list(folder.glob("*.pth"))
     assert sorted(path.name for path in (root / "work_dirs").iterdir()) == ["debug"]
+    study("a_crash")
+    assert cli.main(["preflight", "ofat", "--only", "ofat_good"], root, "fake.py") == 0
+    assert "a_crash" not in capsys.readouterr().out
+    assert cli.main(["preflight", "ofat", "--only", "god"], root, "fake.py") == 2
+    assert cli.main(["preflight", "demo"], ROOT) == 2
+    assert "There is no study 'demo-debug'" in capsys.readouterr().err
 
 
 def test_each_failure_is_told_and_the_others_are_tried(study, write_config, capsys, monkeypatch):
@@ -73,15 +79,6 @@ def test_each_failure_is_told_and_the_others_are_tried(study, write_config, caps
     assert told["d_good"].startswith("ok")
     assert "7 of 8 would fail" in out
     assert len((root / "calls.jsonl").read_text().splitlines()) == 4  # the others cannot start
-
-
-def test_some_of_a_study(study, capsys):
-    root = study("good", "a_crash")
-    assert cli.main(["preflight", "ofat", "--only", "ofat_good"], root, "fake.py") == 0
-    assert "a_crash" not in capsys.readouterr().out
-    assert cli.main(["preflight", "ofat", "--only", "god"], root, "fake.py") == 2
-    assert cli.main(["preflight", "demo"], ROOT) == 2
-    assert "There is no study 'demo-debug'" in capsys.readouterr().err
 
 
 @pytest.mark.slow
