@@ -13,6 +13,7 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.transforms import blended_transform_factory
 from pandas import DataFrame, Series
 
 from labbook.report.figure import (
@@ -37,6 +38,7 @@ _COLOURS = {"better": BLUE, "worse": ORANGE}
 """Of a difference by its verdict; grey where nothing is known."""
 
 _LINE, _ROW = 13, 58  # heights of a line of text and of a row of the forest
+_TICK = 16  # half the width of a tick's text, which stands below the end of the axis
 _LONGEST = 18  # characters of a label within a figure
 _DASHED: dict[str, Any] = {"linestyle": (0, (3, 3)), "linewidth": 1}
 
@@ -78,14 +80,10 @@ def limits(values: Iterable[float], least: float, share: float = 0.1) -> Limits:
     return start, max(high + margin, start + least)
 
 
-def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The (cost, score) that no other beats: as cheap or cheaper and as good or better."""
-    best, kept = -np.inf, []
-    for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
-        if score > best:
-            kept.append((cost, score))
-            best = score
-    return kept
+def front(found: DataFrame) -> DataFrame:
+    """The rows (``cost``, ``score``) that no other beats: as cheap and as good, or better."""
+    rows = found.sort_values(["cost", "score"], ascending=[True, False])
+    return rows[rows["score"] > rows["score"].cummax().shift(fill_value=-np.inf)]
 
 
 def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -106,16 +104,17 @@ def forest(found: DataFrame, description: str) -> Markup:
             interval supports), ``estimate``, ``low``, ``high`` (NaN without an interval).
         description: for those who cannot see it.
     """
-    figure, axes = new_axes(_ROW * len(found) + 24, (2, 2, 4, 20))
+    figure, axes = new_axes(_ROW * len(found) + 24, (_TICK, _TICK, 4, 20))
     ends = found[["estimate", "low", "high"]].to_numpy()
     axes.set(xlim=limits([0, *ends.flat], 2), ylim=(len(found), 0), yticks=[])
+    whole_width = blended_transform_factory(figure.transFigure, axes.transData)
+    place: dict[str, Any] = {"transform": whole_width}
     for top, one in enumerate(found.itertuples()):
         colour, middle = _COLOURS.get(one.verdict, GREY), top + 0.75
-        axes.axhline(top, color=GRID, linewidth=0.8)
+        axes.plot([0, 1], [top, top], color=GRID, linewidth=0.8, clip_on=False, **place)
         axes.plot([0, 0], [middle - 0.13, middle + 0.13], color=GREY, **_DASHED)
         axes.plot([one.low, one.high], [middle, middle], color=colour, linewidth=3)
         axes.plot(one.estimate, middle, "o", color=colour)
-        place: dict[str, Any] = {"transform": axes.get_yaxis_transform()}
         first, second = top + 1.2 * _LINE / _ROW, top + 2.3 * _LINE / _ROW
         axes.text(0, first, shorten(one.name, 24), weight="bold", **place)
         axes.text(0, second, shorten(one.note, 44), color=QUIET, size=10, **place)
@@ -201,8 +200,7 @@ def costs(found: DataFrame, x_title: str, description: str) -> Markup:
     figure, axes = new_axes(height, (LEFT, 120, TOP, BOTTOM))
     axes.set(xlim=limits([0, *found["cost"]], 1e-3), ylim=limits(found["score"], 2))
     axes.set_xlabel(x_title)
-    best = front(zip(found["cost"], found["score"], strict=True))
-    axes.step(*zip(*best, strict=True), where="post", color=GREY, **_DASHED)
+    axes.step("cost", "score", data=front(found), where="post", color=GREY, **_DASHED)
     heights = [_pixel(axes, one.cost, one.score) for one in found.itertuples()]
     placed = spread(heights, _LINE, BOTTOM, height - TOP)
     for one, label_height in zip(found.itertuples(), placed, strict=True):

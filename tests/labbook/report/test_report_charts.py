@@ -45,7 +45,8 @@ def test_the_front_is_what_no_other_beats(points: list[tuple[float, float]]) -> 
         return a[0] <= b[0] and a[1] >= b[1] and a != b
 
     expected = {p for p in points if not any(beats(other, p) for other in points)}
-    found = plots.front(points)
+    front = plots.front(DataFrame(points, columns=["cost", "score"], dtype=float))
+    found = [*front.itertuples(index=False, name=None)]
     assert set(found) == expected and found == sorted(found)
 
 
