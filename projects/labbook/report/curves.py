@@ -13,9 +13,9 @@ from labbook.report import plots
 from labbook.report.data import ReportData
 from labbook.results.frames import curves_frame
 from labbook.results.text import duration
+from runfolder.names import TOTAL_LOSS, VALIDATION_LOSS
 from runfolder.run import Run
 
-TRAINING, VALIDATION = "total_loss", "validation/total_loss"
 _MOST_POINTS = 120
 """Of a line; more cannot be seen on a chart of this size."""
 
@@ -42,7 +42,7 @@ COSTS = (
 def learning_curves(data: ReportData) -> dict[str, list[plots.Chart]]:
     """Charts of the score on valid and of the losses, one for each experiment that has some."""
     metric = data.results.metric
-    curves = curves_frame(data.results.runs, [metric, TRAINING, VALIDATION])
+    curves = curves_frame(data.results.runs, [metric, TOTAL_LOSS, VALIDATION_LOSS])
     runs = data.results.runs.dropna(subset="run").set_index("folder")["run"]
     curves["at"] = (curves["iteration"] + 1) / curves["folder"].map(runs.map(_steps_per_tick))
     curves = curves[curves["value"].notna() & ((curves["key"] == metric) | (curves["value"] > 0))]
@@ -72,8 +72,8 @@ def cost_charts(data: ReportData) -> list[plots.Chart]:
 def thin_out(curve: Series, most: int = _MOST_POINTS) -> Series:
     """Means of neighbouring points, of index and value, so that at most ``most`` are left."""
     groups = np.arange(len(curve)) // max(math.ceil(len(curve) / most), 1)
-    at = Series(curve.index).groupby(groups).mean()
-    return Series(curve.groupby(groups).mean().to_numpy(), index=at.to_numpy())
+    means = curve.rename_axis("at").reset_index(name="value").groupby(groups).mean()
+    return means.set_index("at")["value"]
 
 
 def _steps_per_tick(run: Run) -> int:
@@ -109,6 +109,6 @@ def _lines(curves: DataFrame, is_reference: bool) -> Iterator[plots.Line]:
     """The curves of an experiment; those of its first run are labelled and thick."""
     for (folder, key), group in curves.groupby(["folder", "key"], sort=False):
         curve = thin_out(group.set_index("at")["value"])
-        is_further, is_dashed = folder != curves["folder"].iloc[0], key == VALIDATION
+        is_further, is_dashed = folder != curves["folder"].iloc[0], key == VALIDATION_LOSS
         end = "" if is_further or is_dashed else f"{curve.iloc[-1]:.3g}"
         yield plots.Line(curve, is_reference, is_dashed, is_further, end)

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from pandas import DataFrame
 
+from labbook.config.signatures import MISSING
+from labbook.config.trees import select
 from labbook.report import plots
 from labbook.report.data import ReportData
 from runfolder.run import Run
@@ -65,17 +67,17 @@ def effects(data: ReportData, key: str) -> list[Effect]:
                 "high": base + found["high"],
             }
         )
-        effects.append(Effect(factors, reference, _by_size(levels)))
+        sizes = pd.to_numeric(levels["name"], errors="coerce").sort_values(kind="stable")
+        ordered = levels if sizes.isna().any() else levels.loc[sizes.index]
+        effects.append(Effect(factors, reference, ordered))
     return effects
 
 
 def level_of(config: Mapping[str, Any], factor: str) -> str | None:
     """The value of a dotted key for people: a number, or the name of a class; None if unknown."""
-    value: Any = config
-    for name in factor.split("."):
-        if not isinstance(value, Mapping) or name not in value:
-            return None
-        value = value[name]
+    value = select(config, factor)
+    if value == MISSING:
+        return None
     if isinstance(value, Mapping):
         target = value.get("_target_")
         return str(target).rpartition(".")[2] if target else None
@@ -86,11 +88,6 @@ def _start(runs: Sequence[Run], factors: Sequence[str]) -> str:
     """The level of the experiment that is changed."""
     text = level_of(runs[0].config, factors[0]) if len(factors) == 1 and runs else None
     return text or "before"
-
-
-def _by_size(levels: DataFrame) -> DataFrame:
-    sizes = pd.to_numeric(levels["name"], errors="coerce")
-    return levels if sizes.isna().any() else levels.loc[sizes.sort_values(kind="stable").index]
 
 
 def _charts(data: ReportData, title: str, found: Sequence[Effect]) -> list[plots.Chart]:

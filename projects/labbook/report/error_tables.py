@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 from pandas import DataFrame
 
 from labbook.report import plots
@@ -13,59 +14,56 @@ from labbook.report.data import ReportData, errors_file
 from labbook.report.errors import Analysis
 
 Analyses = Mapping[str, Sequence[Analysis]]  # of the seeds of each experiment, by title
+_ALARMS = ("alarms", "images_with_alarms", "per_image")
 
 
 def error_tables(data: ReportData) -> dict[str, Any]:
     """Costs of error types by size, recall by size, false alarms and confusion."""
     runs = data.results.runs
-    analysed = runs[runs["folder"].isin(list(data.errors))]
+    titles = runs[runs["folder"].isin(list(data.errors))].set_index("folder")["title"]
+    if titles.empty:
+        return {"sizes": {}}
     known = {
-        title: [data.errors[folder] for folder in folders]
-        for title, folders in analysed.groupby("title", sort=False)["folder"]
+        title: [data.errors[folder] for folder in group.index]
+        for title, group in titles.groupby(titles, sort=False)
     }
-    sizes = dict.fromkeys(size for one in data.errors.values() for size in one["sizes"])
-    alarms = {title: [one["false_alarms"] for one in seeds] for title, seeds in known.items()}
+    numbers = pd.json_normalize([data.errors[folder] for folder in titles.index])
+    numbers = numbers.apply(pd.to_numeric, errors="coerce").set_index(titles.to_numpy())
+    means = numbers.groupby(level=0, sort=False).mean()  # columns as "sizes.all.errors.miss.cost"
+    alarms = means[[f"false_alarms.{name}" for name in _ALARMS]].set_axis(_ALARMS, axis=1)
+    sizes = next(iter(known.values()))[0]["sizes"]
     return {
         "file": errors_file(data.results, data.root).name,
-        "sizes": {size: _cost_table(known, size) for size in sizes},
+        "sizes": {size: _cost_table(means, f"sizes.{size}", part) for size, part in sizes.items()},
         "recalls": [_recall_chart(data, title, known) for title in known],
-        "alarms": _means(alarms).to_dict("index"),
-        "empty_images": max(
-            (one["empty_images"] for seeds in alarms.values() for one in seeds), default=0
-        ),
+        "alarms": alarms.to_dict("index"),
+        "empty_images": int(numbers["false_alarms.empty_images"].max()),
         "confusions": {title: seeds[0] for title, seeds in known.items()},
     }
 
 
-def _cost_table(known: Analyses, size: str) -> dict[str, Any]:
-    """For each title the AP, and what each type of error costs and how often it occurs."""
-    parts = {title: [one["sizes"][size] for one in seeds] for title, seeds in known.items()}
-    first = next(iter(parts.values()))[0]
-    types = list(first["errors"])
-    records = {
-        title: [
-            {"ap": part["ap"]}
-            | {name: error["cost"] for name, error in part["errors"].items()}
-            | {f"{name} count": error["count"] for name, error in part["errors"].items()}
-            for part in seeds
-        ]
-        for title, seeds in parts.items()
-    }
-    means = _means(records)
-    low, high = first["area_range"] or (0, math.inf)
+def _cost_table(means: DataFrame, place: str, part: Mapping[str, Any]) -> dict[str, Any]:
+    """For each title the AP, and what each type of error costs and how often it occurs.
+
+    Args:
+        means: numbers of the analyses by title.
+        place: where those of this size are among its columns.
+        part: those of a single run, for the types and the limits of the size.
+    """
+    columns = {"ap": f"{place}.ap"}
+    for name in part["errors"]:
+        columns |= {
+            name: f"{place}.errors.{name}.cost",
+            f"{name} count": f"{place}.errors.{name}.count",
+        }
+    costs = means[list(columns.values())].set_axis(list(columns), axis=1)
+    low, high = part["area_range"] or (0, math.inf)
     return {
-        "types": types,
-        "costs": means.to_dict("index"),
-        "highest": means[types].max(axis=None),
+        "types": list(part["errors"]),
+        "costs": costs.to_dict("index"),
+        "highest": costs[list(part["errors"])].max(axis=None),
         "range": f"from {low:,.0f}" if high >= 1e9 else f"{low:,.0f} to {high:,.0f}",
     }
-
-
-def _means(records: Mapping[str, Sequence[Mapping[str, float | None]]]) -> DataFrame:
-    """A row for each title: the means of its records."""
-    return DataFrame(
-        {title: DataFrame(seeds, dtype=float).mean() for title, seeds in records.items()}
-    ).T
 
 
 def _recall_chart(data: ReportData, title: str, known: Analyses) -> plots.Chart:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -13,8 +12,8 @@ from boxmetrics.confusion import confusion_matrix, false_alarms_on_empty, recall
 from boxmetrics.error_types import ErrorCost, error_costs
 from boxmetrics.matches import Matches
 from boxmetrics.range_matching import AREA_RANGES
-from labbook.results.intervals import UNREADABLE
-from runfolder.files import read_json, write_json
+from labbook.results.intervals import UNREADABLE, checksum, read_stored
+from runfolder.files import write_json
 from runfolder.run import Run
 
 logger = logging.getLogger(__name__)
@@ -35,13 +34,13 @@ def error_analyses(runs: Sequence[Run], split: str, path: Path) -> dict[str, Ana
     They are written to ``path``; an analysis of the same matches that is there already is taken
     over.
     """
-    known, found = _known(path), {}
+    stored, found = read_stored(path), {}
+    known = stored.get("runs", {}) if stored.get("format") == _FORMAT else {}
     for run in runs:
         matches_file, name = run.matches_file(split), run.folder.name
         if not run.is_finished or matches_file is None:
             continue
-        digest = hashlib.sha256(matches_file.read_bytes()).hexdigest()
-        before = known.get(name, {})
+        digest, before = checksum(matches_file), known.get(name, {})
         if (before.get("matches_sha256"), before.get("split")) == (digest, split):
             found[name] = before
             continue
@@ -126,12 +125,3 @@ def _class_names(evaluation: Mapping[str, Any], matches: Matches) -> list[str]:
     last = max(matches.det_class.max(initial=-1), matches.gt_class.max(initial=-1))
     names = list(evaluation.get("classes") or [])
     return names + [str(k) for k in range(len(names), int(last) + 1)]
-
-
-def _known(path: Path) -> Mapping[str, Analysis]:
-    try:
-        content = read_json(path) or {}
-    except ValueError as error:
-        logger.warning("%s It is made anew.", error)
-        return {}
-    return content.get("runs", {}) if content.get("format") == _FORMAT else {}

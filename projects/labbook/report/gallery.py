@@ -17,6 +17,7 @@ from boxmetrics.matching import Ints
 from boxmetrics.tables import Mask
 from labbook.report.data import ReportData
 from labbook.report.errors import IOU, MIN_SCORE, area_ranges, load_matches
+from labbook.results.rules import TRUTH
 from runfolder.files import read_json
 from runfolder.run import Run
 
@@ -56,8 +57,7 @@ def changed(candidate: Matches, baseline: Matches) -> Changed:
     Raises:
         ValueError: the ground truth is not the same.
     """
-    names = ("image_ids", "gt_image", "gt_class", "gt_crowd")
-    if not all(np.array_equal(getattr(candidate, n), getattr(baseline, n)) for n in names):
+    if not all(np.array_equal(getattr(candidate, n), getattr(baseline, n)) for n in TRUTH):
         raise ValueError("the two runs were evaluated on different ground truth")
     ours, theirs = found(candidate), found(baseline)
     return Changed(np.flatnonzero(ours & ~theirs), np.flatnonzero(theirs & ~ours))

@@ -19,7 +19,7 @@ from labbook.results.intervals import LEVEL
 from labbook.results.rules import rules_of
 from labbook.results.tables import NOTES, explanation, results_table
 from labbook.results.text import STATUS_TEXT, duration, number
-from labbook.results.training import analyse, analysis_tables, legend
+from labbook.results.training import analyse_runs, analysis_tables, legend
 from runfolder.files import write_text
 from runfolder.run import Run
 
@@ -55,6 +55,8 @@ def render(data: ReportData) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    runs = data.results.runs
+    finished = runs.loc[runs["finished"], "run"]  # all agree in the rules, as the table checks
     environment.filters |= {"number": number, "duration": duration}
     return environment.get_template("page.html.j2").render(
         data=data,
@@ -73,25 +75,21 @@ def render(data: ReportData) -> str:
         errors=error_tables(data),
         gallery=gallery(data),
         runs=run_list(data),
-        made_by=_rules(data),
+        made_by=rules_of(finished.iloc[0]) if len(finished) else {},
     )
 
 
 def training_tables(data: ReportData) -> dict[str, Any]:
     """What ``lab.py analyse`` shows of the runs of this report."""
-    titles = data.results.runs.dropna(subset="run").set_index("folder")["title"]
-    if titles.empty:
-        return {"tables": {}, "names": {}, "legend": ""}
-    analysis = analyse(data.results.study, data.root)
+    runs = data.results.runs.dropna(subset="run")
+    if runs.empty:
+        return {"tables": []}
+    analysis = analyse_runs(data.results.study, runs)
     names = {
-        label: label.replace(titles[folder], data.labels[titles[folder]], 1)
-        for folder, label in analysis.runs["label"].items()
-        if folder in titles
+        label: label.replace(title, data.labels[title], 1)
+        for label, title in zip(analysis.runs["label"], runs["title"], strict=True)
     }
-    tables = {
-        table.title: table.cells[table.cells["Experiment"].isin(names)].set_index("Experiment")
-        for table in analysis_tables(analysis)
-    }
+    tables = [(t.title, t.cells.set_index("Experiment")) for t in analysis_tables(analysis)]
     return {"tables": tables, "names": names, "legend": legend(analysis)}
 
 
@@ -127,9 +125,3 @@ def _code(run: Run | None) -> str:
     code: dict[str, Any] = run.record.code if run and run.record else {}
     commit = str(code.get("commit") or "-")[:10]
     return commit + (" + changes" if code.get("uncommitted_changes") else "")
-
-
-def _rules(data: ReportData) -> dict[str, str]:
-    """On which data and by which rules; all finished runs agree in them, as the table checks."""
-    finished = data.results.runs.loc[data.results.runs["finished"], "run"]
-    return rules_of(finished.iloc[0]) if len(finished) else {}

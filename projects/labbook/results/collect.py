@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from pandas import DataFrame
 from labbook.config.signatures import nearest
 from labbook.config.studies import Study
 from labbook.results.differences import differences_frame
-from labbook.results.frames import declared_metric, experiments_frame, runs_frame
+from labbook.results.frames import SPLITS, declared_metric, experiments_frame, runs_frame
 from labbook.results.intervals import IntervalCache
 from labbook.results.rules import check_comparable
 from labbook.results.runs import read_runs
@@ -52,13 +52,27 @@ def collect(
     names, only = list(names), set(only)
     found, damaged = read_runs(study, root, {*names, *only})
     runs = _select(study, runs_frame(study, found, names, damaged), only)
+    return compare(study, root, runs, metrics_of(study).values())
+
+
+def compare(
+    study: Study,
+    root: Path,
+    runs: DataFrame,
+    keys: Iterable[str] = (),
+    splits: Sequence[str] = SPLITS,
+) -> Results:
+    """Compare these runs of a study in the score that chooses checkpoints and in those of ``keys``.
+
+    Raises:
+        ValueError: they were not made alike.
+    """
     experiments = experiments_frame(runs)
     check_comparable(experiments)
     metric = declared_metric(runs["run"].dropna())
     intervals = IntervalCache(root / study.work_folder / f"{study.family}_intervals.json")
-    keys = [*metrics_of(study).values(), metric]
-    differences = differences_frame(runs, experiments, keys, intervals)
-    return Results(study, metric, runs, experiments, differences)
+    found = differences_frame(runs, experiments, [*keys, metric], intervals, splits)
+    return Results(study, metric, runs, experiments, found)
 
 
 def _select(study: Study, runs: DataFrame, wanted: set[str]) -> DataFrame:
@@ -73,7 +87,8 @@ def _select(study: Study, runs: DataFrame, wanted: set[str]) -> DataFrame:
     for name in sorted(wanted):
         if name not in known and study.run_name(name) not in known:
             raise ValueError(
-                f"There is no experiment or run folder '{name}'.{nearest(name, known)} "
+                f"There is no experiment or run folder '{name}' in {study.work_folder}."
+                f"{nearest(name, known)} "
                 f"There are: {', '.join(sorted(known))}."
             )
     chosen = wanted | {study.run_name(name) for name in wanted}

@@ -12,16 +12,15 @@ from pandas import DataFrame
 
 from labbook.config.studies import Study
 from labbook.config.trees import below
-from labbook.results.differences import differences_frame
-from labbook.results.frames import declared_metric, experiments_frame, runs_frame
-from labbook.results.intervals import IntervalCache
-from labbook.results.rules import check_comparable
+from labbook.results.collect import compare
+from labbook.results.frames import runs_frame
 from labbook.results.runs import find_runs
 from labbook.results.text import difference_text
 from runfolder.run import Run
 
 SPLIT = "valid"
 """Test is for the final word on what was chosen, so it has no say in the choice."""
+_NAME = "combined"  # of the config that a combination is written as
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Combination:
     @property
     def name(self) -> str:
         """Of the experiment that it is written as."""
-        return combined_name(self.study)
+        return self.study.run_name(_NAME)
 
     @property
     def factors(self) -> list[str]:
@@ -81,13 +80,10 @@ def combine(study: Study, root: Path) -> Combination:
     """
     runs = runs_frame(study, find_runs(study, root))
     is_usual = runs["title"] == runs["experiment"]
-    runs = runs[is_usual & (runs["experiment"] != combined_name(study))]
-    experiments = experiments_frame(runs)
-    check_comparable(experiments)
-    baseline, metric = _baseline(study, experiments), declared_metric(runs["run"])
-    intervals = IntervalCache(root / study.work_folder / f"{study.family}_intervals.json")
-    found = differences_frame(runs, experiments, [metric], intervals, [SPLIT])
-    gains = {one.title: one for one in found.itertuples() if one.role == "baseline"}
+    runs = runs[is_usual & (runs["experiment"] != study.run_name(_NAME))]
+    results = compare(study, root, runs, splits=[SPLIT])
+    experiments, baseline = results.experiments, _baseline(study, results.experiments)
+    gains = {one.title: one for one in results.differences.query("role == 'baseline'").itertuples()}
     candidates, missing = [], []
     for row in experiments.drop(index=baseline).itertuples():
         line = [row.Index, *row.ancestors]
@@ -101,18 +97,11 @@ def combine(study: Study, root: Path) -> Combination:
             )
         else:
             factors = [key for title in reversed(line) for key in experiments.at[title, "factors"]]
-            finished = tuple(run for run in row.runs if run.is_finished)
             keys = tuple(dict.fromkeys(factors))
-            candidates.append(
-                Candidate(row.Index, str(row.level), keys, gains[row.Index], finished)
-            )
+            ended = tuple(run for run in row.runs if run.is_finished)
+            candidates.append(Candidate(row.Index, str(row.level), keys, gains[row.Index], ended))
     chosen, reasons = choose(candidates)
-    return Combination(study, metric, baseline, tuple(chosen), (*reasons, *missing))
-
-
-def combined_name(study: Study) -> str:
-    """Run name of the experiment that the combination is written as."""
-    return study.run_name("combined")
+    return Combination(study, results.metric, baseline, tuple(chosen), (*reasons, *missing))
 
 
 def choose(candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[str]]:

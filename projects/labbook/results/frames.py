@@ -79,16 +79,11 @@ MEASURES = (
     "final_loss",
 )
 PARAMETERS = ("trainable_parameters", "frozen_parameters")
-_DECLARED = ("experiment", "parent", "factors", "level", "hypothesis", "change", "counts_steps")
-_FACTS = ("title", *_DECLARED, "folder", "run", "seed", "status", "finished", "reason")
-_EMPTY: dict[str, Any] = dict.fromkeys(_FACTS) | {
-    "factors": (),
-    "hypothesis": "",
-    "change": "",
-    "counts_steps": False,
-    "finished": False,
-    "reason": "",
-}
+_DECLARED = dict.fromkeys(("experiment", "parent", "level"))
+_DECLARED |= {"factors": (), "hypothesis": "", "change": "", "counts_steps": False}
+_FACTS = dict.fromkeys(("title", *_DECLARED, "folder", "run", "seed", "status")) | _DECLARED
+_FACTS |= {"finished": False, "reason": ""}
+"""Columns of the frame of runs that are no numbers, and what they hold where nothing is known."""
 
 
 def declared_metric(runs: Iterable[Run]) -> str:
@@ -119,7 +114,7 @@ def runs_frame(
     records += [
         {"title": name, "experiment": name, "status": "new"} for name in names if name not in known
     ]
-    records = [_EMPTY | record for record in records]
+    records = [_FACTS | record for record in records]
     records.sort(key=lambda record: study.place(record["experiment"]))
     scores = [f"{split} {key}" for key in metrics_of(study).values() for split in SPLITS]
     found = dict.fromkeys(key for record in records for key in record if key not in _FACTS)
@@ -135,12 +130,11 @@ def experiments_frame(runs: DataFrame) -> DataFrame:
     numbers = [name for name in runs if name not in _FACTS]
     means, spreads = groups[numbers].mean(), groups[numbers].std().add_suffix(" spread")
     declared = runs.drop_duplicates("title").set_index("title")[list(_DECLARED)]
-    members = {title: list(group.itertuples()) for title, group in groups}
     found = {
-        "runs": [[row.run for row in members[t] if row.run] for t in declared.index],
-        "finished": [sum(row.finished for row in members[t]) for t in declared.index],
-        "status": [" ".join(dict.fromkeys(r.status for r in members[t])) for t in declared.index],
-        "reasons": [[row.reason for row in members[t] if row.reason] for t in declared.index],
+        "runs": groups["run"].agg(lambda runs: [run for run in runs if run]),
+        "finished": groups["finished"].sum(),
+        "status": groups["status"].agg(lambda status: " ".join(dict.fromkeys(status))),
+        "reasons": groups["reason"].agg(lambda reasons: [why for why in reasons if why]),
     }
     frame = pd.concat([declared, means, spreads, DataFrame(found, declared.index)], axis=1)
     targets = Series([_targets(row) for _, row in frame.iterrows()], frame.index, name="targets")

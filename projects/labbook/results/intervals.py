@@ -48,12 +48,8 @@ class IntervalCache:
         """Read ``path`` if it is there; a damaged file is made anew."""
         self._path = path
         self._bootstrap = bootstrap
-        self._digest = cache(_digest)
-        try:
-            self._known = read_json(path) or {}
-        except ValueError as error:
-            logger.warning("%s It is made anew.", error)
-            self._known = {}
+        self._checksum = cache(checksum)
+        self._known = read_stored(path)
 
     def difference(
         self, candidate: Sequence[Run], baseline: Sequence[Run], split: str, key: str
@@ -86,7 +82,7 @@ class IntervalCache:
         return Interval(low, high, found["reason"])
 
     def _name(self, sides: Sequence[Sequence[Path]], arguments: Mapping[str, Any]) -> str:
-        contents = [sorted(map(self._digest, paths)) for paths in sides]
+        contents = [sorted(map(self._checksum, paths)) for paths in sides]
         text = json.dumps([_FORMAT, LEVEL, arguments, contents], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -122,6 +118,15 @@ def bootstrap_arguments(key: str, evaluation: dict[str, Any]) -> dict[str, Any] 
     return {"metric": "AP", "classes": [classes.index(name) for name in names]}
 
 
+def read_stored(path: Path) -> dict[str, Any]:
+    """A file of computed numbers; empty if there is none or it is damaged, which is said."""
+    try:
+        return read_json(path) or {}
+    except ValueError as error:
+        logger.warning("%s It is made anew.", error)
+        return {}
+
+
 def recordings_of(matches_file: Path) -> np.ndarray | None:
     """The recording of each image (N,), whose frames are resampled together; None for images."""
     with np.load(matches_file, allow_pickle=False) as arrays:
@@ -130,6 +135,7 @@ def recordings_of(matches_file: Path) -> np.ndarray | None:
         return arrays["image_recording"]
 
 
-def _digest(path: Path) -> str:
+def checksum(path: Path) -> str:
+    """SHA-256 of a file's content, by which computed numbers are found again."""
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

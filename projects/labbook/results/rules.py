@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 _SAME = 1e-6  # points of AP
 _SHOWN = 12
 """Characters of a checksum; enough to tell two apart."""
-_TRUTH = ("image_ids", "gt_image", "gt_class", "gt_crowd")
+TRUTH = ("image_ids", "gt_image", "gt_class", "gt_crowd")
 """Arrays of ``matches.npz`` that make up the ground truth; without the boxes, which half
 resolution may round."""
 
@@ -96,7 +96,7 @@ def _truth(run: Run, split: str) -> str | None:
         return None
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            parts = [np.ascontiguousarray(arrays[name]).tobytes() for name in _TRUTH]
+            parts = [np.ascontiguousarray(arrays[name]).tobytes() for name in TRUTH]
     except UNREADABLE as error:
         logger.warning("%s cannot be read: %s", path, error)
         return None

@@ -12,12 +12,7 @@ from pandas import DataFrame, Series
 from rich.console import Console
 
 from labbook.config.studies import Study
-from labbook.results.frames import (
-    curves_frame,
-    declared_metric,
-    experiments_frame,
-    runs_frame,
-)
+from labbook.results.frames import curves_frame, declared_metric, experiments_frame, runs_frame
 from labbook.results.measures import (
     CONVERGED,
     FLAT,
@@ -63,12 +58,17 @@ def analyse(study: Study, root: Path) -> Analysis:
     Raises:
         ValueError: there are none.
     """
-    runs = runs_frame(study, find_runs(study, root))
-    if runs.empty:
+    runs = find_runs(study, root)
+    if not runs:
         raise ValueError(
             f"The study '{study.name}' has no runs in {study.work_folder} yet; "
             f"`lab.py run {study.family}` makes some."
         )
+    return analyse_runs(study, runs_frame(study, runs))
+
+
+def analyse_runs(study: Study, runs: DataFrame) -> Analysis:
+    """Read the logs of these runs, rows of :func:`labbook.results.frames.runs_frame`."""
     metric = declared_metric(runs["run"])
     curves = curves_frame(runs, [metric, *_LOGGED])
     by_folder = dict(list(curves.groupby("folder")))
