@@ -58,45 +58,52 @@ def test_thinning_keeps_the_mean_and_short_lines() -> None:
     assert thin_out(curve[:100], most=100).tolist() == curve[:100].tolist()
 
 
-def a_line(name: str = "a") -> str:
+def a_line(name: str) -> str:
     return plots.lines([plots.Line(Series([1.0, 3.0, 2.0]), end="2.0")], (0, 4), "step", name)
 
 
-def a_forest(name: str = "a") -> str:
+def a_forest(name: str) -> str:
     row = {"name": name, "note": "n", "text": "+1.0", "word": "w", "verdict": "better"}
     return plots.forest(DataFrame([{**row, "estimate": 1.0, "low": None, "high": None}]), name)
 
 
-def some_levels(name: str = "a") -> str:
-    row = {"seeds": [3.0, 5.0], "low": 3.0, "high": 6.0, "verdict": "worse"}
-    found = DataFrame(
-        [{**row, "name": n, "score": 4.0, "is_reference": n == name} for n in (name, "b")]
-    )
+def some_levels(name: str) -> str:
+    row = {"seeds": [3.0, 5.0], "low": 3.0, "high": 6.0, "verdict": "worse", "score": 4.0}
+    found = DataFrame([{**row, "name": n, "is_reference": n == name} for n in (name, "b")])
     return plots.levels(found, (0, 9), name, name)
 
 
-def some_costs(name: str = "a") -> str:
-    rows = [(name, 1.0, 2.0, True), ("b", 1.0, 2.0, False)]
-    return plots.costs(
-        DataFrame(rows, columns=["name", "cost", "score", "is_reference"]), name, name
-    )
+def some_costs(name: str) -> str:
+    row = {"cost": 1.0, "score": 2.0}
+    found = DataFrame([{**row, "name": n, "is_reference": n == name} for n in (name, "b")])
+    return plots.costs(found, name, name)
 
 
 @pytest.mark.parametrize("draw", [a_line, a_forest, some_levels, some_costs])
 def test_a_figure_fits_into_any_page(draw) -> None:
     """Same bytes for the same data, ids of its own, text as text, colours of the page."""
-    assert draw() == draw()
-    root = parse(f"<div>{draw('a')}{draw(HOSTILE)}</div>")
+    both = draw("a") + draw(HOSTILE)
+    assert draw("a") + draw(HOSTILE) == both
+    root = parse(f"<div>{both}</div>")
     ids = [element.attributes["id"] for element in root.find("*") if "id" in element.attributes]
     assert len(ids) == len(set(ids))
     uses = {use.attributes["xlink:href"] for use in root.find("use")}
     assert uses <= {f"#{name}" for name in ids}
-    assert set(re.findall(r"url\(#(.*?)\)", draw() + draw(HOSTILE))) <= set(ids)
+    assert set(re.findall(r"url\(#(.*?)\)", both)) <= set(ids)
     assert not root.find("style") and not root.find("b")
     assert [title.words() for title in root.find("title")] == ["a", HOSTILE]
-    assert not re.search(r"#[0-9a-f]{6}\b(?!\")", re.sub(r"(id|href|url\()=?\"?#?\w+", "", draw()))
+    assert not re.search(r"#[0-9a-f]{6}\b(?!\")", re.sub(r"(id|href|url\()=?\"?#?\w+", "", both))
     svg = root.find("svg")[0]
     assert "width" not in svg.attributes and svg.attributes["viewbox"] and svg.find("text")
+
+
+def test_the_text_of_a_tick_at_the_end_of_the_axis_is_not_cut_off() -> None:
+    row = {"name": "n", "note": "n", "text": "t", "word": "w", "verdict": "better"}
+    found = DataFrame([{**row, "estimate": -9.0, "low": -18.2, "high": -1.0}])  # the axis: -20.02
+    texts = parse(plots.forest(found, "a")).find("text")
+    ticks = [text for text in texts if "middle" in (text.attributes["style"] or "")]
+    (end,) = [float(tick.attributes["x"] or 0) for tick in ticks if tick.words() == "-20"]
+    assert 12 < end < 20
 
 
 @pytest.mark.parametrize(

@@ -62,10 +62,16 @@ def rows_of(page: Element, anchor: str) -> list[Element]:
     return section(page, anchor).find("table")[0].find("tr")[1:]
 
 
-@pytest.mark.parametrize("name", ["ofat", "etram"])
-def test_it_is_one_file_that_needs_nothing_else(name, request) -> None:
-    root, page = request.getfixturevalue(name)
-    text = (root / "work_dirs" / f"{name}_report.html").read_text("utf-8")
+@pytest.fixture(params=["ofat", "etram"])
+def either(request: pytest.FixtureRequest) -> tuple[Path, Element]:
+    """The file of a page, and what is in it."""
+    root, page = request.getfixturevalue(request.param)
+    return root / "work_dirs" / f"{request.param}_report.html", page
+
+
+def test_it_is_one_file_that_needs_nothing_else(either: tuple[Path, Element]) -> None:
+    file, page = either
+    text = file.read_text("utf-8")
     assert not page.find("script") and not page.find("iframe") and "@import" not in text
     assert not re.search(r"url\((?!data:|#)", text)
     for element in page.find("*"):
@@ -75,39 +81,30 @@ def test_it_is_one_file_that_needs_nothing_else(name, request) -> None:
     assert len(text) < 3e6
 
 
-@pytest.mark.parametrize("name", ["ofat", "etram"])
-def test_links_lead_somewhere(name, request) -> None:
-    root, page = request.getfixturevalue(name)
+def test_links_lead_somewhere(either: tuple[Path, Element]) -> None:
+    file, page = either
     ids = [e.attributes["id"] for e in page.find("*") if "id" in e.attributes]
     assert len(ids) == len(set(ids))
     links = [e.attributes for e in page.find("a") + page.find("use")]
     targets = [link.get("href") or link["xlink:href"] or "" for link in links]
     files = [target for target in targets if not target.startswith("#")]
-    text = (root / "work_dirs" / f"{name}_report.html").read_text("utf-8")
     inner = {target[1:] for target in targets if target.startswith("#")}
-    assert inner | set(re.findall(r"url\(#(.*?)\)", text)) <= set(ids)
-    assert files and all((root / "work_dirs" / unquote(target)).exists() for target in files)
+    assert inner | set(re.findall(r"url\(#(.*?)\)", file.read_text("utf-8"))) <= set(ids)
+    assert files and all((file.parent / unquote(target)).exists() for target in files)
 
 
-@pytest.mark.parametrize("name", ["ofat", "etram"])
-def test_all_can_be_read_aloud(name, request) -> None:
-    _, page = request.getfixturevalue(name)
+def test_all_can_be_read_aloud(either: tuple[Path, Element]) -> None:
+    """Wide tables scroll in a frame that a keyboard reaches; its shadow shows that it does."""
+    page = either[1]
     assert page.find("html")[0].attributes["lang"] == "en"
     assert page.find("meta", name="viewport")
     assert all(table.find("caption")[0].words() for table in page.find("table"))
     drawings = page.find("svg", role="img")
     assert drawings and all(svg.find("title")[0].words() for svg in drawings)
-    assert [svg for svg in page.find("svg") if svg not in drawings] == page.find(
-        "svg", aria_hidden="true"
-    )
+    others = [svg for svg in page.find("svg") if svg not in drawings]
+    assert others == page.find("svg", aria_hidden="true")
     for part in page.find("section"):
         assert part.find("h2") and part.find("p", class_="lead")[0].words()
-
-
-@pytest.mark.parametrize("name", ["ofat", "etram"])
-def test_wide_tables_scroll_by_themselves(name, request) -> None:
-    """In a frame that a keyboard reaches and a reader is told of; its shadow shows that it does."""
-    _, page = request.getfixturevalue(name)
     frames = page.find("div", class_="scroll", role="region", tabindex="0")
     assert len(frames) == len(page.find("table")) > 0
     assert all(len(frame.find("table")) == 1 and frame.attributes["aria-label"] for frame in frames)
@@ -116,14 +113,16 @@ def test_wide_tables_scroll_by_themselves(name, request) -> None:
     assert "overflow-x: auto" in rule and "--shadow" in rule
 
 
-def test_it_has_every_section(ofat) -> None:
-    _, page = ofat
+def test_it_has_every_section_and_hostile_text_is_text(ofat) -> None:
+    root, page = ofat
     anchors = [part.attributes["id"] for part in page.find("section")]
     assert anchors == [
         "summary", "results", "effects", "curves", "training", "costs", "errors", "gallery", "runs",
     ]  # fmt: skip
     for anchor in ("effects", "curves", "costs", "errors"):
         assert section(page, anchor).find("figure", class_="chart")
+    assert HOSTILE in section(page, "runs").text
+    assert "<script" not in (root / "work_dirs" / "ofat_report.html").read_text("utf-8")
 
 
 def test_the_summary_sorts_by_what_is_supported(ofat) -> None:
@@ -168,12 +167,6 @@ def test_unfinished_runs_are_marked_and_have_no_numbers(ofat) -> None:
     assert {"lr0.01 FAILED", "ep200 INTERRUPTED"} <= set(captions) and "bs16" not in captions
 
 
-def test_hostile_text_is_text(ofat) -> None:
-    root, page = ofat
-    assert HOSTILE in section(page, "runs").text
-    assert "<script" not in (root / "work_dirs" / "ofat_report.html").read_text("utf-8")
-
-
 def test_each_factor_has_a_chart_for_each_score(etram) -> None:
     _, page = etram
     told = [svg.find("title")[0].words() for svg in section(page, "effects").find("svg")]
@@ -202,15 +195,18 @@ def test_a_tree_is_compared_with_parents_and_with_the_baseline(etram) -> None:
 def test_without_any_run_the_page_says_so(tmp_path: Path) -> None:
     page = report(tmp_path, make_study(tmp_path, "ofat-debug", {}))
     assert (tmp_path / "work_dirs" / "debug" / "ofat_report.html").is_file()
-    assert (
-        "lab.py run ofat --debug" in section(page, "summary").find("p", class_="notice")[0].words()
-    )
-    assert not page.find("figure")
+    (notice,) = section(page, "summary").find("p", class_="notice")
+    assert "lab.py run ofat --debug" in notice.words() and not page.find("figure")
     assert section(page, "results").words().count("not started") == len(OFAT)
 
 
-def test_a_baseline_alone_is_compared_with_nothing(tmp_path: Path) -> None:
-    page = report(tmp_path, make_study(tmp_path, "ofat", {BASE: OFAT[BASE]}, images=IMAGES))
+def test_a_baseline_alone_is_compared_with_nothing(tmp_path: Path, capsys) -> None:
+    make_study(tmp_path, "ofat", {BASE: OFAT[BASE]}, images=IMAGES)
+    assert main(["report", "ofat", "--only", BASE], tmp_path) == 0
+    printed = capsys.readouterr().out.split()
+    assert printed == ["work_dirs/ofat_report.html", "work_dirs/ofat_errors.json"]
+    assert (tmp_path / printed[1]).is_file()
+    page = parse((tmp_path / printed[0]).read_text("utf-8"))
     assert section(page, "summary").find("p", class_="notice")
     assert section(page, "curves").find("figure") and section(page, "errors").find("table")
 
@@ -232,14 +228,6 @@ def test_the_command_refuses_runs_on_different_data(tmp_path: Path, capsys) -> N
     assert main(["report", "ofat"], tmp_path) == 2
     assert "ground truth of test" in capsys.readouterr().err
     assert not (tmp_path / "work_dirs" / "ofat_report.html").exists()
-
-
-def test_the_command_says_where_the_page_is(tmp_path: Path, capsys) -> None:
-    make_study(tmp_path, "ofat", {BASE: OFAT[BASE]}, images=IMAGES)
-    assert main(["report", "ofat", "--only", BASE], tmp_path) == 0
-    printed = capsys.readouterr().out.split()
-    assert printed == ["work_dirs/ofat_report.html", "work_dirs/ofat_errors.json"]
-    assert all((tmp_path / name).is_file() for name in printed)
 
 
 def test_experiments_without_a_common_baseline_stand_side_by_side(tmp_path: Path) -> None:

@@ -35,47 +35,30 @@ def candidate(name: str, factors: str, gain: float = math.nan, margin: float = 1
     return Candidate(name, name.upper(), tuple(factors.split()), found)
 
 
-def chosen(*candidates: Candidate) -> list[str]:
-    return [one.name for one in choose(candidates)[0]]
-
-
-def test_the_best_level_of_each_factor_is_taken() -> None:
-    levels = [candidate("a", "x", 2), candidate("b", "x", 5), candidate("c", "y", 3)]
-    assert chosen(*levels) == ["b", "c"]
-    assert chosen(*reversed(levels)) == ["c", "b"]
-
-
-def test_what_the_interval_does_not_support_stays_as_it_is() -> None:
-    thin, worse = candidate("a", "x", 0.5), candidate("b", "y", -3)
-    unknown, nothing = candidate("c", "z", 9, math.nan), candidate("d", "w")
-    taken, remarks = choose([thin, worse, unknown, nothing])
-    assert taken == []
-    facts = ("THIN EVIDENCE", "not above the baseline", "no matches", "without a score")
-    assert all(fact in remark for fact, remark in zip(facts, remarks, strict=True))
-
-
-def test_a_lower_level_does_not_stand_in_for_an_unsupported_best() -> None:
-    assert chosen(candidate("a", "x", 2), candidate("b", "x", 3, 4)) == []
-
-
 @pytest.mark.parametrize(
-    ("one", "other"),
-    [("optimizer", "optimizer.lr"), ("a.b c", "c"), ("a.b.c", "a"), ("a b", "b c")],
+    ("levels", "names", "facts"),
+    [
+        ([("a", "x", 2), ("b", "x", 5), ("c", "y", 3)], "b c", ["taken", "taken"]),
+        ([("c", "y", 3), ("b", "x", 5), ("a", "x", 2)], "c b", ["taken", "taken"]),
+        ([("a", "x", 0.5)], "", ["THIN EVIDENCE"]),
+        ([("a", "x", -3)], "", ["not above the baseline"]),
+        ([("a", "x", 9, math.nan)], "", ["no matches"]),
+        ([("a", "x")], "", ["without a score"]),
+        ([("a", "x", 2), ("b", "x", 3, 4)], "", ["THIN EVIDENCE"]),  # the best level or none
+        ([("weak", "optimizer", 2), ("b", "optimizer.lr", 3)], "b", ["left out, because b"]),
+        ([("weak", "a.b c", 2), ("b", "c", 3)], "b", ["left out, because b"]),
+        ([("weak", "a.b.c", 2), ("b", "a", 3)], "b", ["left out, because b"]),
+        ([("weak", "a b", 2), ("b", "b c", 3)], "b", ["left out, because b", "bundle"]),
+        ([("a", "model.head", 2), ("b", "model.header", 3)], "a b", ["taken", "taken"]),
+        ([("a", "x y", 2)], "a", ["x, y (a bundle, taken whole)"]),
+    ],
 )
-def test_of_two_that_move_the_same_the_better_is_taken(one: str, other: str) -> None:
-    pair = [candidate("weak", one, 2), candidate("strong", other, 3)]
-    taken, remarks = choose(pair)
-    assert [each.name for each in taken] == ["strong"]
-    assert "left out" in remarks[0] and "strong" in remarks[0]
-
-
-def test_neighbouring_names_are_no_conflict() -> None:
-    assert chosen(candidate("a", "model.head", 2), candidate("b", "model.header", 3)) == ["a", "b"]
-
-
-def test_bundles_are_taken_whole_and_said() -> None:
-    taken, remarks = choose([candidate("a", "x y", 2)])
-    assert taken[0].factors == ("x", "y") and "bundle" in remarks[0]
+def test_the_best_supported_level_of_each_factor_is_taken(
+    levels: list[Any], names: str, facts: list[str]
+) -> None:
+    taken, remarks = choose([candidate(*level) for level in levels])
+    assert [one.name for one in taken] == names.split()
+    assert all(fact in remark for fact, remark in zip(facts, remarks, strict=False))
 
 
 # From run folders --------------------------------------------------------------------------------
@@ -96,70 +79,51 @@ def run_of(
     save_config(load_config(root / names[name], list(overrides)), folder)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
     """The real configs, a baseline, and runs of which batch 16, SGD and 0.005 are better."""
-    root = tmp_path_factory.mktemp("made")
-    copy_configs(root)
+    copy_configs(tmp_path)
     shares = {BASELINE: 0.4, BATCH: 0.75, SGD: 0.85, LR: 0.2, LOWER_LR: 0.7, EPOCHS: 0.42}
     for name, share in shares.items():
-        run_of(root, OFAT, name, share)
-    return root
-
-
-@pytest.fixture
-def project(made: Path, tmp_path: Path) -> Path:
-    """A copy that a test may change."""
-    return shutil.copytree(made, tmp_path / "project")
+        run_of(tmp_path, OFAT, name, share)
+    return tmp_path
 
 
 def test_a_combined_config_loads_and_declares_all_it_moves(
-    project: Path, capsys: pytest.CaptureFixture[str]
+    made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["combine", "ofat"], project) == 0
+    assert cli.main(["combine", "ofat"], made) == 0
     said = capsys.readouterr().out
     assert "configs/ofat/combined.py" in said and "THIN EVIDENCE" in said and "single seed" in said
     assert f"optimizer.lr: the best level is 0.005 ({LOWER_LR})" in said
     assert f"left out, because {SGD}" in said
-    path = project / "configs" / "ofat" / "combined.py"
+    path = made / "configs" / "ofat" / "combined.py"
     baseline = load_config(path.with_name(f"{BASELINE.removeprefix('ofat_')}.py"))
     cfg = load_config(path)
     check_declared(cfg, baseline)
     assert cfg.experiment.factors == ["train.total_batch_size", "optimizer"]
     assert (cfg.experiment.name, cfg.experiment.parent) == ("ofat_combined", BASELINE)
     assert "+79.2 points" in cfg.experiment.hypothesis  # about 35 + 45
-    sgd = load_config(path.with_name(f"{SGD}.py"))
-    assert to_plain(cfg.optimizer) == to_plain(sgd.optimizer)
+    assert to_plain(cfg.optimizer) == to_plain(load_config(path.with_name(f"{SGD}.py")).optimizer)
     assert cfg.train.total_batch_size == 16
     assert cfg.train.max_iter == 8_000  # follows from the batch, as in every config
     moved = {change.key for change in changes(baseline, cfg, cfg.experiment.factors)}
     assert "train.max_iter" in moved and "train.epochs" not in moved
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 25 and max(map(len, lines)) <= 100
+    assert lines[0].startswith('"""Question: ') and 'optimizer = L("torch.optim.sgd.SGD")(' in lines
+    assert "Run: tools/lab.py run ofat --only combined" in lines
 
 
-def test_the_file_is_short_and_written_like_its_neighbours(project: Path) -> None:
-    path = write_combined(combine(OFAT, project), project)
-    text = path.read_text()
-    assert len(text.splitlines()) <= 25
-    assert max(map(len, text.splitlines())) <= 100
-    assert text.startswith('"""Question: ') and "tools/lab.py run ofat --only combined" in text
-    assert 'optimizer = L("torch.optim.sgd.SGD")(' in text
-    assert 'LazyConfig.load_rel("baseline_lr0.001_bs8_adamw_ep100.py")' in text
-
-
-def test_what_was_run_counts_not_what_the_config_file_says_today(project: Path) -> None:
-    shutil.rmtree(project / "work_dirs" / SGD)
-    run_of(project, OFAT, SGD, 0.85, ("optimizer.momentum=0.5",))
-    path = write_combined(combine(OFAT, project), project)
-    assert load_config(path).optimizer.momentum == 0.5
-
-
-def test_combining_again_leaves_the_combination_out(project: Path) -> None:
-    path = write_combined(combine(OFAT, project), project)
+def test_combining_again_leaves_the_combination_out_and_takes_what_was_run(made: Path) -> None:
+    """What the config file of a level says today does not count."""
+    path = write_combined(combine(OFAT, made), made)
     before = path.read_text()
-    folder = make_run(project, "ofat_combined", 0.95)
-    save_config(load_config(path), folder)
-    write_combined(combine(OFAT, project), project)
-    assert path.read_text() == before
+    save_config(load_config(path), make_run(made, "ofat_combined", 0.95))
+    assert write_combined(combine(OFAT, made), made).read_text() == before
+    run_of(made, OFAT, SGD, 0.85, ("optimizer.momentum=0.5",))
+    write_combined(combine(OFAT, made), made)
+    assert load_config(path).optimizer.momentum == 0.5
 
 
 def test_a_toy_combination_stays_in_the_work_folder(tmp_path: Path) -> None:

@@ -96,20 +96,7 @@ def on_terminal(results: Results, width: int) -> str:
     return console.export_text()
 
 
-def statuses(results: Results) -> list[tuple[str, str]]:
-    return [(row["experiment"], row["status"]) for row in csv_rows(results)]
-
-
 # Rows --------------------------------------------------------------------------------------------
-
-
-def test_rows_in_the_plans_order_with_the_missing_ones(root: Path) -> None:
-    assert statuses(collect(OFAT, root, [LR, BASELINE, BATCH])) == [
-        (BASELINE, "finished"),
-        (LR, "running"),
-        (BATCH, "new"),
-        (SGD, "failed"),
-    ]
 
 
 def test_cells(root: Path) -> None:
@@ -136,25 +123,32 @@ def test_cells(root: Path) -> None:
     assert bundle == ["FAILED", "bundle: optimizer, train.epochs = sgd", "Not finite."]
 
 
-def test_csv_has_raw_values(root: Path) -> None:
-    results = collect(OFAT, root)
-    row = csv_row(results, BASELINE)
+def test_csv_has_raw_values_in_the_plans_order(root: Path) -> None:
+    died = root / "work_dirs" / BATCH
+    died.mkdir()
+    (died / "console.txt").write_text("ImportError")
+    results = collect(OFAT, root, [LR, BASELINE, BATCH])
+    rows = csv_rows(results)
+    names = [(row["experiment"], row["status"]) for row in rows]
+    assert names == [(BASELINE, "finished"), (LR, "running"), (BATCH, "new"), (SGD, "failed")]
+    row = rows[0]
     assert (row["mAP@0.5 valid"], row["mAP@0.5:0.95 test"]) == ("61.25", "0.0")
     assert (row["APs valid"], row["peak_memory_mb"]) == ("", "7123.4")
     assert row["trainable_parameters"] == "49500000"
-    assert csv_row(results, LR)["training_seconds"] == ""
-    assert csv_row(results, SGD)["reason"] == "Not finite.\nAt step 7."
+    assert rows[1]["training_seconds"] == ""
+    assert "before it could start" in rows[2]["reason"]
+    assert rows[3]["reason"] == "Not finite.\nAt step 7."
 
 
-def test_a_run_that_died_before_its_record(root: Path) -> None:
-    (root / "work_dirs" / BATCH).mkdir()
-    (root / "work_dirs" / BATCH / "console.txt").write_text("ImportError")
-    row = csv_row(collect(OFAT, root, [BATCH]), BATCH)
-    assert row["status"] == "new" and "before it could start" in row["reason"]
-
-
-def test_a_finished_run_without_results_is_told(root: Path) -> None:
-    (root / "work_dirs" / BASELINE / "results.json").unlink()
+def test_what_a_reader_should_know_is_in_the_notes(root: Path) -> None:
+    ema = {"ema": {"valid": {"bbox/AP": 31.0}, "test": {"bbox/AP": 32.0}}}
+    folder = make_run(root, results=RESULTS | ema)
+    anew = EVALUATION | {"results": {"AP": 31.0}}
+    write_evaluation(folder / "evaluation" / "valid", matches_of(0.5), anew)
+    note = cells(collect(OFAT, root))[NOTES]
+    assert "EMA: AP 31.0 / 32.0" in note
+    assert "EVALUATED ANEW" in note and "31.00" in note and "30.00" in note
+    (folder / "results.json").unlink()
     assert "WITHOUT results.json" in cells(collect(OFAT, root))[NOTES]
 
 
@@ -176,11 +170,6 @@ def test_seeds_are_one_row_and_in_csv_also_one_each(tmp_path: Path) -> None:
     assert float(lines[0]["mAP@0.5 valid spread"]) == pytest.approx(2**0.5)
 
 
-def test_averaged_weights_are_told(tmp_path: Path) -> None:
-    make_run(tmp_path, results={"ema": {"valid": {"bbox/AP": 31.0}, "test": {"bbox/AP": 32.0}}})
-    assert "EMA: AP 31.0 / 32.0" in cells(collect(OFAT, tmp_path))[NOTES]
-
-
 # Differences -------------------------------------------------------------------------------------
 
 
@@ -195,9 +184,7 @@ def ladder(tmp_path: Path) -> Path:
     )
     for name, share, parent in steps:
         declared = {"parent": parent, "factors": ["x"] if parent else [], "level": "x|y*"}
-        make_run(
-            tmp_path, name, share, study=ETRAM, experiment=declared, evaluation=classes
-        )  # fmt: skip
+        make_run(tmp_path, name, share, study=ETRAM, experiment=declared, evaluation=classes)
     return tmp_path
 
 
@@ -254,23 +241,14 @@ def test_runs_that_were_not_made_alike_are_refused(
 
 
 def test_only_takes_run_folders(root: Path) -> None:
+    """Also those of plain Detectron2 runs, which belong to no study."""
     make_run(root, BASELINE, folder="quick", config={"optimizer": {"lr": 1.0}})
-    for name in ("quick", BASELINE):
-        assert [row["folder"] for row in csv_rows(collect(OFAT, root, only=[name]))] == [name]
-
-
-def test_only_takes_the_folder_of_a_plain_detectron2_run(root: Path) -> None:
-    folder = make_run(root, "plain", results=RESULTS)
-    (folder / "config.yaml").write_text("train: {seed: 3}")
+    plain = make_run(root, "plain", results=RESULTS)
+    (plain / "config.yaml").write_text("train: {seed: 3}")
     assert "plain" not in collect(OFAT, root).experiments.index
+    for name in ("quick", BASELINE, "plain"):
+        assert [row["folder"] for row in csv_rows(collect(OFAT, root, only=[name]))] == [name]
     assert csv_row(collect(OFAT, root, only=["plain"]), "plain")["mAP@0.5 valid"] == "61.25"
-
-
-def test_an_evaluation_made_anew_is_told(root: Path) -> None:
-    folder = root / "work_dirs" / BASELINE / "evaluation" / "valid"
-    write_evaluation(folder, matches_of(0.5), EVALUATION | {"results": {"AP": 31.0}})
-    note = cells(collect(OFAT, root))[NOTES]
-    assert "EVALUATED ANEW" in note and "31.00" in note and "30.00" in note
 
 
 # Formats -----------------------------------------------------------------------------------------
@@ -357,7 +335,7 @@ def test_small_classes_only_where_the_study_has_them(root: Path) -> None:
     assert "small classes valid" not in csv_rows(others)[0]
 
 
-def test_targets_are_judged_on_valid(root: Path) -> None:
+def test_targets_are_judged_on_valid_by_the_mean_over_seeds(root: Path) -> None:
     expected = [
         "bbox/AP > 35: missed",
         "bbox/AP-small-classes > 12: met",
@@ -367,10 +345,6 @@ def test_targets_are_judged_on_valid(root: Path) -> None:
     results = etram_run(root, targets=TARGETS)
     assert cells(results, STEP)[NOTES] == "; ".join(["finished", "4", *expected])
     assert csv_rows(results)[0]["targets"] == "; ".join(expected)
-
-
-def test_targets_are_judged_by_the_mean_over_seeds(root: Path) -> None:
-    etram_run(root, targets=TARGETS)
     scores = SCORES | {"valid": {"bbox/AP": 41.0, "bbox/AP-small-classes": 1.0}}
     results = etram_run(root, targets=TARGETS, seed=1, results=scores)
     targets = csv_rows(results)[0]["targets"]
@@ -407,7 +381,7 @@ def test_best_step_of_runs_counted_in_steps(
 def test_a_damaged_target_hides_no_other_run(root: Path) -> None:
     make_run(root, "etram_baseline_3scale_100k", study=ETRAM, end="running")
     results = etram_run(root, targets={"bbox/AP": "much"})
-    assert sorted(status for _, status in statuses(results)) == ["finished", "running"]
+    assert {row["status"] for row in csv_rows(results)} == {"finished", "running"}
     assert "bbox/AP" in cells(results, STEP)[NOTES]
 
 
@@ -437,6 +411,6 @@ def test_a_damaged_file_is_shown_and_hides_no_other_run(root: Path, file: str, t
 
 def test_a_study_without_any_run(tmp_path: Path) -> None:
     results = collect(OFAT, tmp_path, map(OFAT.run_name, OFAT.order))
-    assert {status for _, status in statuses(results)} == {"new"}
+    assert {row["status"] for row in csv_rows(results)} == {"new"}
     assert "not started" in on_terminal(results, 80)
     assert csv_rows(collect(OFAT, tmp_path)) == []

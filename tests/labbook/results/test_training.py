@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from comparison_toys import BASELINE, BATCH, LR, OFAT, make_run
+from comparison_toys import BASELINE, BATCH, LR, OFAT, SGD, make_run
 from labbook_toys import declare_studies
 from pandas import DataFrame, Series
 from rich.console import Console
@@ -64,40 +64,23 @@ def test_the_plateau_of_an_exponential_is_where_half_a_point_is_left() -> None:
 @pytest.mark.parametrize("scores", [range(100), [0.0] * 95 + [50.0] * 5, [50.0]])
 def test_no_plateau_while_it_rises(scores: list[float]) -> None:
     assert plateau_step(curve(*scores)) == Measure(None, "still rising")
-
-
-def test_a_score_that_falls_again_is_flat_from_its_best() -> None:
-    assert plateau_step(curve(*range(50), *range(50, 0, -1))).value == pytest.approx(510)
+    falls_again = curve(*range(50), *range(50, 0, -1))
+    assert plateau_step(falls_again).value == pytest.approx(510)  # flat from its best
 
 
 # Oscillation -------------------------------------------------------------------------------------
 
 
-def test_oscillation_of_noise_is_its_median_deviation() -> None:
-    losses = curve(*np.exp(noise(0.05)))
-    found = oscillation(losses).value
-    # A little less than the noise's own: the median takes part of it for trend.
-    assert found == pytest.approx(0.6745 * 0.05, rel=0.15)
-
-
-def test_oscillation_knows_neither_scale_nor_trend_nor_schedule() -> None:
+def test_oscillation_of_noise_knows_neither_scale_nor_trend_nor_schedule() -> None:
     wiggle = np.exp(noise(0.05))
     steps = np.arange(len(wiggle))
     plain = oscillation(curve(*wiggle)).value
+    # A little less than the noise's own deviation: the median takes part of it for trend.
+    assert plain == pytest.approx(0.6745 * 0.05, rel=0.15)
     assert oscillation(curve(*(7 * wiggle))).value == pytest.approx(plain)
-    falling = oscillation(curve(*(wiggle * np.exp(-steps / 500)))).value
-    assert falling == pytest.approx(plain, rel=0.02)
-    dropped = oscillation(curve(*(wiggle * np.where(steps > 1400, 0.3, 1)))).value
-    assert dropped == pytest.approx(plain, rel=0.02)
+    for trend in (np.exp(-steps / 500), np.where(steps > 1400, 0.3, 1)):
+        assert oscillation(curve(*(wiggle * trend))).value == pytest.approx(plain, rel=0.02)
     assert oscillation(curve(*np.exp(-steps / 100))).value == pytest.approx(0, abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("losses", "reason"), [([1.0] * 43, "fewer"), ([1.0] * 90 + [0.0], "above")]
-)
-def test_oscillation_is_not_defined(losses: list[float], reason: str) -> None:
-    found = oscillation(curve(*losses))
-    assert found.value is None and reason in found.reason
 
 
 # Gradients ---------------------------------------------------------------------------------------
@@ -124,23 +107,20 @@ def test_overfitting_starts_at_the_minimum() -> None:
 
 
 @pytest.mark.parametrize(
-    "losses",
+    ("losses", "reason"),
     [
-        [1 / (1 + step) for step in range(20)],  # falls
-        [1.0] * 20,
-        [1.0] * 10 + [1.015] * 10,  # within 2 %
-        [1.0] * 10 + [2.0] + [1.0] * 9,  # one outlier
-        [1.0] * 19 + [2.0],
-        [1.0] * 5 + [1.5] * 5 + [0.9] * 10,  # comes down again
+        ([1 / (1 + step) for step in range(20)], "not seen"),  # falls
+        ([1.0] * 20, "not seen"),
+        ([1.0] * 10 + [1.015] * 10, "not seen"),  # within 2 %
+        ([1.0] * 10 + [2.0] + [1.0] * 9, "not seen"),  # one outlier
+        ([1.0] * 19 + [2.0], "not seen"),
+        ([1.0] * 5 + [1.5] * 5 + [0.9] * 10, "not seen"),  # comes down again
+        ([1.0, 2.0, 3.0, 4.0, 5.0], "fewer than 6 validation losses"),
+        ([0.0] * 10, "a loss is not above 0"),
     ],
 )
-def test_no_overfitting(losses: list[float]) -> None:
-    assert overfitting_step(curve(*losses)) == Measure(None, "not seen")
-
-
-def test_overfitting_is_not_defined() -> None:
-    assert "fewer than 6" in overfitting_step(curve(1, 2, 3, 4, 5)).reason
-    assert "above 0" in overfitting_step(curve(*[0.0] * 10)).reason
+def test_no_overfitting(losses: list[float], reason: str) -> None:
+    assert overfitting_step(curve(*losses)) == Measure(None, reason)
 
 
 # A study -----------------------------------------------------------------------------------------
@@ -160,31 +140,31 @@ def log(seconds: float, memory: float, steps: int = 100) -> list[dict[str, Any]]
     return lines
 
 
+_BATCHES = {"factors": ["train.total_batch_size"], "parent": BASELINE}
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A baseline, two batch sizes (one with two seeds, one unfinished) and a learning rate."""
-    train = {"best_metric": "bbox/AP50", "epochs": 10, "iterations_per_epoch": 10, "seed": 0}
-    for name, batch, lines, end in (
-        (BASELINE, 8, log(0.5, 400.0), "finished"),
-        ("ofat_lr0.001_bs32_adamw_ep100", 32, log(1.5, 900.0, 40), "running"),
-        (BATCH, 16, log(0.8, 700.0), "finished"),
-        (LR, 8, [], "finished"),
+    train = {"best_metric": "bbox/AP50", "epochs": 10, "iterations_per_epoch": 10}
+    for name, seed, batch, lines, end in (
+        (BASELINE, 0, 8, log(0.5, 400.0), "finished"),
+        ("ofat_lr0.001_bs32_adamw_ep100", 0, 32, log(1.5, 900.0, 40), "running"),
+        (BATCH, 0, 16, log(0.8, 700.0), "finished"),
+        (BATCH, 1, 16, log(0.9, 710.0), "finished"),
+        (LR, 0, 8, [], "finished"),
     ):
-        settings = {**train, "total_batch_size": batch, "micro_batch_size": 2, "seed": 0}
-        declared = None
-        if batch > 8:
-            declared = {"factors": ["train.total_batch_size"], "level": batch, "parent": BASELINE}
+        settings = {"total_batch_size": batch, "micro_batch_size": 2, "seed": seed}
         make_run(
             tmp_path,
             name,
+            seed=seed,
             end=end,
-            experiment=declared,
-            config={"train": settings},
+            experiment={**_BATCHES, "level": batch} if batch > 8 else None,
+            config={"train": train | settings},
             lines=lines,
             results={"training_seconds": 60.0},
         )
-    seeded = {**train, "total_batch_size": 16, "micro_batch_size": 2, "seed": 1}
-    make_run(tmp_path, BATCH, seed=1, config={"train": seeded}, lines=log(0.9, 710.0))
     return tmp_path
 
 
@@ -207,65 +187,57 @@ def test_sections_by_factor(root: Path) -> None:
     }
 
 
-def test_a_bundle_is_called_one_and_a_lonely_run_has_a_place(tmp_path: Path) -> None:
+def test_sections_of_bundles_lonely_runs_and_a_factor_moved_twice(tmp_path: Path) -> None:
     make_run(tmp_path)
-    assert list(shown(tmp_path)) == ["no factor"]
-    make_run(tmp_path, LR, experiment={"factors": ["optimizer.lr", "train.epochs"]})
+    assert analyse(OFAT, tmp_path).sections == [("no factor", [BASELINE])]
+    bundle = {"factors": ["optimizer.lr", "train.epochs"]}
+    make_run(tmp_path, SGD, experiment=bundle)
     assert list(shown(tmp_path)) == ["bundle: optimizer.lr, train.epochs"]
-
-
-def test_one_factor_moved_from_two_experiments_has_two_tables(tmp_path: Path) -> None:
-    make_run(tmp_path)
     make_run(tmp_path, LR)
     make_run(tmp_path, BATCH, experiment={"factors": ["optimizer.lr"], "parent": LR})
-    sections = analyse(OFAT, tmp_path).sections
-    assert sections == [("optimizer.lr", [BASELINE, LR]), ("optimizer.lr", [LR, BATCH])]
+    assert analyse(OFAT, tmp_path).sections == [
+        ("optimizer.lr", [BASELINE, LR]),
+        ("optimizer.lr", [LR, BATCH]),
+        ("bundle: optimizer.lr, train.epochs", [BASELINE, SGD]),
+    ]
 
 
 def test_measures_of_runs(root: Path) -> None:
     runs = analyse(OFAT, root).runs
+    measured = {
+        "steps": 100,
+        "steps_to_converge": 50,
+        "overfitting_step": 60,
+        "plateau_step": 60,
+        "oscillation": 0.0,
+        "gradient_stability": 1.0,
+        "seconds_per_iteration": 0.5,
+        "images_per_second": 16.0,
+        "peak_memory_mb": 400.0,
+        "not_finite_losses": 0,
+    }
     assert len(runs) == 5
-    assert runs.loc[BASELINE, list(_MEASURED)].to_dict() == _MEASURED
+    assert runs.loc[BASELINE, list(measured)].to_dict() == measured
     empty = runs.loc[LR]
     assert (empty["steps"], empty["steps_to_converge"]) == (0, None)
     assert "steps_to_converge: no score yet" in empty["missing"]
     assert "peak_memory_mb: not logged" in empty["missing"]
+    make_run(root, lines=[{"iteration": step, "total_loss": None} for step in range(3)])
+    broken = analyse(OFAT, root).runs.loc[BASELINE]
+    assert (broken["steps"], broken["not_finite_losses"]) == (0, 3)
 
 
-_MEASURED = {
-    "steps": 100,
-    "steps_to_converge": 50,
-    "overfitting_step": 60,
-    "plateau_step": 60,
-    "oscillation": 0.0,
-    "gradient_stability": 1.0,
-    "seconds_per_iteration": 0.5,
-    "images_per_second": 16.0,
-    "peak_memory_mb": 400.0,
-    "not_finite_losses": 0,
-}
-
-
-def test_a_run_whose_losses_all_broke_has_no_steps(tmp_path: Path) -> None:
-    make_run(tmp_path, lines=[{"iteration": step, "total_loss": None} for step in range(3)])
-    run = analyse(OFAT, tmp_path).runs.loc[BASELINE]
-    assert (run["steps"], run["not_finite_losses"]) == (0, 3)
-
-
-def test_memory_and_time_against_batch_size(root: Path) -> None:
-    cells = shown(root)["Memory and time against batch size"].to_numpy().tolist()
+def test_cells(root: Path) -> None:
+    tables = shown(root)
+    cells = tables["Memory and time against batch size"].to_numpy().tolist()
     assert [row[0] for row in cells] == ["8", "8", "16", "16", "32"]
     assert cells[2] == ["16", "2", f"{BATCH} seed 0", "700 MB", "0.8", "20", "1 min"]
     assert cells[4][3:] == ["390 MB", "1.5", "21.3", "-"]  # not finished
-
-
-def test_places_name_the_epoch(root: Path) -> None:
-    base = shown(root)["optimizer.lr"].loc[0]
-    assert (base["90 % at"], base["Flat from"], base["Overfits from"]) == (
-        "50 (5)", "60 (6)", "60 (6)"
-    )  # fmt: skip
+    base = tables["optimizer.lr"].loc[0]
+    places = base[["90 % at", "Flat from", "Overfits from"]]
+    assert list(places) == ["50 (5)", "60 (6)", "60 (6)"]  # steps and epochs
     assert (base["Oscillation"], base["Gradient bursts"]) == ("0.0%", "1.00")
-    assert shown(root)["train.total_batch_size"]["Flat from"].iloc[-1] == "rising"
+    assert tables["train.total_batch_size"]["Flat from"].iloc[-1] == "rising"
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])
