@@ -97,13 +97,6 @@ def stored_crops(pair: Pair, split: str) -> dict[int, tuple[Path, int]]:
     return kept
 
 
-def embed(content: bytes, pictures: dict[str, str]) -> str:
-    """Put a picture (PNG) into ``pictures``, base64 by id, and return its id."""
-    name = f"crop-{hashlib.sha256(content).hexdigest()[:12]}"
-    pictures[name] = base64.b64encode(content).decode("ascii")
-    return name
-
-
 def _block(pair: Pair, split: str, pictures: dict[str, str]) -> dict[str, Any]:
     """Counts and crops of one experiment; ``problem`` alone if a file is damaged."""
     try:
@@ -113,16 +106,18 @@ def _block(pair: Pair, split: str, pictures: dict[str, str]) -> dict[str, Any]:
     except ValueError as error:
         return {"problem": str(error)}
     evaluation, kept = pair[0].evaluation(split) or {}, stored_crops(pair, split)
-    names = dict(enumerate(evaluation.get("classes") or []))
+    classes = dict(enumerate(evaluation.get("classes") or []))
     strips = []
     for name, rows in change._asdict().items():
         shown = []
         for row in sorted(set(rows.tolist()) & kept.keys(), key=lambda row: matches.gt_area[row]):
             path, image_id = kept[row]
             if len(shown) < SHOWN and (content := _read(path)):
+                picture = f"crop-{hashlib.sha256(content).hexdigest()[:12]}"
+                pictures[picture] = base64.b64encode(content).decode("ascii")
                 k, side = int(matches.gt_class[row]), matches.gt_area[row] ** 0.5
-                picture = {"id": embed(content, pictures), "image": image_id}
-                shown.append({**picture, "text": f"{names.get(k, k)}, {side:.0f} px"})
+                text = f"{classes.get(k, k)}, {side:.0f} px"
+                shown.append({"id": picture, "image": image_id, "text": text})
         strips.append({"text": f"{len(rows):,} {name}", "shown": shown})
     return {"strips": strips, "sizes": _count_by_size(area_ranges(evaluation), matches, change)}
 

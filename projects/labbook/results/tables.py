@@ -13,12 +13,7 @@ from pandas import DataFrame
 from rich.console import Console
 
 from labbook.results.collect import Results
-from labbook.results.frames import (
-    MEASURES,
-    PARAMETERS,
-    SPLITS,
-    experiments_frame,
-)
+from labbook.results.frames import MEASURES, PARAMETERS, SPLITS, experiments_frame
 from labbook.results.rules import evaluated_since
 from labbook.results.text import (
     STATUS_TEXT,
@@ -28,8 +23,7 @@ from labbook.results.text import (
     number,
     title_of,
 )
-from labbook.results.text_table import TextTable
-from runfolder.files import write_text
+from labbook.results.text_table import TextTable, print_texts, write_texts
 
 DELTA = "Δ"
 NOTES = "Status, notes"
@@ -44,8 +38,7 @@ def print_table(results: Results, console: Console | None = None) -> None:
     table = results_table(results)
     hidden = table.print(console)
     has_differences = not all(name in hidden for name in table.cells if name.startswith(DELTA))
-    for text in (explanation(results, has_differences), table.said(hidden)):
-        console.print(text, markup=False, highlight=False)
+    print_texts(console, explanation(results, has_differences), table.said(hidden))
 
 
 def write_tables(results: Results, root: Path) -> list[Path]:
@@ -56,10 +49,7 @@ def write_tables(results: Results, root: Path) -> list[Path]:
         "csv": csv_frame(results).to_csv(index=False),
         "tex": to_latex(results),
     }
-    paths = [root / study.work_folder / f"{study.family}_table.{kind}" for kind in texts]
-    for path, text in zip(paths, texts.values(), strict=True):
-        write_text(path, text)
-    return paths
+    return write_texts(study, root, "table", texts)
 
 
 def results_table(results: Results) -> TextTable:
@@ -165,8 +155,9 @@ def _cells(results: Results, title: str, deltas: Mapping[str, str]) -> dict[str,
     """The row of one experiment; ``deltas`` are titles of columns by split."""
     row = results.experiments.loc[title]
     has_seeds = (results.experiments["finished"] > 1).any()
-    found = results.differences.query("title == @title and role == 'baseline'")
-    main = found[found["key"] == results.metric].set_index("split")
+    main = results.differences.query(
+        "title == @title and role == 'baseline' and key == @results.metric"
+    ).set_index("split")
     cells = {"Experiment": title} | ({"Seeds": str(row["finished"])} if has_seeds else {})
     for name, key in metrics_of(results.study).items():
         cells[name] = _pair(row, f"{{}} {key}")

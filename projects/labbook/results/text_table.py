@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from pandas import DataFrame
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+
+from labbook.config.studies import Study
+from runfolder.files import write_text
 
 _PADDING, _EDGES = 3, 1  # characters of the border style
 _LATEX = {"±": r"$\pm$", "Δ": r"$\Delta$", "²": r"\textsuperscript{2}", "<": "$<$", ">": "$>$"}
@@ -83,3 +87,17 @@ class TextTable:
         align = "".join("l" if name in self.left else "r" for name in self.cells)
         text = style.to_latex(hrules=True, column_format=align)
         return re.sub("[±Δ²<>]", lambda found: _LATEX[found[0]], text)
+
+
+def print_texts(console: Console, *texts: str) -> None:
+    """Show texts as they are."""
+    for text in texts:
+        console.print(text, markup=False, highlight=False)
+
+
+def write_texts(study: Study, root: Path, what: str, texts: Mapping[str, str]) -> list[Path]:
+    """Write ``<study>_<what>.<kind>`` into the study's work folder, for each text by kind."""
+    paths = [root / study.work_folder / f"{study.family}_{what}.{kind}" for kind in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        write_text(path, text)
+    return paths

@@ -29,12 +29,19 @@ from labbook.results.measures import (
 )
 from labbook.results.runs import find_runs
 from labbook.results.text import duration, number, title_of
-from labbook.results.text_table import TextTable
-from runfolder.files import write_text
+from labbook.results.text_table import TextTable, print_texts, write_texts
 from runfolder.names import TOTAL_LOSS, VALIDATION_LOSS
 
 _LOGGED = (TOTAL_LOSS, VALIDATION_LOSS, "grad_norm", "time", "memory_mb")
 _FOR_TABLES = ("label", "epoch_length", "training_seconds")
+_LEARNED = (
+    *("Experiment", "90 % at", "Flat from", "Oscillation", "Gradient bursts", "Overfits from"),
+    *("s/iteration", "Images/s", "Peak memory", "NaN losses"),
+)
+_COSTS = (
+    *("Batch", "Micro-batch", "Experiment", "Peak memory", "s/iteration", "Images/s"),
+    "Training time",
+)
 
 
 @dataclass(frozen=True)
@@ -81,20 +88,21 @@ def analyse_runs(study: Study, runs: DataFrame) -> Analysis:
 
 def analysis_tables(analysis: Analysis) -> list[TextTable]:
     """A table for each factor, and one over batch sizes if there are two."""
-    rows = {folder: _cells(run) for folder, run in analysis.runs.iterrows()}
+    cells = DataFrame([_cells(run) for _, run in analysis.runs.iterrows()], analysis.runs.index)
     order = ("NaN losses", "Images/s", "Peak memory", "s/iteration", "Gradient bursts")
     order = (*order, "Overfits from", "Oscillation")
     tables = [
-        TextTable(title, DataFrame([rows[folder] for folder in folders]), dispensable=order)
+        TextTable(title, cells.loc[folders, list(_LEARNED)], dispensable=order)
         for title, folders in analysis.sections
     ]
-    known = analysis.runs.dropna(subset="batch").sort_values(
-        ["batch", "micro_batch"], kind="stable"
-    )
-    if len(known[["batch", "micro_batch"]].drop_duplicates()) > 1:
-        cells = DataFrame([_costs(run) for _, run in known.iterrows()])
-        order = ("Training time", "Micro-batch", "Images/s")
-        tables.append(TextTable("Memory and time against batch size", cells, dispensable=order))
+    sizes = analysis.runs[["batch", "micro_batch"]].dropna(subset="batch")
+    if len(sizes.drop_duplicates()) > 1:
+        folders = sizes.sort_values(["batch", "micro_batch"], kind="stable").index
+        costs, order = (
+            cells.loc[folders, list(_COSTS)],
+            ("Training time", "Micro-batch", "Images/s"),
+        )
+        tables.append(TextTable("Memory and time against batch size", costs, dispensable=order))
     return tables
 
 
@@ -103,21 +111,14 @@ def print_analysis(analysis: Analysis, console: Console | None = None) -> None:
     console = console or Console()
     tables = analysis_tables(analysis)
     said = [table.said(table.print(console)) for table in tables]
-    for text in (legend(analysis), max(said, key=len)):
-        console.print(text, markup=False, highlight=False)
+    print_texts(console, legend(analysis), max(said, key=len))
 
 
 def write_analysis(analysis: Analysis, root: Path) -> list[Path]:
     """Write ``<study>_analysis.md`` and ``.csv`` into the study's work folder."""
-    study = analysis.study
-    paths = [root / study.work_folder / f"{study.family}_analysis.{end}" for end in ("md", "csv")]
-    texts = (
-        to_markdown(analysis),
-        analysis.runs.drop(columns=list(_FOR_TABLES)).to_csv(index=False),
-    )
-    for path, text in zip(paths, texts, strict=True):
-        write_text(path, text)
-    return paths
+    numbers = analysis.runs.drop(columns=list(_FOR_TABLES)).to_csv(index=False)
+    texts = {"md": to_markdown(analysis), "csv": numbers}
+    return write_texts(analysis.study, root, "analysis", texts)
 
 
 def to_markdown(analysis: Analysis) -> str:
@@ -224,7 +225,7 @@ def _label(run: Any, has_others: bool) -> str:
 
 
 def _cells(run: Any) -> dict[str, str]:
-    """How one run learned."""
+    """How one run learned, and what it costs."""
     is_rising = "plateau_step: still rising" in run["missing"]
     is_sound = "overfitting_step: not seen" in run["missing"]
     return {
@@ -238,18 +239,8 @@ def _cells(run: Any) -> dict[str, str]:
         "Images/s": number(run["images_per_second"], "{:.3g}"),
         "Peak memory": number(run["peak_memory_mb"], "{:.0f} MB"),
         "NaN losses": str(run["not_finite_losses"]),
-    }
-
-
-def _costs(run: Any) -> dict[str, str]:
-    """What one run costs."""
-    return {
         "Batch": str(run["batch"]),
         "Micro-batch": number(run["micro_batch"], "{}"),
-        "Experiment": run["label"],
-        "Peak memory": number(run["peak_memory_mb"], "{:.0f} MB"),
-        "s/iteration": number(run["seconds_per_iteration"], "{:.3g}"),
-        "Images/s": number(run["images_per_second"], "{:.3g}"),
         "Training time": duration(run["training_seconds"]),
     }
 

@@ -5,26 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from report_html import Shown, show
-from report_toys import ETRAM, make_study
-
-from labbook.report.page import write_report
-from labbook.results.collect import collect
+from report_html import Element, Shown, show
 
 PHONE, DESKTOP = 390, 1280
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("browser")
-    chosen = {name: ETRAM[name] for name in list(ETRAM)[:4]}
-    study = make_study(root, "etram", chosen, seeds=2, images=24)
-    return write_report(collect(study, root, map(study.run_name, ETRAM)), root)[0]
-
-
 @pytest.mark.parametrize(("width", "dark"), [(PHONE, False), (DESKTOP, True)])
-def test_it_is_readable(page: Path, tmp_path: Path, width: int, dark: bool) -> None:
-    shown = show(page, tmp_path, width, dark)
+def test_it_is_readable(
+    etram: tuple[Path, Element], tmp_path: Path, width: int, dark: bool
+) -> None:
+    shown = show(etram[0] / "work_dirs" / "etram_report.html", tmp_path, width, dark)
     facts = shown.facts
     assert shown.console == []
     assert facts["window"] == width

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas import DataFrame, Series
 from report_html import parse
-from report_toys import ETRAM, OFAT, make_study
+from report_toys import OFAT, make_study
 
 from labbook.report import plots
 from labbook.report.curves import thin_out
@@ -130,19 +130,14 @@ def ofat(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     return report_data(collect(study, root, map(study.run_name, OFAT)), root)
 
 
-@pytest.fixture(scope="module")
-def etram(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
-    root = tmp_path_factory.mktemp("charts")
-    study = make_study(root, "etram", images=8)
-    return report_data(collect(study, root, map(study.run_name, ETRAM)), root)
-
-
-def test_short_names_are_what_differs_from_the_baseline(ofat, etram) -> None:
+def test_short_names_are_what_differs_from_the_baseline(
+    ofat: ReportData, etram_data: ReportData
+) -> None:
     names = ["baseline", "lr0.01", "lr0.005", "bs16", "bs32", "sgd", "rmsprop", "ep150", "ep200"]
     assert list(ofat.labels.values()) == names
     tree = ["baseline", "4scale", "sizeaware", "4scale sizeaware", "patch2 sizeaware"]
-    assert list(etram.labels.values()) == [*tree, "sizeaware rescue"]
-    assert etram.split == "test" and etram.metric == "bbox/AP-small-classes"
+    assert list(etram_data.labels.values()) == [*tree, "sizeaware rescue"]
+    assert etram_data.split == "test" and etram_data.metric == "bbox/AP-small-classes"
 
 
 def test_effects_start_at_the_references_level(ofat: ReportData) -> None:
@@ -163,10 +158,10 @@ def test_effects_start_at_the_references_level(ofat: ReportData) -> None:
             assert [level["low"], level["high"]] == pytest.approx(expected)
 
 
-def test_effects_of_a_tree_start_at_the_parent(etram: ReportData) -> None:
-    found = {effect.factors: effect for effect in effects(etram, etram.metric)}
+def test_effects_of_a_tree_start_at_the_parent(etram_data: ReportData) -> None:
+    found = {effect.factors: effect for effect in effects(etram_data, etram_data.metric)}
     rescue = found["model.head.rescue_unmatched",]
-    assert etram.labels[rescue.reference] == "sizeaware"
+    assert etram_data.labels[rescue.reference] == "sizeaware"
     assert list(rescue.levels["name"]) == ["off", "rescue"]
     assert rescue.levels["low"].isna().tolist() == [True, False]
     assert sum(len(factors) > 1 for factors in found) == 2

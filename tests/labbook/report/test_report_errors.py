@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_toys import CLASSES, OFAT, make_study, png, truth, with_predictions
+from report_toys import CLASSES, OFAT, make_study, truth, with_predictions
 
 from boxmetrics.error_types import error_costs
 from boxmetrics.matches import ImageBoxes, Matches, match_images
 from labbook.report import errors
 from labbook.report.errors import area_ranges, error_analyses, load_matches
-from labbook.report.gallery import changed, embed, found, pair_of, stored_crops
+from labbook.report.gallery import changed, found, pair_of, stored_crops
 from labbook.results.runs import find_runs
 from runfolder.run import Run
 
@@ -119,12 +119,6 @@ def test_other_ground_truth_is_refused() -> None:
     one = matches_of(0.8, 1)
     with pytest.raises(ValueError, match="ground truth"):
         changed(one, replace(one, gt_class=one.gt_class + 1))
-
-
-def test_crops_are_embedded_once() -> None:
-    pictures: dict[str, str] = {}
-    names = [embed(content, pictures) for content in (png(1), png(2), png(1))]
-    assert names[0] == names[2] != names[1] and list(pictures) == names[:2]
 
 
 def test_runs_of_the_same_seed_are_paired(runs: list[Run]) -> None:

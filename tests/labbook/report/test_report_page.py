@@ -46,13 +46,6 @@ def ofat(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Element]:
     return root, report(root, make_study(root, "ofat", chosen, images=IMAGES))
 
 
-@pytest.fixture(scope="module")
-def etram(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Element]:
-    """A tree of experiments, two seeds each."""
-    root = tmp_path_factory.mktemp("etram")
-    return root, report(root, make_study(root, "etram", seeds=2, images=IMAGES))
-
-
 def section(page: Element, anchor: str) -> Element:
     return page.find("section", id=anchor)[0]
 

@@ -13,7 +13,6 @@ import pytest
 from comparison_toys import (
     BASELINE,
     BATCH,
-    ETRAM,
     EVALUATION,
     LR,
     OFAT,
@@ -231,17 +230,3 @@ def test_which_scores_can_be_resampled(key: str, expected: dict[str, Any] | None
     }
     assert bootstrap_arguments(key, facts) == expected
     assert bootstrap_arguments("bbox/AP-small-classes", {"classes": ["car"]}) is None
-
-
-def test_parents_that_are_no_baseline_are_compared_with_too(tmp_path: Path) -> None:
-    parents = {"etram_a": None, "etram_b": "etram_a", "etram_c": "etram_b"}
-    for value, (name, parent) in enumerate(parents.items()):
-        declared = {"parent": parent, "factors": ["x"] if parent else []}
-        make_run(tmp_path, name, study=ETRAM, experiment=declared, results=ap50(10.0 * value))
-    found = differences(tmp_path, counted(), ETRAM)
-    valid = found[found["split"] == "valid"]
-    assert valid[["title", "role", "against", "estimate"]].to_numpy().tolist() == [
-        ["etram_b", "baseline", "etram_a", 10.0],
-        ["etram_c", "baseline", "etram_a", 20.0],
-        ["etram_c", "parent", "etram_b", 10.0],
-    ]

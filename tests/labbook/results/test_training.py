@@ -233,7 +233,7 @@ def test_cells(root: Path) -> None:
     assert [row[0] for row in cells] == ["8", "8", "16", "16", "32"]
     assert cells[2] == ["16", "2", f"{BATCH} seed 0", "700 MB", "0.8", "20", "1 min"]
     assert cells[4][3:] == ["390 MB", "1.5", "21.3", "-"]  # not finished
-    base = tables["optimizer.lr"].loc[0]
+    base = tables["optimizer.lr"].iloc[0]
     places = base[["90 % at", "Flat from", "Overfits from"]]
     assert list(places) == ["50 (5)", "60 (6)", "60 (6)"]  # steps and epochs
     assert (base["Oscillation"], base["Gradient bursts"]) == ("0.0%", "1.00")
