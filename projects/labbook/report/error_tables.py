@@ -50,18 +50,15 @@ def _cost_table(means: DataFrame, place: str, part: Mapping[str, Any]) -> dict[s
         place: where those of this size are among its columns.
         part: those of a single run, for the types and the limits of the size.
     """
-    columns = {"ap": f"{place}.ap"}
-    for name in part["errors"]:
-        columns |= {
-            name: f"{place}.errors.{name}.cost",
-            f"{name} count": f"{place}.errors.{name}.count",
-        }
-    costs = means[list(columns.values())].set_axis(list(columns), axis=1)
+    types, errors = list(part["errors"]), f"{place}.errors"
+    columns = {f"{place}.ap": "ap"} | {f"{errors}.{name}.cost": name for name in types}
+    columns |= {f"{errors}.{name}.count": f"{name} count" for name in types}
+    costs = means[list(columns)].rename(columns=columns)
     low, high = part["area_range"] or (0, math.inf)
     return {
-        "types": list(part["errors"]),
+        "types": types,
         "costs": costs.to_dict("index"),
-        "highest": costs[list(part["errors"])].max(axis=None),
+        "highest": costs[types].max(axis=None),
         "range": f"from {low:,.0f}" if high >= 1e9 else f"{low:,.0f} to {high:,.0f}",
     }
 

@@ -79,10 +79,10 @@ MEASURES = (
     "final_loss",
 )
 PARAMETERS = ("trainable_parameters", "frozen_parameters")
-_DECLARED = dict.fromkeys(("experiment", "parent", "level"))
+_DECLARED: dict[str, Any] = dict.fromkeys(("experiment", "parent", "level"))
 _DECLARED |= {"factors": (), "hypothesis": "", "change": "", "counts_steps": False}
-_FACTS = dict.fromkeys(("title", *_DECLARED, "folder", "run", "seed", "status")) | _DECLARED
-_FACTS |= {"finished": False, "reason": ""}
+_FACTS: dict[str, Any] = dict.fromkeys(("title", *_DECLARED, "folder", "run", "seed", "status"))
+_FACTS |= {**_DECLARED, "finished": False, "reason": ""}
 """Columns of the frame of runs that are no numbers, and what they hold where nothing is known."""
 
 

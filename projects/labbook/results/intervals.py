@@ -130,9 +130,7 @@ def read_stored(path: Path) -> dict[str, Any]:
 def recordings_of(matches_file: Path) -> np.ndarray | None:
     """The recording of each image (N,), whose frames are resampled together; None for images."""
     with np.load(matches_file, allow_pickle=False) as arrays:
-        if "image_recording" not in arrays:
-            return None
-        return arrays["image_recording"]
+        return arrays.get("image_recording")
 
 
 def checksum(path: Path) -> str:
