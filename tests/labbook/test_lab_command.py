@@ -20,7 +20,6 @@ from labbook.config.studies import (
     find_experiments,
     find_studies,
     get_study,
-    select,
     study_of_config,
 )
 
@@ -40,7 +39,7 @@ def test_studies_and_names(write_config: WriteConfig, tmp_path: Path) -> None:
         "ofat_lr0.001_bs8_sgd_ep100",
         "ofat_combined",
     ]
-    by_run_name = select(study, found, ["ofat_baseline_lr0.001_bs8_adamw_ep100"])
+    by_run_name = find_experiments(study, tmp_path, ["ofat_baseline_lr0.001_bs8_adamw_ep100"])
     assert list(by_run_name) == ["baseline_lr0.001_bs8_adamw_ep100"]
     with pytest.raises(ValueError, match="Did you mean 'ofat'"):
         get_study("ofatt", tmp_path)
@@ -99,7 +98,7 @@ def test_a_wrong_study_file_is_told(tmp_path: Path, text: str, words: list[str])
 def test_options_and_overrides_in_any_order(
     arguments: str, only: list[str], overrides: list[str]
 ) -> None:
-    options = cli._parse(arguments.split(), [run])
+    options = cli.parse(arguments.split())
     assert (options.only, options.overrides) == (only, overrides)
     assert options.debug is ("--debug" in arguments)
 

@@ -1,6 +1,5 @@
-"""The sub-commands of ``tools/lab.py``, a module each.
+"""What the sub-commands of ``tools/lab.py`` do; ``labbook.cli`` declares their options.
 
-A command module has ``NAME``, ``HELP``, ``add_arguments(parser)`` and ``execute(options, root)``,
-which returns the exit status. If it sets ``TAKES_OVERRIDES``, it finds the ``key=value`` words of
-its command line in ``options.overrides``. Every command has ``--debug``.
+A command is a function of ``(options, root)``: the parsed command line, with its ``key=value``
+words in ``options.overrides``, and the project's root folder. It returns the exit status.
 """

@@ -7,43 +7,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from labbook.commands.arguments import add_only, add_study, chosen_experiments, count, study_of
 from labbook.config.lineage import Family
 from labbook.config.load import to_plain
-from labbook.config.studies import Study
+from labbook.config.studies import Study, find_experiments, get_study
 from labbook.results.runs import find_runs
-from labbook.run.costs import STEPS, device_name, known_costs, measure, remove_data, step_key
+from labbook.run.costs import device_name, known_costs, measure, remove_data, step_key
 from labbook.run.jobs import Job, plan_jobs
 from labbook.run.plan import make_plan, print_plan
 from runfolder.provenance import devices
 
-NAME = "plan"
-HELP = "list the runs with steps, batches, and what time and memory they are likely to take"
-TAKES_OVERRIDES = True
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Study, ``--only``, ``--seeds`` and ``--measure``."""
-    add_study(parser)
-    add_only(parser)
-    parser.add_argument(
-        "--seeds", type=count, default=1, metavar="K", help="runs of each experiment, by seed"
-    )
-    parser.add_argument(
-        "--measure",
-        type=count,
-        nargs="?",
-        const=STEPS,
-        metavar="STEPS",
-        help=f"first run so many steps ({STEPS}) at full size on generated data",
-    )
-
 
 def execute(options: argparse.Namespace, root: Path) -> int:
     """Print the plan; 1 if a measurement failed."""
-    study = study_of(options, root)
+    study = get_study(options.study, root, options.debug)
     family = Family(study, root, options.overrides)
-    jobs = plan_jobs(family, chosen_experiments(options, root), options.train_script)
+    jobs = plan_jobs(family, find_experiments(study, root, options.only), options.train_script)
     device = device_name(jobs[0].cfg.train.get("device", "auto"), devices())
     failed = measure_all(study, jobs, root, device, options.measure) if options.measure else 0
     costs = known_costs(study, root, device, find_runs(study, root))

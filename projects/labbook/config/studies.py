@@ -120,20 +120,32 @@ def study_of_config(config_file: Path) -> tuple[Study, Path] | None:
     return None
 
 
-def find_experiments(study: Study, root: Path) -> dict[str, Path]:
+def find_experiments(study: Study, root: Path, only: Iterable[str] = ()) -> dict[str, Path]:
     """Config files by config name (without ``.py``), relative to ``root``, in the study's order.
 
     Those of a study at toy size are named by the real ones, whether or not they are there.
 
+    Args:
+        study: the study.
+        root: the project's root folder.
+        only: config names or run names of those that are wanted; none for all.
+
     Raises:
-        ValueError: the study has no configs, or none at toy size.
+        ValueError: the study has no configs, or none at toy size, or a name is unknown; the
+            nearest one is said.
     """
     names = config_names(study, root)
     if not names:
         folder = root / study.config_folder
-        wanted = toy_file(folder).relative_to(root) if study.is_debug else ".py files"
-        raise ValueError(f"The study '{study.name}' has no configs: {folder} needs {wanted}.")
-    return {name: Path(study.config_folder, f"{name}.py") for name in names}
+        needed = toy_file(folder).relative_to(root) if study.is_debug else ".py files"
+        raise ValueError(f"The study '{study.name}' has no configs: {folder} needs {needed}.")
+    by_run_name = {study.run_name(name): name for name in names}
+    wanted = {by_run_name.get(name, name) for name in only} or set(names)
+    for name in wanted.difference(names):
+        raise ValueError(
+            f"There is no experiment '{name}'.{nearest(name, names)} There are: {', '.join(names)}."
+        )
+    return {name: Path(study.config_folder, f"{name}.py") for name in names if name in wanted}
 
 
 def config_names(study: Study, root: Path) -> list[str]:
@@ -159,23 +171,6 @@ def real_config(config_file: Path) -> Path | None:
     real = folder.parent.parent / folder.name / config_file.name
     is_toy = folder.parent.name == "debug" and not config_file.is_file() and real.is_file()
     return real if is_toy else None
-
-
-def select(study: Study, experiments: dict[str, Path], names: Iterable[str]) -> dict[str, Path]:
-    """The experiments with these config names or run names, in the study's order.
-
-    Raises:
-        ValueError: a name is unknown; the nearest one is said.
-    """
-    by_run_name = {study.run_name(name): name for name in experiments}
-    chosen = {by_run_name.get(name, name) for name in names}
-    for name in chosen:
-        if name not in experiments:
-            raise ValueError(
-                f"There is no experiment '{name}'.{nearest(name, experiments)} "
-                f"There are: {', '.join(experiments)}."
-            )
-    return {name: path for name, path in experiments.items() if name in chosen}
 
 
 def _declared(folder: Path, parent: str) -> Study | None:

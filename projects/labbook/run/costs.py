@@ -22,7 +22,6 @@ from runfolder.metrics import read_metrics
 from runfolder.names import CONSOLE
 from runfolder.run import Run, read_run
 
-STEPS = 3  # the median of so many leaves out the first, which is slow
 LIMIT_SECONDS = 3600.0
 FOLDER = "work_dirs/debug/measure"
 

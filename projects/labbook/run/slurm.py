@@ -26,7 +26,6 @@ from runfolder.records import run_status
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
-EXECUTORS = ("slurm", "local")
 SUBMITTED = "submitted.json"
 JOB_FOLDER = "jobs"
 MINUTES = 24 * 60

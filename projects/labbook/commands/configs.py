@@ -1,0 +1,46 @@
+"""``lab.py diff``, ``explain`` and ``preflight``: what configs say, and whether they would run."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from labbook.config.differences import show_differences
+from labbook.config.explain import explain
+from labbook.config.lineage import find_experiment
+from labbook.config.studies import find_experiments, get_study
+from labbook.results.text import duration
+from labbook.run.preflight import FOLDER, preflight
+
+
+def show_difference(options: argparse.Namespace, root: Path) -> int:
+    """Print what the experiment changes; 1 if it does not declare all of it."""
+    study, config_name = find_experiment(options.name, root, options.debug)
+    text, is_declared = show_differences(study, config_name, root, options.overrides)
+    print(text)
+    return 0 if is_declared else 1
+
+
+def show_origin(options: argparse.Namespace, root: Path) -> int:
+    """Print where the value comes from."""
+    study, config_name = find_experiment(options.name, root, options.debug)
+    print(explain(study, config_name, options.key, root, options.overrides))
+    return 0
+
+
+def try_configs(options: argparse.Namespace, root: Path) -> int:
+    """Print a line for each config as it is tried; 1 if one failed."""
+    study = get_study(options.study.removesuffix("-debug"), root)  # with --debug or without
+    names = list(find_experiments(study, root, options.only))
+    width, start, failed = max(map(len, names)), time.monotonic(), 0
+    for trial in preflight(study, names, root, options.train_script):
+        mark = "ok    " if trial.is_ok else "FAILED"
+        print(f"{mark}  {trial.name:{width}}  {trial.seconds:4.0f} s  {trial.text}", flush=True)
+        failed += not trial.is_ok
+    total = duration(time.monotonic() - start)
+    if failed:
+        print(f"{failed} of {len(names)} would fail ({total}). What they said: {FOLDER}/.")
+        return 1
+    print(f"All {len(names)} configs of the study {study.name} would run ({total}).")
+    return 0
