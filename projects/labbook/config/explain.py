@@ -8,15 +8,21 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from labbook.config.lineage import Family, override_key
 from labbook.config.load import ConfigError, to_plain
-from labbook.config.signatures import MISSING, default_of, parameter_names
+from labbook.config.signatures import MISSING, defaults_of
 from labbook.config.sources import Assignment, find_assignments
 from labbook.config.studies import Study
-from labbook.config.trees import below, flatten, is_key, nearest_key, prefixes, select, value_text
-from runfolder.run import read_run
+from labbook.config.trees import (
+    below,
+    flatten,
+    is_key,
+    nearest_key,
+    prefixes,
+    select,
+    value_text,
+    written,
+)
 
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 _ENVIRONMENT = re.compile(r"\$\{oc\.env:(\w+)")
@@ -52,7 +58,7 @@ class _Explanation:
         self.file = family.root / family.paths[self.run_name]
         self.cfg = family.load(config_name)
         self.plain = to_plain(self.cfg)
-        self.written = flatten(OmegaConf.to_container(self.cfg, resolve=False))
+        self.written = flatten(written(self.cfg))
 
     def lines(self, key: str) -> Iterator[str]:
         """The explanation of a key."""
@@ -83,8 +89,6 @@ class _Explanation:
             value = value_text(select(to_plain(parent), key))
             yield "parents", f"{parent.experiment.name} has {value}"
         yield "command line", self._command_line(key)
-        if run := self._run(key):
-            yield "its run", run
 
     def _places(self, key: str) -> Iterator[tuple[str, str]]:
         """What sets the value, and the lines whose values it replaces."""
@@ -137,32 +141,21 @@ class _Explanation:
     def _command_line(self, key: str) -> str:
         if not self.overrides:
             return "nothing given"
-        files = Family(self.family.study, self.family.root)
-        before = value_text(select(to_plain(files.load(self.run_name)), key))
-        if own := self._own_overrides(key):
-            return f"{own[-1]} changes it; the files say {before}"
+        files = Family(self.family.study, self.family.root).load(self.run_name)
+        before = value_text(select(to_plain(files), key))
         if before == value_text(select(self.plain, key)):
             return "does not change it"
-        return f"changes it through {', '.join(self.overrides)}; the files say {before}"
-
-    def _run(self, key: str) -> str:
-        folder = self.family.root / self.cfg.train.output_dir
-        if not (folder / "config.yaml").is_file():
-            return ""
-        run = read_run(folder)
-        words = [word for word in (run.record.command if run.record else []) if "=" in word]
-        given = f"command line {' '.join(words)}" if words else "nothing on its command line"
-        value = value_text(select(run.config, key))
-        return f"{self.cfg.train.output_dir} ({run.status}) has {value}; {given}"
+        changing = ", ".join(self._own_overrides(key) or self.overrides)
+        return f"{changing} changes it; the files say {before}"
 
     def _default_facts(self, key: str) -> Iterator[tuple[str, str]]:
         """Of a key that the config leaves to the default of what it calls, if it is one."""
         section, _, name = key.rpartition(".")
         target = self._call(key)
-        takes = parameter_names(target) if target else []
-        default = default_of(target, name) if name in takes else MISSING
+        defaults = defaults_of(target) if target else {}
+        default = defaults.get(name, MISSING)
         if default == MISSING:
-            near = nearest_key(self.plain, key, [f"{section}.{other}" for other in takes])
+            near = nearest_key(self.plain, key, [f"{section}.{other}" for other in defaults])
             raise ConfigError(f"{self.run_name}: the config has no key '{key}'.{near}")
         yield "default", f"{value_text(default)}, of {target}"
         yield "to set it", f"+{key}=VALUE, or a line in the config file"

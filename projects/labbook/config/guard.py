@@ -13,17 +13,26 @@ What an experiment says about itself, and where its run folder is, are not compa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from labbook.config.lineage import Family
 from labbook.config.load import ConfigError, to_plain
-from labbook.config.signatures import MISSING
 from labbook.config.studies import Study
-from labbook.config.trees import below, flatten, is_key, nearest_key, prefixes, select, value_text
+from labbook.config.trees import (
+    below,
+    differing,
+    flatten,
+    is_key,
+    nearest_key,
+    prefixes,
+    select,
+    value_text,
+    written,
+)
 
 Kind = Literal["declared", "derived", "undeclared"]
 NOT_COMPARED = ("experiment", "train.output_dir")
@@ -31,7 +40,7 @@ NOT_COMPARED = ("experiment", "train.output_dir")
 
 @dataclass(frozen=True)
 class Change:
-    """A value that differs between two configs; :data:`MISSING` where a side lacks the key."""
+    """A value that differs between two configs, or the text of one that does not."""
 
     key: str
     old: Any
@@ -47,22 +56,22 @@ class Change:
 
 def changes(old: DictConfig, new: DictConfig, factors: Sequence[str]) -> list[Change]:
     """Every difference from ``old`` to ``new``, in the order of keys."""
-    written_old, written_new = _written(old), _written(new)
-    value_old, value_new = flatten(to_plain(old)), flatten(to_plain(new))
+    text = flatten(written(new))
+    texts = differing(flatten(written(old)), text)
+    values = differing(flatten(to_plain(old)), flatten(to_plain(new)))
     found = []
-    for key in {**written_old, **written_new, **value_old, **value_new}:
-        texts = (written_old.get(key, MISSING), written_new.get(key, MISSING))
-        values = (value_old.get(key, MISSING), value_new.get(key, MISSING))
-        moved, rewritten = not _same(*values), not _same(*texts)
-        if below(key, NOT_COMPARED) or not (moved or rewritten):
+    for key in sorted({**texts, **values}):
+        if below(key, NOT_COMPARED):
             continue
-        if rewritten:
+        if key in texts:
             kind: Kind = "declared" if below(key, factors) else "undeclared"
-            shown = values if moved else texts
-            found.append(Change(key, *shown, kind, moved=moved))
+            shown = values.get(key, texts[key])
+            found.append(Change(key, *shown, kind, moved=key in values))
         else:
-            found.append(Change(key, *values, "derived", *_interpolation(written_new, key)))
-    return sorted(found, key=lambda change: change.key)
+            source = next((node for node in prefixes(key) if node in text), key)
+            followed = str(text.get(source, ""))
+            found.append(Change(key, *values[key], "derived", source, followed))
+    return found
 
 
 def problems(cfg: DictConfig, parent: DictConfig | None) -> list[str]:
@@ -162,19 +171,3 @@ def _idle_sentence(factor: str, cfg: DictConfig, parent: DictConfig) -> str:
         f"{parent.experiment.name}. Move it, or take it off experiment.factors; a key=value of "
         "the command line holds for both."
     )
-
-
-def _written(cfg: DictConfig) -> dict[str, Any]:
-    return flatten(OmegaConf.to_container(cfg, resolve=False))
-
-
-def _interpolation(written: Mapping[str, Any], key: str) -> tuple[str, str]:
-    """The node at or above ``key`` that is written as a value, and its text."""
-    for node in reversed(list(prefixes(key))):
-        if node in written:
-            return node, str(written[node])
-    return key, ""
-
-
-def _same(old: Any, new: Any) -> bool:
-    return repr(old) == repr(new)  # tells 1, 1.0 and True apart, also inside lists

@@ -7,7 +7,6 @@ A config that loads here is data (:mod:`labbook.config.plain`), so a config file
 from __future__ import annotations
 
 import builtins
-import logging
 import os
 import traceback
 from collections.abc import Sequence
@@ -20,17 +19,14 @@ from omegaconf.errors import OmegaConfBaseException
 from labbook.config import resolvers as _resolvers  # noqa: F401  (registers them for ${...})
 from labbook.config.experiment import told_by_file
 from labbook.config.overrides import apply_overrides
-from labbook.config.plain import live_keys, to_data, without_live
-from labbook.config.sections import SECTIONS, check_present, refuse_unread, unread_keys
-from labbook.config.signatures import MISSING, ConfigError, check_calls, nearest
+from labbook.config.plain import to_data, without_live
+from labbook.config.sections import SECTIONS, check_sections, refuse_unread, unread_keys
+from labbook.config.signatures import ConfigError, check_calls, nearest
 from labbook.config.studies import real_config, toy_file
-from labbook.config.trees import flatten, is_key, select
+from labbook.config.trees import differing, flatten, is_key, written
 from runfolder.files import write_text
 
-logger = logging.getLogger(__name__)
-
-LOADER_PACKAGE = "detectron2._cfg_loader"
-"""Detectron2 runs config files in packages whose names start so."""
+_LOADER_PACKAGE = "detectron2._cfg_loader"  # Detectron2 runs config files in packages so named
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
@@ -54,26 +50,20 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
     """
     path = Path(path)
     cfg = read_config(path)
+    is_ours = "experiment" in cfg
     try:
-        _check_file(cfg, path)
-        before = _written(cfg)
+        before = written(cfg)
+        check_sections(before, path, is_ours)
         apply_overrides(cfg, overrides)
-        for key in unread_keys(_written(cfg)):
-            if not is_key(before, key):
-                refuse_unread(_written(cfg), key)
-        names_only = not is_ours(cfg)
+        after = written(cfg)
+        refuse_unread(after, [key for key in unread_keys(after) if not is_key(before, key)])
         # As written first: so the value at fault is named, not an interpolation that fails then.
-        check_calls(_written(cfg), names_only=names_only)
-        check_calls(to_plain(cfg), names_only=names_only)
+        check_calls(after, names_only=not is_ours)
+        check_calls(to_plain(cfg), names_only=not is_ours)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     OmegaConf.set_struct(cfg, True)
     return cfg
-
-
-def is_ours(cfg: DictConfig) -> bool:
-    """Whether a config declares an experiment, and so is checked strictly."""
-    return "experiment" in cfg
 
 
 def save_config(cfg: DictConfig, folder: str | Path) -> None:
@@ -91,7 +81,7 @@ def save_config(cfg: DictConfig, folder: str | Path) -> None:
     changed = diff_configs(plain, OmegaConf.create(text))  # type: ignore[arg-type]
     if changed:
         raise ConfigError(f"The config would not reload equal from YAML: {', '.join(changed)}.")
-    source = without_live(_written(cfg))
+    source = without_live(written(cfg))
     write_text(folder / "config.yaml", text)
     write_text(folder / "config_source.yaml", OmegaConf.to_yaml(OmegaConf.create(source)))
 
@@ -119,10 +109,7 @@ def diff_configs(old: DictConfig, new: DictConfig) -> dict[str, tuple[Any, Any]]
     Returns:
         (old value, new value) by dotted key; :data:`MISSING` where a side lacks the key.
     """
-    before, after = flatten(to_plain(old)), flatten(to_plain(new))
-    keys = {**before, **after}
-    pairs = {key: (before.get(key, MISSING), after.get(key, MISSING)) for key in keys}
-    return {key: (a, b) for key, (a, b) in pairs.items() if repr(a) != repr(b) or a != b}
+    return differing(flatten(to_plain(old)), flatten(to_plain(new)))
 
 
 def read_config(path: Path) -> DictConfig:
@@ -138,7 +125,7 @@ def read_config(path: Path) -> DictConfig:
         folders = path.parent, path.parent.parent.parent / path.parent.name  # toy, real
         names = {other.name for folder in folders for other in folder.glob(f"*{path.suffix}")}
         raise ConfigError(f"There is no config file {path}.{nearest(path.name, names)}")
-    loaded = _read_python(path) if path.suffix == ".py" else _read_yaml(path)
+    loaded = _read_yaml(path) if path.suffix == ".yaml" else _read_python(path, real is not None)
     raw: Any = OmegaConf.to_container(
         loaded, resolve=False, structured_config_mode=SCMode.DICT_CONFIG
     )
@@ -160,30 +147,25 @@ def _read_yaml(path: Path) -> DictConfig:
     return loaded
 
 
-def _read_python(path: Path) -> DictConfig:
+def _read_python(path: Path, is_toy: bool) -> DictConfig:
     """Run a config file. Detectron2 leaves its import hook in place when that fails; not we."""
     from detectron2.config import LazyConfig
 
-    genuine_import = builtins.__import__
+    maker = toy_file(path.parent)
+    if is_toy and not maker.is_file():
+        raise ConfigError(
+            f"There is no toy version {path}: {maker} is missing, whose toy(name) would make it."
+        )
+    genuine_import: Any = builtins.__import__
+    load: Any = LazyConfig.load
     try:
-        if real_config(path) is None:
-            return LazyConfig.load(os.fspath(path))  # type: ignore[return-value]
-        return LazyConfig.load(os.fspath(_toy_file(path)), "toy")(path.stem)  # type: ignore[operator]
+        return load(os.fspath(maker), "toy")(path.stem) if is_toy else load(os.fspath(path))
     except ConfigError:
         raise
     except Exception as error:
         raise ConfigError(_failure(path, error)) from error
     finally:
         builtins.__import__ = genuine_import
-
-
-def _toy_file(path: Path) -> Path:
-    file = toy_file(path.parent)
-    if not file.is_file():
-        raise ConfigError(
-            f"There is no toy version {path}: {file} is missing, whose toy(name) would make it."
-        )
-    return file
 
 
 def _failure(path: Path, error: Exception) -> str:
@@ -193,40 +175,6 @@ def _failure(path: Path, error: Exception) -> str:
         return f"{path}: {error.msg} Line {cause.lineno}: {cause.msg}."
     place = str(path)
     for frame, line in traceback.walk_tb(error.__traceback__):
-        if str(frame.f_globals.get("__package__") or "").startswith(LOADER_PACKAGE):
+        if str(frame.f_globals.get("__package__") or "").startswith(_LOADER_PACKAGE):
             place = f"{frame.f_code.co_filename}, line {line}"
     return f"{place}: {type(error).__name__}: {error}"
-
-
-def _check_file(cfg: DictConfig, path: Path) -> None:
-    """Refuse what a config of ours must not hold; of one of others, log what nothing reads.
-
-    The record of a config with live objects is refused. A saved config refers to nothing any more,
-    so it may have entries that nothing reads.
-    """
-    tree, is_record = _written(cfg), path.suffix == ".yaml"
-    live, unread = live_keys(tree), [] if is_record else unread_keys(tree)
-    if live and is_record:
-        raise ConfigError(
-            f"It cannot be loaded again: {', '.join(live)} held objects that YAML cannot keep. "
-            "Use the config file that the run was started with."
-        )
-    if not is_ours(cfg):
-        if unread:
-            logger.warning("%s: nothing reads %s.", path, ", ".join(unread))
-        return
-    check_present(tree)
-    if unread:
-        refuse_unread(tree, unread[0])
-    if live:
-        value = select(tree, live[0])
-        raise ConfigError(
-            f"{live[0]} is {value!r}, a live object of type {type(value).__name__} that cannot be "
-            "imported by name. A config holds numbers, strings, lists, dicts, LazyCalls, classes "
-            "and functions, so that it can be saved and loaded again."
-        )
-
-
-def _written(cfg: DictConfig) -> Any:
-    """The config in plain dicts and lists, with its interpolations."""
-    return OmegaConf.to_container(cfg, resolve=False)

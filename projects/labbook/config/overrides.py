@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from labbook.config.signatures import MISSING, ConfigError, parameter_names
-from labbook.config.trees import is_key, join, nearest_key, prefixes, select
+from labbook.config.signatures import MISSING, ConfigError, defaults_of
+from labbook.config.trees import is_key, join, nearest_key, prefixes, select, written
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -67,7 +67,7 @@ def _parse(text: str) -> Override:
 
 
 def _check_key(cfg: DictConfig, key: str, text: str, override: Override) -> None:
-    plain = OmegaConf.to_container(cfg, resolve=False)
+    plain = written(cfg)
     if is_key(plain, key):
         if override.is_add() and not override.is_force_add():
             raise ConfigError(f"'{text}' adds a key that exists already; write it without the '+'.")
@@ -86,6 +86,6 @@ def _check_key(cfg: DictConfig, key: str, text: str, override: Override) -> None
 def _advice(plain: Any, key: str, text: str) -> str:
     section, _, name = key.rpartition(".")
     target = select(plain, join(section, "_target_"))
-    if isinstance(target, str) and target != MISSING and name in parameter_names(target):
+    if isinstance(target, str) and target != MISSING and name in defaults_of(target):
         return f" {target} takes it, though; to add it, write '+{text}'."
     return f"{nearest_key(plain, key)} A new key is added with '+key=value'."

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from labbook.config.load import ConfigError, diff_configs, read_config, to_plain
 from labbook.config.plain import without_live
 from labbook.config.signatures import MISSING
-from labbook.config.trees import flatten
+from labbook.config.trees import flatten, written
 from runfolder.names import CONFIG
 
 RUN_ONLY_KEYS = (
@@ -87,10 +87,10 @@ def check_same_config(cfg: DictConfig, folder: str | Path) -> None:
 
 def _causes(cfg: DictConfig, changes: Mapping[str, tuple[Any, Any]]) -> list[str]:
     """The changed keys that have a value of their own; if there is none, those that are written."""
-    written = flatten(OmegaConf.to_container(cfg, resolve=False))
+    text = flatten(written(cfg))
     own = [
         key
         for key, (_, new) in changes.items()
-        if new == MISSING or (key in written and "${" not in str(written[key]))
+        if new == MISSING or (key in text and "${" not in str(text[key]))
     ]
-    return own or [key for key in changes if key in written] or list(changes)
+    return own or [key for key in changes if key in text] or list(changes)

@@ -1,16 +1,21 @@
-"""Which keys of a config a run reads."""
+"""Which keys of a config a run reads; what else is in a config is refused or said."""
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from labbook.config.plain import live_keys
 from labbook.config.signatures import ConfigError, nearest
+from labbook.config.trees import select
 
-DETECTRON2 = ("train", "dataloader", "optimizer", "lr_multiplier", "model")
-"""The sections that a run cannot do without."""
-SECTIONS = ("experiment", "dataset", "evaluation", *DETECTRON2)
+logger = logging.getLogger(__name__)
+
+_REQUIRED = ("train", "dataloader", "optimizer", "lr_multiplier", "model")
+SECTIONS = ("experiment", "dataset", "evaluation", *_REQUIRED)
 """All sections that a run reads."""
 SPLITS = {"dataloader": ("train", "valid", "test", "evaluator"), "evaluation": ("valid", "test")}
 """Plain sections, with the entries that a run reads; others are there to be referred to, as
@@ -30,35 +35,65 @@ def unread_keys(tree: Mapping[str, Any]) -> list[str]:
     return [key for key in keys if not _is_named(key, written)]
 
 
-def check_present(tree: Mapping[str, Any]) -> None:
-    """Refuse a config without the sections that a run needs.
+def check_sections(tree: Mapping[str, Any], path: Path, is_ours: bool) -> None:
+    """Refuse what a config of ours must not hold; of one of others, log what nothing reads.
+
+    The record of a config with live objects is refused. A saved config refers to nothing any more,
+    so it may have entries that nothing reads.
+
+    Args:
+        tree: a config in plain dicts and lists, with its interpolations.
+        path: its file, or its record (.yaml).
+        is_ours: whether it declares an experiment.
 
     Raises:
-        ConfigError: with the names of those that it lacks.
+        ConfigError: with the keys at fault.
     """
-    if missing := [name for name in DETECTRON2 if name not in tree]:
+    is_record = path.suffix == ".yaml"
+    live, unread = live_keys(tree), [] if is_record else unread_keys(tree)
+    if live and is_record:
+        raise ConfigError(
+            f"It cannot be loaded again: {', '.join(live)} held objects that YAML cannot keep. "
+            "Use the config file that the run was started with."
+        )
+    if not is_ours:
+        if unread:
+            logger.warning("%s: nothing reads %s.", path, ", ".join(unread))
+        return
+    if missing := [name for name in _REQUIRED if name not in tree]:
         raise ConfigError(
             f"It lacks {', '.join(missing)}. Import them from its parent (LazyConfig.load_rel) or "
             "from configs/common."
         )
+    refuse_unread(tree, unread)
+    if live:
+        value = select(tree, live[0])
+        raise ConfigError(
+            f"{live[0]} is {value!r}, a live object of type {type(value).__name__} that cannot be "
+            "imported by name. A config holds numbers, strings, lists, dicts, LazyCalls, classes "
+            "and functions, so that it can be saved and loaded again."
+        )
 
 
-def refuse_unread(tree: Mapping[str, Any], key: str) -> None:
-    """Say that nothing reads a key, with the nearest of those that are read.
+def refuse_unread(tree: Mapping[str, Any], keys: Sequence[str]) -> None:
+    """Refuse keys that nothing reads, if there are any.
 
     Raises:
-        ConfigError: always.
+        ConfigError: with the first of them and the nearest of those that are read.
     """
-    section, _, name = key.rpartition(".")
+    if not keys:
+        return
+    section, _, name = keys[0].rpartition(".")
     if not section:
         raise ConfigError(
-            f"'{key}' is not one of the sections {', '.join(SECTIONS)}.{nearest(key, SECTIONS)} "
+            f"'{name}' is not one of the sections {', '.join(SECTIONS)}.{nearest(name, SECTIONS)} "
             "The name of a helper in a config file starts with an underscore."
         )
     read = {*SPLITS[section], *_entries(tree, section)} - {name}
+    near = nearest(keys[0], [f"{section}.{other}" for other in read])
     raise ConfigError(
-        f"Nothing reads {key}.{nearest(key, [f'{section}.{other}' for other in read])} An entry of "
-        f"that section is a split, or a value that others refer to as ${{{key}}}."
+        f"Nothing reads {keys[0]}.{near} An entry of that section is a split, or a value that "
+        f"others refer to as ${{{keys[0]}}}."
     )
 
 

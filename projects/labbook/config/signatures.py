@@ -98,17 +98,10 @@ def check_calls(value: Any, key: str = "", *, names_only: bool = False) -> None:
             check_calls(child, f"{key}.{index}", names_only=names_only)
 
 
-def parameter_names(path: str) -> list[str]:
-    """Names of the keyword arguments that the callable at ``path`` takes; [] if unknown."""
-    return list(_parameters(locate(path)) or ())
-
-
-def default_of(path: str, name: str) -> Any:
-    """The default of an argument of the callable at ``path``; :data:`MISSING` if it has none."""
-    parameter = (_parameters(locate(path)) or {}).get(name)
-    if parameter is None or parameter.default is parameter.empty:
-        return MISSING
-    return parameter.default
+def defaults_of(path: str) -> dict[str, Any]:
+    """Defaults of the arguments of the callable at ``path``; :data:`MISSING` where one has none."""
+    found = _parameters(locate(path)) or {}
+    return {name: MISSING if p.default is p.empty else p.default for name, p in found.items()}
 
 
 def _import_prefix(parts: list[str], key: str) -> tuple[Any, list[str]]:
@@ -170,11 +163,9 @@ def _check_call(call: Mapping[str, Any], key: str, names_only: bool) -> None:
 
 def _hints(target: Callable) -> dict[str, Any]:
     """Resolved annotations by parameter name; none where they cannot be resolved."""
-    unwrapped = target
-    if inspect.isclass(target) and not dataclasses.is_dataclass(target):
-        unwrapped = target.__init__
+    is_plain_class = inspect.isclass(target) and not dataclasses.is_dataclass(target)
     try:
-        return typing.get_type_hints(unwrapped)
+        return typing.get_type_hints(target.__init__ if is_plain_class else target)
     except Exception as error:  # annotations of other people's code may name anything
         logger.debug("types of the arguments of %s are not checked: %r", target, error)
         return {}

@@ -1,14 +1,7 @@
 """Which experiments belong to a study, and where its configs and results lie.
 
 A study is a folder ``configs/NAME`` with a baseline (``baseline*.py``) or a ``study.yaml``, which
-may declare:
-
-========  =========================================================================================
-order     config names in the order of the study plan; others follow by name
-metrics   further columns of its tables, title: key in ``results.json``
-generate  overrides that give it generated data of the size of the real ones
-work_dir  parent of its run folders; ``work_dirs`` if it says nothing
-========  =========================================================================================
+may declare ``order``, ``metrics``, ``generate`` and ``work_dir``; see :class:`Study`.
 
 ``NAME-debug`` is the same study at toy size: the function ``toy(config name)`` of
 ``configs/debug/_NAME.py`` makes each of its configs, and no file needs to be there for it.
@@ -39,13 +32,14 @@ class Study:
     config_folder: str
     """Every ``*.py`` in it is an experiment, unless its name starts with ``_``."""
     work_folder: str = "work_dirs"
-    """Parent of its run folders; its tables are written here."""
+    """Parent of its run folders; its tables are written here (``work_dir``)."""
     order: tuple[str, ...] = ()
-    """Config names in the order of the study plan; others follow by name."""
+    """Config names in the order of the study plan; others follow by name (``order``)."""
     extra_metrics: tuple[tuple[str, str], ...] = ()
-    """Further columns of its tables: title and key in ``results.json``; AP in percent."""
+    """Further columns of its tables: title and key in ``results.json``; AP in percent
+    (``metrics``)."""
     generate: tuple[str, ...] = ()
-    """Overrides that give it generated data of the size of the real ones."""
+    """Overrides that give it generated data of the size of the real ones (``generate``)."""
 
     @property
     def is_debug(self) -> bool:

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+
 from labbook.config.signatures import MISSING, nearest
 
 _SHOWN = 120  # characters of a value on a line
 _ABSENT = object()
+
+
+def written(cfg: DictConfig) -> Any:
+    """A config in plain dicts and lists, with its interpolations."""
+    return OmegaConf.to_container(cfg, resolve=False)
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -33,6 +40,15 @@ def select(tree: Any, key: str, default: Any = MISSING) -> Any:
         else:
             return default
     return tree
+
+
+def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """(old value, new value) by dotted key where two flat trees differ.
+
+    A side that lacks the key has :data:`MISSING`; 1, 1.0 and True differ, also inside lists.
+    """
+    pairs = {key: (old.get(key, MISSING), new.get(key, MISSING)) for key in {**old, **new}}
+    return {key: (a, b) for key, (a, b) in pairs.items() if repr(a) != repr(b) or a != b}
 
 
 def is_key(tree: Any, key: str) -> bool:
