@@ -16,16 +16,16 @@ from labbook.run.preflight import FOLDER, preflight
 
 def show_difference(options: argparse.Namespace, root: Path) -> int:
     """Print what the experiment changes; 1 if it does not declare all of it."""
-    study, config_name = find_experiment(options.name, root, options.debug)
-    text, is_declared = show_differences(study, config_name, root, options.overrides)
+    family, name = find_experiment(options.name, root, options.debug, options.overrides)
+    text, is_declared = show_differences(family, name)
     print(text)
     return 0 if is_declared else 1
 
 
 def show_origin(options: argparse.Namespace, root: Path) -> int:
     """Print where the value comes from."""
-    study, config_name = find_experiment(options.name, root, options.debug)
-    print(explain(study, config_name, options.key, root, options.overrides))
+    family, name = find_experiment(options.name, root, options.debug, options.overrides)
+    print(explain(family, name, options.key))
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from omegaconf import DictConfig
 from tabulate import tabulate
@@ -11,7 +10,6 @@ from tabulate import tabulate
 from labbook.config.experiment import describe_change
 from labbook.config.guard import Change, changes, problems
 from labbook.config.lineage import Family
-from labbook.config.studies import Study
 from labbook.config.trees import value_text
 
 _HEADINGS = {
@@ -21,22 +19,13 @@ _HEADINGS = {
 }
 
 
-def show_differences(
-    study: Study, config_name: str, root: Path, overrides: Sequence[str] = ()
-) -> tuple[str, bool]:
+def show_differences(family: Family, name: str) -> tuple[str, bool]:
     """The resolved differences of an experiment as text, and whether it declares them all.
-
-    Args:
-        study: the study of the experiment.
-        config_name: name of its config file, without ``.py``.
-        root: the project's root folder.
-        overrides: ``key=value`` for the experiment, its parent and its baseline.
 
     Raises:
         ConfigError: a config does not load, or the parent is unknown.
     """
-    family = Family(study, root, overrides)
-    cfg = family.load(config_name)
+    cfg = family.load(name)
     ancestors = family.ancestors(cfg)
     wrong = problems(cfg, ancestors[0] if ancestors else None)
     lines = [differences_text(cfg, ancestors), *(f"\nNot allowed: {w}" for w in wrong)]

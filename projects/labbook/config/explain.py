@@ -5,14 +5,12 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 
 from labbook.config.lineage import Family, override_key
 from labbook.config.load import ConfigError, to_plain
 from labbook.config.signatures import MISSING, defaults_of
 from labbook.config.sources import Assignment, find_assignments
-from labbook.config.studies import Study
 from labbook.config.trees import (
     below,
     flatten,
@@ -30,33 +28,24 @@ _FROM_THE_FILE = ("experiment.name", "experiment.study", "experiment.hypothesis"
 _WIDTH = 14  # of the titles
 
 
-def explain(
-    study: Study, config_name: str, key: str, root: Path, overrides: Sequence[str] = ()
-) -> str:
-    """Tell what a key of an experiment is and what made it so.
-
-    Args:
-        study: the study of the experiment.
-        config_name: name of its config file, without ``.py``.
-        key: a dotted key; of a section, all values below it are listed.
-        root: the project's root folder.
-        overrides: ``key=value`` of a command line.
+def explain(family: Family, run_name: str, key: str) -> str:
+    """Tell what a dotted key of an experiment is and what made it so; of a section, all below it.
 
     Raises:
         ConfigError: the config does not load, or has no such key; the nearest one is said.
     """
-    return "\n".join(_Explanation(Family(study, root, overrides), config_name).lines(key))
+    return "\n".join(_Explanation(family, run_name).lines(key))
 
 
 class _Explanation:
     """One experiment, read in all the ways that its explanation needs."""
 
-    def __init__(self, family: Family, config_name: str) -> None:
+    def __init__(self, family: Family, run_name: str) -> None:
         self.family = family
         self.overrides = family.overrides
-        self.run_name = family.study.run_name(config_name)
-        self.file = family.root / family.paths[self.run_name]
-        self.cfg = family.load(config_name)
+        self.run_name = run_name
+        self.file = family.root / family.paths[run_name]
+        self.cfg = family.load(run_name)
         self.plain = to_plain(self.cfg)
         self.written = flatten(written(self.cfg))
 

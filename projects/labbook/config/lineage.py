@@ -15,31 +15,6 @@ from labbook.config.studies import Study, config_names, find_experiments, find_s
 from labbook.config.trees import below
 
 
-def find_experiment(name: str, root: Path, debug: bool = False) -> tuple[Study, str]:
-    """The study and the config name of the experiment with this config name or run name.
-
-    Args:
-        name: as ``ofat_lr0.01_bs8_adamw_ep100``.
-        root: the project's root folder.
-        debug: look among the studies of toy size, else among the others.
-
-    Raises:
-        ValueError: no study has it; the nearest name is said.
-    """
-    known: dict[str, tuple[Study, str]] = {}
-    for study in find_studies(root).values():
-        if study.is_debug is debug:
-            for config_name in config_names(study, root):
-                known.setdefault(config_name, (study, config_name))
-                known.setdefault(study.run_name(config_name), (study, config_name))
-    if name not in known:
-        raise ValueError(
-            f"There is no experiment '{name}'{' at toy size' if debug else ''}."
-            f"{nearest(name, known)} `lab.py list STUDY` shows those of a study."
-        )
-    return known[name]
-
-
 @dataclass
 class Family:
     """The configs of a study, each loaded once, all with the same overrides."""
@@ -55,9 +30,9 @@ class Family:
         found = find_experiments(self.study, self.root)
         return {self.study.run_name(name): path for name, path in found.items()}
 
-    def load(self, config_name: str) -> DictConfig:
-        """The config, checked strictly, with the overrides."""
-        return self._load(self.study.run_name(config_name), tuple(self.overrides))
+    def load(self, name: str) -> DictConfig:
+        """The config of this config name or run name, checked strictly, with the overrides."""
+        return self._load(self.study.run_name(name), tuple(self.overrides))
 
     def parent(self, cfg: DictConfig) -> DictConfig | None:
         """The parent's config, or None of a baseline.
@@ -107,6 +82,35 @@ class Family:
             path = self.root / self.paths[run_name]
             self._loaded[run_name, overrides] = load_config(path, overrides)
         return self._loaded[run_name, overrides]
+
+
+def find_experiment(
+    name: str, root: Path, debug: bool = False, overrides: Sequence[str] = ()
+) -> tuple[Family, str]:
+    """The configs of the study that has an experiment, and the experiment's run name.
+
+    Args:
+        name: config name or run name, as ``ofat_lr0.01_bs8_adamw_ep100``.
+        root: the project's root folder.
+        debug: look among the studies of toy size, else among the others.
+        overrides: ``key=value`` for all configs.
+
+    Raises:
+        ValueError: no study has it; the nearest name is said.
+    """
+    known: dict[str, tuple[Study, str]] = {}
+    for study in find_studies(root).values():
+        for config_name in config_names(study, root) if study.is_debug is debug else ():
+            found = study, study.run_name(config_name)
+            known.setdefault(config_name, found)
+            known.setdefault(found[1], found)
+    if name not in known:
+        raise ValueError(
+            f"There is no experiment '{name}'{' at toy size' if debug else ''}."
+            f"{nearest(name, known)} `lab.py list STUDY` shows those of a study."
+        )
+    study, run_name = known[name]
+    return Family(study, root, overrides), run_name
 
 
 def override_key(override: str) -> str:

@@ -54,12 +54,6 @@ def length(entries: Any) -> int:
     return len(entries)
 
 
-def register() -> None:
-    """Make the resolvers known to OmegaConf; calling it again changes nothing."""
-    for function in (iterations_per_epoch, iterations, fraction_of, ratio, length):
-        OmegaConf.register_new_resolver(function.__name__, function, replace=True)
-
-
 def _number(resolver: str, name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{resolver} needs a finite number as {name}, but found {value!r}.")
@@ -72,4 +66,5 @@ def _positive_integer(resolver: str, name: str, value: Any) -> int:
     return value
 
 
-register()
+for _function in (iterations_per_epoch, iterations, fraction_of, ratio, length):
+    OmegaConf.register_new_resolver(_function.__name__, _function, replace=True)

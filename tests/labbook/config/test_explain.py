@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from family_toys import write_child
-from labbook_toys import STUDIES
 
 from labbook import cli
-from labbook.config.lineage import Family
-from labbook.config.load import save_config
 from labbook.config.sources import find_assignments
-from runfolder.records import finish_record, start_record
 
 WriteConfig = Callable[..., Path]
 
@@ -72,149 +69,79 @@ def root(write_config: WriteConfig, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def line_of(path: Path, text: str) -> str:
-    """``<file>:<number of the first line that holds the text>``."""
-    lines = path.read_text().splitlines()
-    return f"{path.name}:{next(n for n, line in enumerate(lines, 1) if text in line)}"
+def with_lines(text: str, root: Path) -> str:
+    """The text with ``<file|words>`` as ``configs/file:n``, n the first line with the words."""
+
+    def place(found: re.Match[str]) -> str:
+        lines = (root / "configs" / found[1]).read_text().splitlines()
+        return (
+            f"configs/{found[1]}:{next(n for n, line in enumerate(lines, 1) if found[2] in line)}"
+        )
+
+    return re.sub(r"<(\S+?)\|(.+?)>", place, text)
 
 
-def places(config: Path, key: str) -> list[str]:
-    """``<file>:<line>`` of all lines that assign a key, what holds first."""
-    return [f"{found.file.name}:{found.line}" for found in find_assignments(config, key)]
-
-
-def explained(root: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    assert cli.main(["explain", *words], root) == 0
-    return capsys.readouterr().out
-
-
-def test_a_value_that_the_baseline_sets(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    baseline, child = (root / "configs/ofat" / name for name in ("baseline.py", "child.py"))
-    (place,) = places(child, "train.images")
-    assert place == line_of(baseline, "images=1271")
-    lines = explained(root, capsys, "child", "train.images").splitlines()
-    assert lines[0] == "train.images = 1271"
-    assert lines[1].split() == ["set", "by", f"configs/ofat/{place}"]
-    assert "images=1271, epochs=100" in lines[2]
-    assert "parents       ofat_baseline has 1271" in lines[-2]
-    assert "command line  nothing given" in lines[-1]
-
-
-def test_a_value_that_a_child_moves(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    child = root / "configs/ofat/child.py"
-    own, earlier = places(child, "optimizer.lr")
-    assert own == line_of(child, "optimizer.lr")
-    assert earlier == line_of(child.with_name("baseline.py"), "lr=1e-3")
-    text = explained(root, capsys, "ofat_child", "optimizer.lr")
-    assert f"instead of    0.001, configs/ofat/{earlier}" in text
-
-
-def test_bricks_by_another_name_and_functions(root: Path) -> None:
-    bricks, child = root / "configs/common/bricks.py", root / "configs/ofat/grandchild.py"
-    assert places(child, "optimizer.lr")[0] == line_of(bricks, "sgd =")
-    assert places(child, "model.inner.classes") == [line_of(bricks, "classes=1")]
-    assert places(child, "model.inner.sizes") == [line_of(bricks, "sizes=")]
-    assert places(child, "train.images")[0] == line_of(child, "images=10")
-    assert places(child, "optimizer.betas") == [], "the new brick has none"
-
-
-def test_a_toy_version(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    toy, version = root / "configs/debug/_ofat.py", root / "configs/debug/ofat/child.py"
-    assert places(version, "train.batch")[0] == line_of(toy, "cfg.train[key]")
-    assert places(version, "dataset.generate.train") == [line_of(toy, "train=3")]
-    assert places(version, "optimizer.lr")[0] == line_of(
-        root / "configs/ofat/child.py", "optimizer.lr"
-    )
-    text = explained(root, capsys, "child", "train.batch", "--debug")
-    assert "train.batch = 2" in text and "configs/debug/_ofat.py" in text
-    assert "ofat_baseline has 2" in text
-
-
-def test_an_interpolation_and_what_it_refers_to(
-    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("words", "start", "others"),
+    [
+        ("child train.images", "train.images = 1271 set by <ofat/baseline.py|images=1271> output_d",
+         ["images=1271, epochs=100", "parents ofat_baseline has 1271", "line nothing given"]),
+        ("ofat_child optimizer.lr",
+         "optimizer.lr = 0.01 set by <ofat/child.py|optimizer.lr> optimizer.lr = 0.01",
+         ["instead of 0.001, <ofat/baseline.py|lr=1e-3>", "parents ofat_baseline has 0.001"]),
+        ("child train.batch --debug", "train.batch = 2 set by <debug/_ofat.py|cfg.train[key]>",
+         ["parents ofat_baseline has 2"]),
+        ("child lr_multiplier.milestones", "lr_multiplier.milestones = [11130] written as",
+         ["train.max_iter = 15900 (<ofat/baseline.py|max_iter=>)",
+          "train.epochs = 100 (<ofat/baseline.py|epochs=100>)",
+          "train.batch = 8 (<ofat/baseline.py|batch=8>)"]),
+        ("child dataset.root",
+         "dataset.root = here/coco written as ${oc.env:NO_SUCH_VARIABLE,here}/coco",
+         ["NO_SUCH_VARIABLE of the environment: not set"]),
+        ("child dataloader.train.dataset.classes",
+         "dataloader.train.dataset is ${dataset}, so this is dataset.classes = ['head']", []),
+        ("child train.device",
+         "train.device = auto set by no config file: the default of labbook_toys.Settings", []),
+        ("child optimizer.amsgrad", "optimizer.amsgrad is not set default False, of torch.opt", []),
+        ("child optimizer", "optimizer holds",
+         ["optimizer.lr = 0.01 (<ofat/child.py|optimizer.lr>)", "optimizer.betas = [0.9, 0.999]"]),
+        ("child optimizer.lr optimizer.lr=0.5",
+         "optimizer.lr = 0.5 set by the command line, optimizer.lr=0.5",
+         ["instead of 0.01, <ofat/child.py|optimizer.lr>",
+          "command line optimizer.lr=0.5 changes it; the files say 0.01"]),
+        ("child train.max_iter train.batch=16", "train.max_iter = 8000",
+         ["train.batch = 16 (the command line)", "train.batch=16 changes it; the files say 15900"]),
+        ("child optimizer.lr train.batch=16", "optimizer.lr", ["command line does not change it"]),
+        ("child optimizer.amsgrad +optimizer.amsgrad=true", "optimizer.amsgrad = True",
+         ["the command line, +optimizer.amsgrad=true", "the files say absent"]),
+    ],
+)  # fmt: skip
+def test_explanations(
+    root: Path, capsys: pytest.CaptureFixture[str], words: str, start: str, others: list[str]
 ) -> None:
-    text = explained(root, capsys, "child", "lr_multiplier.milestones")
-    assert "lr_multiplier.milestones = [11130]" in text
-    baseline = root / "configs/ofat/baseline.py"
-    for key, value, written in (
-        ("train.max_iter", 15900, "max_iter="),
-        ("train.epochs", 100, "epochs=100"),
-        ("train.batch", 8, "batch=8"),
-    ):
-        assert f"{key} = {value}   (configs/ofat/{line_of(baseline, written)})" in text
-    text = explained(root, capsys, "child", "dataset.root")
-    assert "written as    ${oc.env:NO_SUCH_VARIABLE,here}/coco" in text
-    assert "NO_SUCH_VARIABLE of the environment: not set" in text
-    monkeypatch.setenv("NO_SUCH_VARIABLE", "there")
-    assert "of the environment: there" in explained(root, capsys, "child", "dataset.root")
-
-
-def test_a_key_below_an_interpolation_is_followed(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    lines = explained(root, capsys, "child", "dataloader.train.dataset.classes").splitlines()
-    assert lines[:2] == [
-        "dataloader.train.dataset is ${dataset}, so this is",
-        "dataset.classes = ['head']",
-    ]
-
-
-def test_defaults(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert places(root / "configs/ofat/child.py", "train.device") == []
-    text = explained(root, capsys, "child", "train.device")
-    assert "set by        no config file: the default of labbook_toys.Settings" in text
-    text = explained(root, capsys, "child", "optimizer.amsgrad")
-    assert text.startswith("optimizer.amsgrad is not set\n  default       False, of torch.optim")
-
-
-def test_the_command_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("optimizer.lr", "optimizer.lr=0.5")
-    text = explained(root, capsys, "child", *words)
-    assert text.startswith("optimizer.lr = 0.5\n  set by        the command line, optimizer.lr=0.5")
-    assert "instead of    0.01, configs/ofat/child.py" in text
-    assert "command line  optimizer.lr=0.5 changes it; the files say 0.01" in text
-    text = explained(root, capsys, "child", "train.max_iter", "train.batch=16")
-    assert "train.batch = 16   (the command line)" in text
-    assert "changes it through train.batch=16; the files say 15900" in text
-    text = explained(root, capsys, "child", "optimizer.lr", "train.batch=16")
-    assert "command line  does not change it" in text
-    text = explained(root, capsys, "child", "optimizer.amsgrad", "+optimizer.amsgrad=true")
-    assert "the command line, +optimizer.amsgrad=true" in text and "the files say absent" in text
-
-
-def test_what_its_run_had(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = root / "work_dirs" / "ofat_child"
-    cfg = Family(STUDIES["ofat"], root, ["train.batch=16"]).load("child")
-    save_config(cfg, folder)
-    start_record(folder, ["train.py", "--config-file", "child.py", "train.batch=16"])
-    finish_record(folder, "failed", "a reason")
-    text = explained(root, capsys, "child", "train.max_iter")
-    assert "its run       work_dirs/ofat_child (failed) has 8000; command line train.batch" in text
-
-
-def test_a_section_lists_what_it_holds(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = explained(root, capsys, "child", "optimizer").splitlines()
-    assert lines[0] == "optimizer holds"
-    assert any(line.startswith("  optimizer.lr = 0.01   (configs/ofat/child.py:") for line in lines)
-    assert any(line.startswith("  optimizer.betas = [0.9, 0.999]   (") for line in lines)
+    assert cli.main(["explain", *words.split()], root) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.startswith(with_lines(start, root))
+    for other in others:
+        assert with_lines(other, root) in text
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("child", "optimizer.lrr"), "no key 'optimizer.lrr'. Did you mean 'optimizer.lr'"),
-        (("child", "optimizer.amsgard"), "Did you mean 'optimizer.amsgrad'"),
-        (("child", "trian.epochs"), "Did you mean 'train.epochs'"),
-        (("child", "dataset.root.x"), "no key 'dataset.root.x'"),
-        (("child", "model.sizes.9"), "no key 'model.sizes.9'"),
-        (("chlid", "train.epochs"), "Did you mean 'child'"),
-        (("child", "train.epochs", "train.epoch=3"), "Did you mean 'train.epochs'"),
+        ("child optimizer.lrr", "no key 'optimizer.lrr'. Did you mean 'optimizer.lr'"),
+        ("child optimizer.amsgard", "Did you mean 'optimizer.amsgrad'"),
+        ("child trian.epochs", "Did you mean 'train.epochs'"),
+        ("child dataset.root.x", "no key 'dataset.root.x'"),
+        ("child model.sizes.9", "no key 'model.sizes.9'"),
+        ("chlid train.epochs", "Did you mean 'child'"),
+        ("child train.epochs train.epoch=3", "Did you mean 'train.epochs'"),
     ],
 )
 def test_unknown_keys_and_names(
-    root: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], sentence: str
+    root: Path, capsys: pytest.CaptureFixture[str], words: str, sentence: str
 ) -> None:
-    assert cli.main(["explain", *words], root) == 2
+    assert cli.main(["explain", *words.split()], root) == 2
     assert sentence in capsys.readouterr().err
 
 
@@ -262,30 +189,37 @@ splits = {
 
 
 @pytest.mark.parametrize(
-    ("key", "texts"),
+    ("file", "key", "texts"),
     [
-        ("lr_multiplier.0.x", ["lr_multiplier[0].x = 3", "dict(x=1),"]),
-        ("lr_multiplier.1.x", ["dict(x=2),"]),
-        ("model.level.0.x", ["lr_multiplier[0].x = 3", "dict(x=1),"]),
-        ("train.images", ["train, _two = dict(batch=1, images=2), 2", "output_dir="]),
-        ("train.batch", ["train[name] += 1", "train, _two ="]),
-        ("train.epochs", ["train[name] += 1"]),
-        ("train.max_iter", []),  # the new section has none
-        ("dataset.tags", []),  # deleted
-        ("model.inner.sizes", ["sizes=[[1], [2]],"]),
-        ("model.inner.classes", ["inner.classes = 4", "**dict(classes=3),"]),
-        ("model.inner.seed", ["part.seed = 0"]),
-        ("model.inner.tags", ['model["inner"]["tags"] = (1, 2)']),
-        ("model.options.a", ['"a": 1,']),
-        ("model.level.1.x", ["dict(x=2),"]),
-        ("model.sizes", ['outer.update({"sizes": []}, level=[']),
-        ("splits.b.classes", ["name: L(Box)(classes=1)"]),
-        ("optimizer.momentum", ["sgd = L(torch.optim.SGD)"]),
+        ("ofat/ways.py", "lr_multiplier.0.x", ["lr_multiplier[0].x = 3", "dict(x=1),"]),
+        ("ofat/ways.py", "lr_multiplier.1.x", ["dict(x=2),"]),
+        ("ofat/ways.py", "model.level.0.x", ["lr_multiplier[0].x = 3", "dict(x=1),"]),
+        ("ofat/ways.py", "train.images", ["train, _two = dict(batch=1, images=2)", "output_dir="]),
+        ("ofat/ways.py", "train.batch", ["train[name] += 1", "train, _two ="]),
+        ("ofat/ways.py", "train.epochs", ["train[name] += 1"]),
+        ("ofat/ways.py", "train.max_iter", []),  # the new section has none
+        ("ofat/ways.py", "dataset.tags", []),  # deleted
+        ("ofat/ways.py", "model.inner.sizes", ["sizes=[[1], [2]],"]),
+        ("ofat/ways.py", "model.inner.classes", ["inner.classes = 4", "**dict(classes=3),"]),
+        ("ofat/ways.py", "model.inner.seed", ["part.seed = 0"]),
+        ("ofat/ways.py", "model.inner.tags", ['model["inner"]["tags"] = (1, 2)']),
+        ("ofat/ways.py", "model.options.a", ['"a": 1,']),
+        ("ofat/ways.py", "model.level.1.x", ["dict(x=2),"]),
+        ("ofat/ways.py", "model.sizes", ['outer.update({"sizes": []}, level=[']),
+        ("ofat/ways.py", "splits.b.classes", ["name: L(Box)(classes=1)"]),
+        ("ofat/ways.py", "optimizer.momentum", ["sgd = L(torch.optim.SGD)"]),
+        ("ofat/child.py", "train.device", []),
+        ("ofat/grandchild.py", "optimizer.lr", ["sgd = "]),
+        ("ofat/grandchild.py", "optimizer.betas", []),  # the new brick has none
+        ("ofat/grandchild.py", "model.inner.classes", ["classes=1"]),
+        ("ofat/grandchild.py", "model.inner.sizes", ["sizes=[[size]]"]),
+        ("ofat/grandchild.py", "train.images", ["images=10"]),
+        ("debug/ofat/child.py", "dataset.generate.train", ["train=3"]),
+        ("debug/ofat/child.py", "optimizer.lr", ["optimizer.lr = 0.01"]),
     ],
 )
-def test_what_config_files_do(root: Path, key: str, texts: list[str]) -> None:
-    path = root / "configs/ofat/ways.py"
-    path.write_text(WAYS)
-    found = [one.text for one in find_assignments(path, key)]
+def test_what_config_files_do(root: Path, file: str, key: str, texts: list[str]) -> None:
+    (root / "configs/ofat/ways.py").write_text(WAYS)
+    found = [one.text for one in find_assignments(root / "configs" / file, key)]
     assert len(found) >= len(texts) and bool(found) is bool(texts)
     assert all(text.startswith(start) for text, start in zip(found, texts, strict=False)), found
