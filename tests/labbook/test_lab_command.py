@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -28,19 +27,16 @@ WriteConfig = Callable[..., Path]
 
 
 def test_studies_and_names(write_config: WriteConfig, tmp_path: Path) -> None:
-    for name in ("ofat_lr0.001_bs8_sgd_ep100", "ofat_combined", "ofat_lr0.01_bs8_adamw_ep100",
-                 "_bricks", "baseline_lr0.001_bs8_adamw_ep100"):  # fmt: skip
+    names = ["baseline_lr0.001_bs8_adamw_ep100", "ofat_lr0.01_bs8_adamw_ep100",
+             "ofat_lr0.001_bs8_sgd_ep100", "ofat_combined"]  # fmt: skip
+    for name in ("_bricks", *reversed(names)):
         write_config(name)
     study = get_study("ofat", tmp_path)
-    found = find_experiments(study, tmp_path)
-    assert list(found) == [
-        "baseline_lr0.001_bs8_adamw_ep100",
-        "ofat_lr0.01_bs8_adamw_ep100",
-        "ofat_lr0.001_bs8_sgd_ep100",
-        "ofat_combined",
-    ]
-    by_run_name = find_experiments(study, tmp_path, ["ofat_baseline_lr0.001_bs8_adamw_ep100"])
-    assert list(by_run_name) == ["baseline_lr0.001_bs8_adamw_ep100"]
+    assert list(find_experiments(study, tmp_path)) == names
+    wanted = [names[2], "ofat_baseline_lr0.001_bs8_adamw_ep100"]
+    assert list(find_experiments(study, tmp_path, wanted)) == [names[0], names[2]]
+    with pytest.raises(ValueError, match=r"no experiment 'ofat_combine'\. Did you mean 'ofat_comb"):
+        find_experiments(study, tmp_path, ["ofat_combine"])
     with pytest.raises(ValueError, match="Did you mean 'ofat'"):
         get_study("ofatt", tmp_path)
 
@@ -150,51 +146,51 @@ def test_list_and_table(
 
 
 @pytest.mark.parametrize(
-    ("script", "given", "passed_on"),
+    ("command", "status", "said"),
     [
-        ("run_all_ofat.sh", "--debug a=1", "run ofat --debug a=1"),
-        ("run_single_ofat.sh", "NAME --debug a=1", "run ofat --only NAME --debug a=1"),
+        ("run_all_ofat.sh --debug a=1", 7, "tools/lab.py run ofat --debug a=1"),
+        ("run_single_ofat.sh NAME --debug a=1", 7, "tools/lab.py run ofat --only NAME --debug a=1"),
+        ("run_single_ofat.sh --debug", 2, "the names are:"),
     ],
 )
 def test_shell_scripts_pass_arguments_and_status(
-    tmp_path: Path, script: str, given: str, passed_on: str
+    tmp_path: Path, command: str, status: int, said: str
 ) -> None:
     project = tmp_path / "a project"
     (project / ".venv" / "bin").mkdir(parents=True)
     python = project / ".venv" / "bin" / "python"
-    python.write_text('#!/bin/sh\necho "$PWD" "$@"\nexit 7\n')
+    python.write_text('#!/bin/sh\necho "$PWD" "$@"\n[ $2 = run ] && exit 7 || exit 0\n')
     python.chmod(0o755)
+    script, *words = command.split()
     shutil.copy(ROOT / script, project)
     done = subprocess.run(
-        ["sh", str(project / script), *given.split()],
+        ["sh", str(project / script), *words],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 7
-    assert done.stdout.split("tools/lab.py ")[1].strip() == passed_on
-    assert done.stdout.startswith(str(project))
+    assert done.returncode == status
+    text = done.stdout + done.stderr
+    assert f"{project} tools/lab.py" in text
+    assert any(line.endswith(said) for line in text.splitlines())
 
 
-def test_a_single_run_needs_a_name(tmp_path: Path) -> None:
-    done = subprocess.run(
-        ["sh", str(ROOT / "run_single_ofat.sh"), "--debug"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "usage:" in done.stderr
+PRINT_LOADED = "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+HEAVY = {"torch", "detectron2", "fvcore", "smalldet", "eventcam", "hydra"}
 
 
-def test_the_package_needs_neither_torch_nor_detectron2() -> None:
+@pytest.mark.parametrize(
+    ("code", "unwanted"),
+    [
+        ("for name in modules: importlib.import_module(name)", HEAVY),
+        ("import labbook.cli", HEAVY | {"pandas", "numpy", "rich", "omegaconf", "matplotlib"}),
+    ],
+)
+def test_the_package_needs_neither_torch_nor_detectron2(code: str, unwanted: set[str]) -> None:
     source = ROOT / "projects"
     files = sorted((source / "labbook").rglob("*.py"))
     modules = [".".join(path.relative_to(source).with_suffix("").parts) for path in files]
-    code = (
-        "import importlib, json, sys\n"
-        f"for name in {modules}: importlib.import_module(name)\n"
-        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
-    )
+    lines = ["import importlib, json, sys", f"modules = {modules}", code, PRINT_LOADED]
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True
     )
     loaded = set(json.loads(done.stdout))
-    assert "labbook" in loaded
-    assert not loaded & {"torch", "detectron2", "fvcore", "smalldet", "eventcam", "hydra"}
+    assert "labbook" in loaded and not loaded & unwanted

@@ -11,16 +11,7 @@ from labbook.config.lineage import Family, override_key
 from labbook.config.load import ConfigError, to_plain
 from labbook.config.signatures import MISSING, defaults_of
 from labbook.config.sources import Assignment, find_assignments
-from labbook.config.trees import (
-    below,
-    flatten,
-    is_key,
-    nearest_key,
-    prefixes,
-    select,
-    value_text,
-    written,
-)
+from labbook.config.trees import below, flatten, is_key, nearest_key, select, value_text, written
 
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 _ENVIRONMENT = re.compile(r"\$\{oc\.env:(\w+)")
@@ -51,8 +42,7 @@ class _Explanation:
 
     def lines(self, key: str) -> Iterator[str]:
         """The explanation of a key."""
-        above = [name for name in prefixes(key) if name != key]
-        node = next((n for n in above if "${" in str(self.written.get(n))), "")
+        node = next((leaf for leaf in self.written if leaf != key and below(key, [leaf])), "")
         if target := _REFERENCE.fullmatch(str(self.written.get(node, ""))):
             yield f"{node} is {target[0]}, so this is"
             yield from self.lines(target[1] + key.removeprefix(node))
@@ -130,8 +120,7 @@ class _Explanation:
     def _command_line(self, key: str) -> str:
         if not self.overrides:
             return "nothing given"
-        files = Family(self.family.study, self.family.root).load(self.run_name)
-        before = value_text(select(to_plain(files), key))
+        before = value_text(select(to_plain(self.family.load(self.run_name, ())), key))
         if before == value_text(select(self.plain, key)):
             return "does not change it"
         changing = ", ".join(self._own_overrides(key) or self.overrides)

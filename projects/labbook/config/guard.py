@@ -20,19 +20,9 @@ from typing import Any, Literal
 from omegaconf import DictConfig
 
 from labbook.config.lineage import Family
-from labbook.config.load import ConfigError, to_plain
+from labbook.config.load import ConfigError, diff_configs, to_plain
 from labbook.config.studies import Study
-from labbook.config.trees import (
-    below,
-    differing,
-    flatten,
-    is_key,
-    nearest_key,
-    prefixes,
-    select,
-    value_text,
-    written,
-)
+from labbook.config.trees import below, flatten, is_key, nearest_key, select, value_text, written
 
 Kind = Literal["declared", "derived", "undeclared"]
 NOT_COMPARED = ("experiment", "train.output_dir")
@@ -56,9 +46,8 @@ class Change:
 
 def changes(old: DictConfig, new: DictConfig, factors: Sequence[str]) -> list[Change]:
     """Every difference from ``old`` to ``new``, in the order of keys."""
+    texts, values = diff_configs(old, new, resolved=False), diff_configs(old, new)
     text = flatten(written(new))
-    texts = differing(flatten(written(old)), text)
-    values = differing(flatten(to_plain(old)), flatten(to_plain(new)))
     found = []
     for key in sorted({**texts, **values}):
         if below(key, NOT_COMPARED):
@@ -68,7 +57,7 @@ def changes(old: DictConfig, new: DictConfig, factors: Sequence[str]) -> list[Ch
             shown = values.get(key, texts[key])
             found.append(Change(key, *shown, kind, moved=key in values))
         else:
-            source = next((node for node in prefixes(key) if node in text), key)
+            source = next((node for node in text if below(key, [node])), key)
             followed = str(text.get(source, ""))
             found.append(Change(key, *values[key], "derived", source, followed))
     return found

@@ -30,9 +30,18 @@ class Family:
         found = find_experiments(self.study, self.root)
         return {self.study.run_name(name): path for name, path in found.items()}
 
-    def load(self, name: str) -> DictConfig:
-        """The config of this config name or run name, checked strictly, with the overrides."""
-        return self._load(self.study.run_name(name), tuple(self.overrides))
+    def load(self, name: str, overrides: Sequence[str] | None = None) -> DictConfig:
+        """The config of this config name or run name, checked strictly.
+
+        Args:
+            name: of the experiment.
+            overrides: instead of those of the family.
+        """
+        words = tuple(self.overrides if overrides is None else overrides)
+        key = (self.study.run_name(name), words)
+        if key not in self._loaded:
+            self._loaded[key] = load_config(self.root / self.paths[key[0]], words)
+        return self._loaded[key]
 
     def parent(self, cfg: DictConfig) -> DictConfig | None:
         """The parent's config, or None of a baseline.
@@ -53,10 +62,10 @@ class Family:
                 + nearest(experiment.parent, self.paths)
             )
         try:
-            return self._load(experiment.parent, tuple(self.overrides))
+            return self.load(experiment.parent)
         except ConfigError:
             others = [o for o in self.overrides if not below(override_key(o), experiment.factors)]
-            return self._load(experiment.parent, tuple(others))
+            return self.load(experiment.parent, others)
 
     def ancestors(self, cfg: DictConfig) -> list[DictConfig]:
         """Parent, its parent, ... and at last the baseline; empty for a baseline.
@@ -76,12 +85,6 @@ class Family:
             line.append(parent)
             parent = self.parent(parent)
         return line
-
-    def _load(self, run_name: str, overrides: tuple[str, ...]) -> DictConfig:
-        if (run_name, overrides) not in self._loaded:
-            path = self.root / self.paths[run_name]
-            self._loaded[run_name, overrides] = load_config(path, overrides)
-        return self._loaded[run_name, overrides]
 
 
 def find_experiment(

@@ -21,9 +21,9 @@ from labbook.config.experiment import told_by_file
 from labbook.config.overrides import apply_overrides
 from labbook.config.plain import to_data, without_live
 from labbook.config.sections import SECTIONS, check_sections, refuse_unread, unread_keys
-from labbook.config.signatures import ConfigError, check_calls, nearest
+from labbook.config.signatures import MISSING, ConfigError, check_calls, nearest
 from labbook.config.studies import real_config, toy_file
-from labbook.config.trees import differing, flatten, is_key, written
+from labbook.config.trees import flatten, is_key, written
 from runfolder.files import write_text
 
 _LOADER_PACKAGE = "detectron2._cfg_loader"  # Detectron2 runs config files in packages so named
@@ -103,13 +103,19 @@ def to_plain(cfg: Any) -> Any:
         raise ConfigError(f"{key}{reason}") from error
 
 
-def diff_configs(old: DictConfig, new: DictConfig) -> dict[str, tuple[Any, Any]]:
-    """What changes from ``old`` to ``new`` once both are resolved.
+def diff_configs(
+    old: DictConfig, new: DictConfig, resolved: bool = True
+) -> dict[str, tuple[Any, Any]]:
+    """What changes from ``old`` to ``new``, once both are resolved or as they are written.
 
     Returns:
-        (old value, new value) by dotted key; :data:`MISSING` where a side lacks the key.
+        (old value, new value) by dotted key; :data:`MISSING` where a side lacks the key. 1, 1.0
+        and True differ, also inside lists.
     """
-    return differing(flatten(to_plain(old)), flatten(to_plain(new)))
+    before, after = (flatten(to_plain(cfg) if resolved else written(cfg)) for cfg in (old, new))
+    keys = {**before, **after}
+    pairs = {key: (before.get(key, MISSING), after.get(key, MISSING)) for key in keys}
+    return {key: (a, b) for key, (a, b) in pairs.items() if repr(a) != repr(b) or a != b}
 
 
 def read_config(path: Path) -> DictConfig:

@@ -42,15 +42,6 @@ def select(tree: Any, key: str, default: Any = MISSING) -> Any:
     return tree
 
 
-def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """(old value, new value) by dotted key where two flat trees differ.
-
-    A side that lacks the key has :data:`MISSING`; 1, 1.0 and True differ, also inside lists.
-    """
-    pairs = {key: (old.get(key, MISSING), new.get(key, MISSING)) for key in {**old, **new}}
-    return {key: (a, b) for key, (a, b) in pairs.items() if repr(a) != repr(b) or a != b}
-
-
 def is_key(tree: Any, key: str) -> bool:
     """Whether there is a value or branch at a dotted key."""
     return select(tree, key, _ABSENT) is not _ABSENT

@@ -46,24 +46,12 @@ def box(size):
 
 @pytest.fixture
 def root(write_config: WriteConfig, tmp_path: Path) -> Path:
-    """A baseline, bricks, a child and a grandchild, and how the toy versions are made."""
+    """A baseline, bricks, a child, and how the toy versions are made."""
     write_config("baseline")
     configs = tmp_path / "configs"
     (configs / "common").mkdir()
     (configs / "common" / "bricks.py").write_text(BRICKS)
     write_child(tmp_path, "child", "optimizer.lr = 0.01", factors=["optimizer.lr"])
-    write_child(
-        tmp_path, "grandchild",
-        "from ..common.bricks import sgd as optimizer",
-        "from ..common.bricks import box as _box",
-        "model.inner = _box(4)",
-        "train.update(",
-        "    epochs=7,",
-        "    images=10,",
-        ")",
-        factors=["optimizer", "model.inner", "train.epochs", "train.images"],
-        file="child", parent="ofat_child",
-    )  # fmt: skip
     (configs / "debug").mkdir()
     (configs / "debug" / "_ofat.py").write_text(TOY)
     return tmp_path
@@ -149,7 +137,8 @@ WAYS = """
 from detectron2.config import LazyCall as L
 from detectron2.config import LazyConfig
 from labbook_toys import Box
-from ..common.bricks import box, sgd as optimizer, adam
+from ..common.bricks import sgd as optimizer, adam
+from ..common.bricks import box as _box
 import copy
 
 _base = "baseline.py"
@@ -181,6 +170,10 @@ for name in ("batch", "epochs"):
     train[name] += 1
 if _two:
     model["inner"]["tags"] = (1, 2)
+model.update(
+    made=_box(4),
+    level_of=7,
+)
 splits = {
     name: L(Box)(classes=1)
     for name in ("a", "b")
@@ -189,37 +182,37 @@ splits = {
 
 
 @pytest.mark.parametrize(
-    ("file", "key", "texts"),
+    ("key", "texts"),
     [
-        ("ofat/ways.py", "lr_multiplier.0.x", ["lr_multiplier[0].x = 3", "dict(x=1),"]),
-        ("ofat/ways.py", "lr_multiplier.1.x", ["dict(x=2),"]),
-        ("ofat/ways.py", "model.level.0.x", ["lr_multiplier[0].x = 3", "dict(x=1),"]),
-        ("ofat/ways.py", "train.images", ["train, _two = dict(batch=1, images=2)", "output_dir="]),
-        ("ofat/ways.py", "train.batch", ["train[name] += 1", "train, _two ="]),
-        ("ofat/ways.py", "train.epochs", ["train[name] += 1"]),
-        ("ofat/ways.py", "train.max_iter", []),  # the new section has none
-        ("ofat/ways.py", "dataset.tags", []),  # deleted
-        ("ofat/ways.py", "model.inner.sizes", ["sizes=[[1], [2]],"]),
-        ("ofat/ways.py", "model.inner.classes", ["inner.classes = 4", "**dict(classes=3),"]),
-        ("ofat/ways.py", "model.inner.seed", ["part.seed = 0"]),
-        ("ofat/ways.py", "model.inner.tags", ['model["inner"]["tags"] = (1, 2)']),
-        ("ofat/ways.py", "model.options.a", ['"a": 1,']),
-        ("ofat/ways.py", "model.level.1.x", ["dict(x=2),"]),
-        ("ofat/ways.py", "model.sizes", ['outer.update({"sizes": []}, level=[']),
-        ("ofat/ways.py", "splits.b.classes", ["name: L(Box)(classes=1)"]),
-        ("ofat/ways.py", "optimizer.momentum", ["sgd = L(torch.optim.SGD)"]),
-        ("ofat/child.py", "train.device", []),
-        ("ofat/grandchild.py", "optimizer.lr", ["sgd = "]),
-        ("ofat/grandchild.py", "optimizer.betas", []),  # the new brick has none
-        ("ofat/grandchild.py", "model.inner.classes", ["classes=1"]),
-        ("ofat/grandchild.py", "model.inner.sizes", ["sizes=[[size]]"]),
-        ("ofat/grandchild.py", "train.images", ["images=10"]),
-        ("debug/ofat/child.py", "dataset.generate.train", ["train=3"]),
-        ("debug/ofat/child.py", "optimizer.lr", ["optimizer.lr = 0.01"]),
+        ("lr_multiplier.0.x", ["lr_multiplier[0].x = 3", "dict(x=1),"]),
+        ("lr_multiplier.1.x", ["dict(x=2),"]),
+        ("model.level.0.x", ["lr_multiplier[0].x = 3", "dict(x=1),"]),
+        ("model.level.1.x", ["dict(x=2),"]),
+        ("train.images", ["train, _two = dict(batch=1, images=2), 2", "output_dir="]),
+        ("train.batch", ["train[name] += 1", "train, _two ="]),
+        ("train.epochs", ["train[name] += 1"]),
+        ("train.max_iter", []),  # the new section has none
+        ("dataset.tags", []),  # deleted
+        ("model.inner.sizes", ["sizes=[[1], [2]],"]),
+        ("model.inner.classes", ["inner.classes = 4", "**dict(classes=3),"]),
+        ("model.inner.seed", ["part.seed = 0"]),
+        ("model.inner.tags", ['model["inner"]["tags"] = (1, 2)']),
+        ("model.options.a", ['"a": 1,']),
+        ("model.sizes", ['outer.update({"sizes": []}, level=[']),
+        ("model.made.classes", ["classes=1,"]),  # in the function of another file
+        ("model.made.sizes", ["sizes=[[size]],"]),
+        ("model.level_of", ["level_of=7,"]),
+        ("splits.b.classes", ["name: L(Box)(classes=1)"]),
+        ("optimizer.momentum", ["sgd = L(torch.optim.SGD)"]),
+        ("optimizer.betas", []),  # the new brick has none
+        ("debug: train.batch", ["cfg.train[key] = 2", "train, _two ="]),
+        ("debug: dataset.generate.train", ["train=3,"]),
+        ("debug: optimizer.lr", ["sgd = L(torch.optim.SGD)"]),
     ],
 )
-def test_what_config_files_do(root: Path, file: str, key: str, texts: list[str]) -> None:
+def test_what_config_files_do(root: Path, key: str, texts: list[str]) -> None:
     (root / "configs/ofat/ways.py").write_text(WAYS)
-    found = [one.text for one in find_assignments(root / "configs" / file, key)]
+    file = root / "configs" / ("debug/ofat" if key.startswith("debug: ") else "ofat") / "ways.py"
+    found = [one.text for one in find_assignments(file, key.removeprefix("debug: "))]
     assert len(found) >= len(texts) and bool(found) is bool(texts)
     assert all(text.startswith(start) for text, start in zip(found, texts, strict=False)), found
