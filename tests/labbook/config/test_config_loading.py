@@ -209,9 +209,10 @@ def test_overrides_stay_strict_in_other_peoples_configs(
         load_config(tmp_path / "foreign.py", [override])
 
 
+LATER = ("head", "anchor_generator", "anchor_matcher", "box2box_transform", "in_features",
+         "pre_nms_topk", "post_nms_topk")  # fmt: skip
 RPN = {
-    **dict.fromkeys(("head", "anchor_generator", "anchor_matcher", "box2box_transform"), "???"),
-    **dict.fromkeys(("in_features", "pre_nms_topk", "post_nms_topk"), [1, 2]),
+    **dict.fromkeys(LATER, "???"),
     "_target_": "detectron2.modeling.proposal_generator.RPN",
     "batch_size_per_image": 256,
     "positive_fraction": 0.5,
