@@ -137,12 +137,11 @@ WAYS = """
 from detectron2.config import LazyCall as L
 from detectron2.config import LazyConfig
 from labbook_toys import Box
-from ..common.bricks import sgd as optimizer, adam
-from ..common.bricks import box as _box
 import copy
 
 _base = "baseline.py"
 globals().update(LazyConfig.load_rel(_base))
+from ..common.bricks import box as _box, sgd as optimizer, adam
 train, _two = dict(batch=1, images=2), 2
 del dataset.tags
 model = L(Box)(
@@ -205,7 +204,7 @@ splits = {
         ("splits.b.classes", ["name: L(Box)(classes=1)"]),
         ("optimizer.momentum", ["sgd = L(torch.optim.SGD)"]),
         ("optimizer.betas", []),  # the new brick has none
-        ("debug: train.batch", ["cfg.train[key] = 2", "train, _two ="]),
+        ("debug: train.batch", ["cfg.train[key] = 2", "train[name] += 1"]),
         ("debug: dataset.generate.train", ["train=3,"]),
         ("debug: optimizer.lr", ["sgd = L(torch.optim.SGD)"]),
     ],
