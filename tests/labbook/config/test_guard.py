@@ -102,29 +102,24 @@ def test_any_key_that_moves_must_be_declared(root: Path) -> None:
         check_declared(child, parent)
 
 
-def test_followers_name_the_interpolation_that_they_follow(root: Path) -> None:
-    path = write_child(root, "child", "dataset.keep_negatives = False", "train.batch = 16")
+def test_what_changes_tell(root: Path) -> None:
     parent = load_config(root / "configs/ofat/baseline.py")
-    found = {c.key: c for c in changes(parent, load_config(path), ["dataset"])}
+    lines = "dataset.keep_negatives = False", "train.batch = 16", "model.sizes = [[8], [3]]", SGD
+    child = load_config(write_child(root, "child", *lines))
+    found = {change.key: change for change in changes(parent, child, ["dataset"])}
     copied = found["dataloader.train.dataset.keep_negatives"]
-    assert (copied.kind, copied.source, copied.text) == (
-        "derived", "dataloader.train.dataset", "${dataset}",
-    )  # fmt: skip
+    assert (copied.kind, copied.source) == ("derived", "dataloader.train.dataset")
+    assert copied.text == "${dataset}"
     assert found["dataset.keep_negatives"].kind == "declared"
     assert found["train.batch"].kind == "undeclared"
     steps = found["train.max_iter"]
     assert (steps.old, steps.new, steps.source) == (15900, 8000, "train.max_iter")
     assert steps.text.startswith("${iterations:")
-
-
-def test_lists_are_shown_whole_and_types_count(root: Path) -> None:
-    parent = load_config(root / "configs/ofat/baseline.py")
-    child = load_config(write_child(root, "child", "model.sizes = [[8], [16], [32]]", SGD))
-    found = {change.key: (change.old, change.new) for change in changes(parent, child, [])}
-    assert found["model.sizes"] == ([[8], [16]], [[8], [16], [32]])
-    assert found["optimizer.momentum"] == (MISSING, 0.9)
+    sizes, momentum = found["model.sizes"], found["optimizer.momentum"]
+    assert (sizes.old, sizes.new) == ([[8], [16]], [[8], [3]]), "lists are shown whole"
+    assert (momentum.old, momentum.new) == (MISSING, 0.9)
     same = load_config(write_child(root, "same", "train.images = 1271", "train.tiny = 1"))
-    assert [c.key for c in changes(parent, same, [])] == ["train.tiny"]
+    assert [c.key for c in changes(parent, same, [])] == ["train.tiny"], "types count"
 
 
 def test_ancestors_up_to_the_baseline(root: Path) -> None:
