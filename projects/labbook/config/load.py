@@ -166,8 +166,6 @@ def _read_python(path: Path, is_toy: bool) -> DictConfig:
     load: Any = LazyConfig.load
     try:
         return load(os.fspath(maker), "toy")(path.stem) if is_toy else load(os.fspath(path))
-    except ConfigError:
-        raise
     except Exception as error:
         raise ConfigError(_failure(path, error)) from error
     finally:

@@ -56,6 +56,8 @@ def test_causes_are_named_and_followers_counted(
     shown = "train.batch (there 8, now 16), train.micro_batch_size (there 1, now 2), 4 keys that"
     assert shown in str(caught.value)
     assert config_changes(cfg, tmp_path)["train.max_iter"] == (15900, 8000)
+    with pytest.raises(ConfigError, match=r"differs in optimizer.lr \(there 0.001, now 0.5\)\. R"):
+        check_same_config(load_config(path, ["optimizer.lr=0.5"]), tmp_path)
     monkeypatch.setenv("NO_SUCH_VARIABLE", "there")  # a change from outside
     with pytest.raises(ConfigError, match=r"differs in dataset.root \(there 'here/coco'.*, 2 keys"):
         check_same_config(load_config(path), tmp_path)
