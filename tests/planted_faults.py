@@ -54,7 +54,7 @@ drawn-groups: Frames of a recording are drawn one by one.
 backward-scan: The scan from the end is added without turning it round again.
   - gated((first + second.flip(-1)) * pair.scale, pair.z)
   + gated((first + second) * pair.scale, pair.z)
-  @ smalldet/**/*bidirectional_scan*
+  @ smalldet/**/*selective_scan*
 lstm-gates: Forget and input gate are confused.
   - forget, write, read, candidate = gates.chunk(4, dim=1)
   + write, forget, read, candidate = gates.chunk(4, dim=1)

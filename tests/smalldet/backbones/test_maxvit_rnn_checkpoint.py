@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -27,40 +26,25 @@ class Alien:
         Alien.made += 1
 
 
-class ToyNeck(nn.Module):
-    """Has the names of a neck around the backbone."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__()
-        self.bottom_up = MaxViTRNN(**{**TINY, **options})
-        self.lateral_conv0 = nn.BatchNorm2d(4)
-
-
-class ToyHead(nn.Module):
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.cls_preds = nn.ModuleList([nn.Conv2d(4, classes, 1)])
-        self.obj_preds = nn.ModuleList([nn.Conv2d(4, 1, 1)])
-
-
 class ToyDetector(nn.Module):
-    """Has the names of our detector."""
+    """Has the names of our detector: a neck around the backbone, and a head."""
 
     def __init__(self, seed: int, classes: int = 3, **options: Any) -> None:
         super().__init__()
         torch.manual_seed(seed)
-        self.backbone = ToyNeck(**options)
-        self.head = ToyHead(classes)
+        self.backbone, self.head = nn.Module(), nn.Module()
+        self.backbone.bottom_up = MaxViTRNN(**{**TINY, **options})
+        self.backbone.lateral_conv0 = nn.BatchNorm2d(4)
+        self.head.cls_preds = nn.ModuleList([nn.Conv2d(4, classes, 1)])
+        self.head.obj_preds = nn.ModuleList([nn.Conv2d(4, 1, 1)])
 
 
 def published_weights(model: ToyDetector) -> dict[str, Tensor]:
     """The state dict under the official names."""
-    state: dict[str, Tensor] = OrderedDict()
     parts = {"mdl.backbone": model.backbone.bottom_up, "mdl.yolox_head": model.head}
     parts["mdl.fpn.lateral_conv0"] = model.backbone.lateral_conv0
-    for prefix, module in parts.items():
-        state.update({f"{prefix}.{name}": x for name, x in module.state_dict().items()})
-    return state
+    states = {prefix: module.state_dict() for prefix, module in parts.items()}
+    return {f"{prefix}.{k}": x for prefix, state in states.items() for k, x in state.items()}
 
 
 def write_published(path: Path, state: dict[str, Tensor]) -> Path:
@@ -103,6 +87,7 @@ def test_the_configured_backbone_loads_its_part(published: Path, donor: ToyDetec
     with caplog.at_level(logging.INFO):
         model.load_pretrained()
     assert_equal_weights(model, donor.backbone.bottom_up)
+    assert load_rvt_checkpoint(model, "") is None  # no path keeps the weights
     count = len(model.state_dict())
     assert f"loaded {count} of {count} tensors; missing nothing" in caplog.text
     assert "dropped fpn.lateral_conv0.bias" in caplog.text
@@ -110,19 +95,14 @@ def test_the_configured_backbone_loads_its_part(published: Path, donor: ToyDetec
     assert torch.equal(model(x)["stage4"], donor.backbone.bottom_up(x)["stage4"])
 
 
-def test_a_whole_detector_loads(published: Path, donor: ToyDetector):
-    model = ToyDetector(seed=2)
+def test_a_whole_detector_loads_and_foreign_objects_are_never_made(published, donor):
+    model, Alien.made = ToyDetector(seed=2), 0
     report = load_rvt_checkpoint(model, published)
+    assert Alien.made == 0
     assert_equal_weights(model, donor)
     assert report is not None and (report.missing, report.dropped) == ((), ())
     assert "backbone.lateral_conv0.running_mean" in report.loaded
     assert "\n" not in str(report)
-
-
-def test_foreign_objects_are_never_made(published: Path):
-    Alien.made = 0
-    assert load_rvt_checkpoint(ToyDetector(seed=2), published)
-    assert Alien.made == 0
 
 
 def test_other_classes_leave_the_class_layers_random(published: Path, donor: ToyDetector):
@@ -144,10 +124,6 @@ def test_new_parts_do_not_count_as_missing(published: Path):
     assert report is not None and len(report.new) == 40 and report.missing == ()
 
 
-def test_no_path_keeps_the_random_weights():
-    assert load_rvt_checkpoint(MaxViTRNN(**TINY), "") is None
-
-
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -165,17 +141,15 @@ def test_another_model_is_refused(published: Path, options: dict[str, Any], sent
 
 
 def test_unusable_files_are_refused(tmp_path: Path, donor: ToyDetector):
-    model = ToyDetector(seed=2)
-    with pytest.raises(FileNotFoundError, match="no RVT weights at"):
-        load_rvt_checkpoint(model, tmp_path / "absent.ckpt")
     (tmp_path / "text.ckpt").write_text("Not Found")
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        load_rvt_checkpoint(model, tmp_path / "text.ckpt")
-    own = tmp_path / "own.pth"
-    torch.save({"model": donor.state_dict()}, own)
-    with pytest.raises(CheckpointError, match=r"train\.init_checkpoint"):
-        load_rvt_checkpoint(model, own)
-    state = published_weights(donor)
-    state["mdl.fpn.lateral_conv0.weight"] = torch.full((4,), torch.nan)
-    with pytest.raises(CheckpointError, match="not finite"):
-        load_rvt_checkpoint(model, write_published(tmp_path / "nan.ckpt", state))
+    torch.save({"model": donor.state_dict()}, tmp_path / "own.ckpt")
+    broken = {"mdl.fpn.lateral_conv0.weight": torch.full((4,), torch.nan)}
+    write_published(tmp_path / "nan.ckpt", published_weights(donor) | broken)
+    for name, error, sentence in [
+        ("absent", FileNotFoundError, "no RVT weights at"),
+        ("text", CheckpointError, "cannot be read"),
+        ("own", CheckpointError, r"train\.init_checkpoint"),
+        ("nan", CheckpointError, "not finite"),
+    ]:
+        with pytest.raises(error, match=sentence):
+            load_rvt_checkpoint(ToyDetector(seed=2), tmp_path / f"{name}.ckpt")

@@ -12,15 +12,16 @@ from smalldet.backbones.rvt.model import VARIANTS, MaxViTRNN
 from smalldet.layers.partition_attention import AttentionOptions
 from smalldet.layers.recurrent_state import join_streams, map_state, reset_state, take_streams
 
-# Backbone parameters, counted in the official code, by size and patch size.
-SIZES = {
-    ("tiny", 4): 3_220_032,
-    ("small", 4): 7_209_312,
-    ("base", 4): 12_784_768,
-    ("tiny", 2): 3_194_432,
-    ("small", 2): 7_170_912,
-    ("base", 2): 12_733_568,
-}
+# Backbone parameters, counted in the official code.
+SIZES = [
+    ("tiny", {"patch_size": 4}, 3_220_032),
+    ("tiny", {"patch_size": 4, "dws_conv": True}, 3_220_032 + 4_800),
+    ("small", {"patch_size": 4}, 7_209_312),
+    ("base", {"patch_size": 4}, 12_784_768),
+    ("tiny", {"patch_size": 2}, 3_194_432),
+    ("small", {"patch_size": 2}, 7_170_912),
+    ("base", {"patch_size": 2}, 12_733_568),
+]
 LARGE_GAIN = AttentionOptions(ls_init_value=0.5)  # at the initial 1e-5 attention hardly shows
 
 
@@ -46,21 +47,11 @@ def run(model: MaxViTRNN, xs: Tensor, state: Any = None) -> tuple[list[Tensor], 
     return seen, state
 
 
-def zeros(model: MaxViTRNN, x: Tensor) -> Any:
-    return map_state(torch.zeros_like, model.step(x)[1])
-
-
-@pytest.mark.parametrize(("variant", "patch_size"), SIZES)
-def test_published_sizes_have_the_published_number_of_parameters(variant: str, patch_size: int):
+@pytest.mark.parametrize(("variant", "options", "parameters"), SIZES)
+def test_published_sizes_have_the_published_number_of_parameters(variant, options, parameters):
     with torch.device("meta"):
-        model = MaxViTRNN(**VARIANTS[variant], patch_size=patch_size)
-    assert sum(p.numel() for p in model.parameters()) == SIZES[variant, patch_size]
-
-
-def test_depthwise_convolution_on_the_hidden_state_adds_the_published_number():
-    with torch.device("meta"):
-        model = MaxViTRNN(**VARIANTS["tiny"], dws_conv=True)
-    assert sum(p.numel() for p in model.parameters()) == 3_220_032 + 4_800
+        model = MaxViTRNN(**VARIANTS[variant], **options)
+    assert sum(p.numel() for p in model.parameters()) == parameters
 
 
 @pytest.mark.parametrize(("patch_size", "split"), [(2, 1), (4, 1), (4, 2), (8, 2)])
@@ -73,9 +64,8 @@ def test_declared_shapes_are_produced(patch_size: int, split: int):
     assert list(features) == list(model.output_shape())
     for name, spec in model.output_shape().items():
         assert features[name].shape == (2, spec.channels, 64 // spec.stride, 128 // spec.stride)
-    assert [spec.stride for spec in model.output_shape().values()] == [
-        patch_size * k for k in (1, 2, 4, 8)
-    ]
+    strides = [spec.stride for spec in model.output_shape().values()]
+    assert strides == [patch_size * k for k in (1, 2, 4, 8)]
 
 
 @pytest.mark.parametrize(
@@ -99,17 +89,10 @@ def test_input_is_padded_with_zeros_at_the_bottom_and_right():
 @torch.no_grad()
 def test_none_whole_or_in_part_is_the_zero_state():
     model, x = toy(dws_conv=True), events(2)[0]
-    start = zeros(model, x)
+    start = map_state(torch.zeros_like, model.step(x)[1])
     for state in (start, (None, start[1], None, start[3])):
         for name, feature in model.step(x, state)[0].items():
             assert torch.equal(feature, model(x)[name])
-
-
-@torch.no_grad()
-def test_the_state_matters():
-    model, xs = toy(), events(1)
-    carried, _ = run(model, xs)
-    assert not torch.allclose(carried[1], model(xs[1])["stage4"])
 
 
 @torch.no_grad()
@@ -122,6 +105,7 @@ def test_each_stream_of_a_batch_is_as_if_alone():
         torch.testing.assert_close(feature, single, atol=1e-5, rtol=1e-5)
     joined = join_streams([states for _, states in alone])
     torch.testing.assert_close(joined, state, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(together[1], model(xs[1])["stage4"])  # the state matters
 
 
 @torch.no_grad()
@@ -147,26 +131,19 @@ def test_gradient_reaches_every_parameter():
     assert without == []
 
 
-def test_activation_checkpointing_changes_no_number():
-    xs, results = events(1, steps=2), []
+def test_activation_checkpointing_changes_no_number_and_keeps_fewer_tensors():
+    xs, results, kept = events(1, steps=2), [], []
     for checkpoint in (False, True):
-        model = toy(checkpoint=checkpoint)
-        seen, (*_, (_, cell)) = run(model, xs)
-        (seen[-1].square().sum() + cell.sum()).backward()
-        results.append([seen[-1].detach(), *(p.grad for p in model.parameters())])
-    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
-
-
-def test_activation_checkpointing_keeps_fewer_tensors():
-    def kept(checkpoint: bool) -> int:
         model, sizes = toy(checkpoint=checkpoint), []
         with torch.autograd.graph.saved_tensors_hooks(
-            lambda x: (sizes.append(x.numel()), x)[1], lambda x: x
+            lambda x, sizes=sizes: (sizes.append(x.numel()), x)[1], lambda x: x
         ):
-            model.step(events(1)[0])
-        return sum(sizes)
-
-    assert kept(True) < kept(False) / 5
+            seen, (*_, (_, cell)) = run(model, xs)
+        (seen[-1].square().sum() + cell.sum()).backward()
+        results.append([seen[-1].detach(), *(p.grad for p in model.parameters())])
+        kept.append(sum(sizes))
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    assert kept[1] < kept[0] / 5
 
 
 def test_cell_state_stays_float32_under_autocast():
@@ -179,11 +156,8 @@ def test_cell_state_stays_float32_under_autocast():
     torch.testing.assert_close(seen[-1].float(), exact[-1], atol=0.03, rtol=0.05)
     seen[-1].float().sum().backward()
     assert all(p.grad is None or p.grad.dtype == torch.float32 for p in model.parameters())
-
-
-@torch.no_grad()
-def test_cell_state_of_a_bfloat16_model_stays_float32():
-    _, state = run(toy().to(torch.bfloat16), events(1))
+    with torch.no_grad():
+        _, state = run(toy().to(torch.bfloat16), xs)
     assert [cell.dtype for _, cell in state] == [torch.float32] * 4
 
 
@@ -218,13 +192,13 @@ def test_senseless_options_are_refused(options: dict[str, Any], sentence: str):
 def test_input_state_and_mask_that_do_not_fit_are_refused():
     model, x = toy(), events(2)[0]
     state = model.step(x)[1]
-    with pytest.raises(ValueError, match="set in_channels"):
-        model(x[:, :3])
-    with pytest.raises(ValueError, match="has 3 entries"):
-        model.step(x, state[:3])
-    with pytest.raises(ValueError, match="number of streams"):
-        model.step(x[:1], state)
-    with pytest.raises(ValueError, match="enable_masking=True"):
-        model.step(x, None, torch.ones(2, 16, 24, dtype=torch.bool))
-    with pytest.raises(ValueError, match="cells of the first stage"):
-        toy(enable_masking=True).step(x, None, torch.ones(2, 8, 8, dtype=torch.bool))
+    square = torch.ones(2, 8, 8, dtype=torch.bool)
+    for toy_model, given, sentence in [
+        (model, (x[:, :3],), "set in_channels"),
+        (model, (x, state[:3]), "has 3 entries"),
+        (model, (x[:1], state), "number of streams"),
+        (model, (x, None, square), "enable_masking=True"),
+        (toy(enable_masking=True), (x, None, square), "cells of the first stage"),
+    ]:
+        with pytest.raises(ValueError, match=sentence):
+            toy_model.step(*given)

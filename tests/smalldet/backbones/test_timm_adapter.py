@@ -18,6 +18,11 @@ TINY_VIT = {"embed_dim": 24, "depth": 2, "num_heads": 2}
 TINY_SWIN = {"embed_dim": 8, "depths": (1, 1), "num_heads": (2, 2), "img_size": 64}
 
 
+@pytest.fixture(autouse=True)
+def seen_log(caplog):
+    caplog.set_level(logging.INFO, logger="smalldet")
+
+
 def convnext(**changes) -> TimmBackbone:
     return TimmBackbone("convnext_tiny", model_options=TINY_CONVNEXT, **changes)
 
@@ -50,23 +55,17 @@ def test_a_vit_of_any_grid_goes_through_the_simple_pyramid():
     levels = neck(torch.randn(1, 3, 64, 96))
     assert levels["p2"].shape == (1, 8, 16, 24) and levels["p6"].shape == (1, 8, 1, 2)
     assert neck.size_divisibility == 16
-
-
-def test_features_of_equal_stride_are_refused():
     with pytest.raises(ValueError, match=r"several features of stride 16 .* out_indices"):
         TimmBackbone("vit_tiny_patch16_224", out_indices=(0, 1), model_options=TINY_VIT)
 
 
 @pytest.mark.parametrize("container", [None, "model", "state_dict"])
-def test_a_weights_file_of_the_whole_model_is_loaded(
-    container: str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
+def test_a_weights_file_of_the_whole_model_is_loaded(container, tmp_path: Path, caplog):
     whole = timm.create_model("convnext_tiny", **TINY_CONVNEXT)
     state = whole.state_dict()
     torch.save(state if container is None else {container: state}, tmp_path / "weights.pth")
     backbone = convnext(init_checkpoint=str(tmp_path / "weights.pth"))
-    with caplog.at_level(logging.INFO, logger="smalldet"):
-        backbone.load_pretrained()
+    backbone.load_pretrained()
     count = len(backbone.state_dict())
     assert f"{count} of {count} tensors loaded, 0 missing" in caplog.text
     images = torch.randn(1, 3, 64, 64)
@@ -85,8 +84,7 @@ def test_a_vit_of_another_grid_reports_the_position_embedding(tmp_path: Path, ca
         model_options={**TINY_VIT, "depth": 4, "img_size": 64},
         init_checkpoint=str(tmp_path / "vit.pth"),
     )
-    with caplog.at_level(logging.INFO, logger="smalldet"):
-        backbone.load_pretrained()
+    backbone.load_pretrained()
     assert "1 of another shape (model.pos_embed (1, 197, 24) for (1, 17, 24))" in caplog.text
     found = backbone.body.state_dict()["model.blocks.3.mlp.fc2.weight"]
     assert torch.equal(found, whole.state_dict()["blocks.3.mlp.fc2.weight"])
@@ -97,8 +95,7 @@ def test_weights_without_batch_norm_counters_match_in_full(tmp_path: Path, caplo
     older = {name: x for name, x in state.items() if "num_batches" not in name}
     torch.save(older, tmp_path / "old.pth")
     backbone = TimmBackbone("resnet18", init_checkpoint=str(tmp_path / "old.pth"))
-    with caplog.at_level(logging.INFO, logger="smalldet"):
-        backbone.load_pretrained()
+    backbone.load_pretrained()
     assert "100 of 100 tensors loaded" in caplog.text
 
 

@@ -27,16 +27,12 @@ def shapes(model: nn.Module) -> dict[str, list[int]]:
     return {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
-def count(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 def test_full_size_without_class_token_equals_the_official_detector() -> None:
     official = SHAPES["detector_640_rope"]
     model = VisionMamba(640, class_token="none", rope=True)
     expected = {k: v for k, v in official["shapes"].items() if not k.startswith("rope.")}
     assert shapes(model) == expected
-    assert count(model) == official["n_params"] == 7_224_000
+    assert sum(p.numel() for p in model.parameters()) == official["n_params"] == 7_224_000
 
 
 def test_full_size_by_default_keeps_the_class_token() -> None:
@@ -44,7 +40,8 @@ def test_full_size_by_default_keeps_the_class_token() -> None:
     expected = SHAPES["classifier_224"]["shapes"] | {"pos_embed": [1, 1601, 192]}
     dropped = {"head.weight", "head.bias", "norm_f.weight"}
     assert shapes(model) == {k: v for k, v in expected.items() if k not in dropped}
-    assert count(model) == 7_224_000 + 2 * 192  # its embedding and its position
+    added = 2 * 192  # its embedding and its position
+    assert sum(p.numel() for p in model.parameters()) == 7_224_000 + added
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
@@ -82,12 +79,6 @@ def test_the_class_token_is_passed_on_by_the_scans_but_not_given_out() -> None:
     assert (before != after).flatten(1).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 64, 48), (1, 3, 32, 64), (3, 64, 64)])
-def test_images_of_another_size_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"takes images of 64x64 pixels .* got a batch of shape"):
-        small()(torch.zeros(shape))
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -102,6 +93,12 @@ def test_images_of_another_size_are_refused(shape: tuple[int, ...]) -> None:
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small(**options)
+
+
+def test_images_of_another_size_are_refused() -> None:
+    for shape in ((1, 3, 64, 48), (1, 3, 32, 64), (3, 64, 64)):
+        with pytest.raises(ValueError, match=r"takes images of 64x64 pixels .* got a batch of"):
+            small()(torch.zeros(shape))
 
 
 def test_training_changes_no_byte_of_a_frozen_backbone() -> None:
@@ -132,9 +129,7 @@ def test_every_parameter_of_a_trained_backbone_gets_a_gradient(options: dict[str
         assert parameter.grad is not None and bool(parameter.grad.any()), name
 
 
-def test_bfloat16_autocast_keeps_scan_and_residual_in_float32(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_bfloat16_autocast_keeps_scan_and_residual_in_float32(monkeypatch) -> None:
     seen = []
     chunked = BACKENDS["chunked"]
 

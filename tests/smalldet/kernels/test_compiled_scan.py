@@ -21,16 +21,21 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.parametrize("name", ["u", "delta", "A", "B", "C", "D", "z", "delta_bias"])
+def test_nan_and_infinity_come_out_as_in_the_reference(name: str) -> None:
+    scan = random_scan(batch=1, groups=1, group_size=20, states=11, length=70)
+    for value in (float("nan"), float("inf"), -float("inf")):
+        tensor = getattr(scan, name).clone()
+        tensor.view(-1)[tensor.numel() // 3] = value
+        broken = scan._replace(**{name: tensor})
+        for got, want in zip(COMPILED.scan(broken), REFERENCE.scan(broken), strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4, equal_nan=True)
+
+
 @pytest.mark.parametrize(
     ("target", "flag", "lanes"), [("x86-64", "sse2", 4), ("x86-64-v3", "avx2", 8)]
 )
-def test_every_instruction_set_computes_the_same(
-    target: str,
-    flag: str,
-    lanes: int,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
+def test_every_instruction_set_computes_the_same(target, flag, lanes, monkeypatch, tmp_path):
     if platform.machine() != "x86_64" or f" {flag} " not in Path("/proc/cpuinfo").read_text():
         pytest.skip(f"this processor has no {flag}")
     flags = tuple(f"-march={target}" if f == "-march=native" else f for f in compiler.FLAGS)
@@ -39,53 +44,28 @@ def test_every_instruction_set_computes_the_same(
     kernel = CheckedKernel("scan", compiled.KERNEL.agrees, compiled.KERNEL.source)
     monkeypatch.setattr(compiled, "KERNEL", kernel)
     assert kernel.available() and compiled.lanes_of(torch.float32) == lanes
-    scan = random_scan(batch=1, groups=1, group_size=20, states=11, length=70)
-    for value in (float("nan"), float("inf"), -float("inf")):
-        assert_equal_with_nan(with_one(scan, "delta", value))
-
-
-def with_one(scan: ScanInputs, name: str, value: float) -> ScanInputs:
-    """``scan`` with ``value`` in one place of one tensor."""
-    tensor = getattr(scan, name).clone()
-    tensor.view(-1)[tensor.numel() // 3] = value
-    return scan._replace(**{name: tensor})
-
-
-def assert_equal_with_nan(scan: ScanInputs) -> None:
-    for got, want in zip(COMPILED.scan(scan), REFERENCE.scan(scan), strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4, equal_nan=True)
+    test_nan_and_infinity_come_out_as_in_the_reference("delta")
 
 
 def test_digits_do_not_depend_on_the_number_of_threads() -> None:
-    threads = torch.get_num_threads()
+    threads, found = torch.get_num_threads(), []
     scan = random_scan(batch=2, groups=2, group_size=40, states=16, length=100)
     pair = random_pair(batch=1, group_size=70, states=16, length=100)
-    try:
-        torch.set_num_threads(1)
-        want = [*results(COMPILED, scan), *results(COMPILED, pair)]
-        torch.set_num_threads(3)
-        got = [*results(COMPILED, scan), *results(COMPILED, pair)]
-    finally:
-        torch.set_num_threads(threads)
-    assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
-
-
-@pytest.mark.parametrize("name", ["u", "delta", "A", "B", "C", "D", "z", "delta_bias"])
-def test_nan_and_infinity_come_out_as_in_the_reference(name: str) -> None:
-    scan = random_scan(batch=1, groups=1, group_size=20, states=11, length=70)
-    for value in (float("nan"), float("inf"), -float("inf")):
-        assert_equal_with_nan(with_one(scan, name, value))
+    for number in (1, 3):
+        torch.set_num_threads(number)
+        found.append([*results(COMPILED, scan), *results(COMPILED, pair)])
+    torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
 def test_extreme_decays_neither_overflow_nor_drift() -> None:
-    scan = random_scan(batch=1, groups=1, group_size=16, states=4, length=2000)
-    slow = scan._replace(A=torch.full_like(scan.A, -1e-7), z=None)
-    fast = scan._replace(A=torch.full_like(scan.A, -1e4), z=None)
-    growing = scan._replace(A=torch.full_like(scan.A, 50.0), z=None)
-    for inputs in (slow, fast):
+    scan = random_scan(batch=1, groups=1, group_size=16, states=4, length=2000)._replace(z=None)
+    for rate in (-1e-7, -1e4):
+        inputs = scan._replace(A=torch.full_like(scan.A, rate))
         wide = ScanInputs(*(x.double() if isinstance(x, Tensor) else x for x in inputs))
         got, want = COMPILED.scan(inputs)[0], REFERENCE.scan(wide)[0]
         assert float((got - want).abs().max() / want.abs().max()) < 1e-5
+    growing = scan._replace(A=torch.full_like(scan.A, 50.0))
     assert not bool(COMPILED.scan(growing)[0].isfinite().all())
 
 

@@ -1,6 +1,9 @@
-"""oneDNN asked directly against PyTorch's public functions."""
+"""oneDNN asked directly, and the layers on it, against PyTorch's public functions."""
 
 from __future__ import annotations
+
+import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,11 +14,12 @@ from torch import nn
 
 from nativecode import CheckedKernel
 from smalldet.kernels import onednn
-from smalldet.kernels.onednn import FUSED, Conv2d
+from smalldet.kernels.onednn import FUSED, Conv2d, Linear
 
-pytestmark = pytest.mark.skipif(not onednn.KERNEL.available(), reason="another PyTorch")
+works = pytest.mark.skipif(not onednn.KERNEL.available(), reason="another PyTorch")
 
 
+@works
 @settings(deadline=None, max_examples=40)
 @given(
     batch=st.integers(1, 3), channels=st.integers(1, 9), out=st.integers(1, 9),
@@ -42,6 +46,7 @@ def test_any_convolution(batch, channels, out, size, kernel, stride, last, activ
     assert got.is_contiguous(memory_format=torch.channels_last)
 
 
+@works
 def test_it_is_not_asked_where_gradients_or_other_types_are_wanted():
     x, weight = torch.randn(2, 5), torch.randn(3, 5, requires_grad=True)
     assert not onednn.can_infer(x, weight)
@@ -55,6 +60,7 @@ def test_it_is_not_asked_where_gradients_or_other_types_are_wanted():
     assert not onednn.can_infer(x.clone().requires_grad_(), weight.detach())
 
 
+@works
 @pytest.mark.parametrize("fault", ["absent", "wrong"])
 def test_another_pytorch_goes_the_public_way(monkeypatch: pytest.MonkeyPatch, fault: str):
     def broken(x, *_):
@@ -68,3 +74,54 @@ def test_another_pytorch_goes_the_public_way(monkeypatch: pytest.MonkeyPatch, fa
     layer, x = Conv2d(2, 3, 1), torch.randn(1, 2, 4, 4)
     with torch.no_grad():
         torch.testing.assert_close(layer(x), F.conv2d(x, layer.weight, layer.bias))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(5,), (7, 5), (2, 3, 4, 5), (0, 5), (64, 64, 5)])
+def test_linear_with_gradients_equals_the_ordinary_layer(shape: tuple[int, ...], bias: bool):
+    torch.manual_seed(0)
+    ours, theirs = Linear(5, 3, bias), nn.Linear(5, 3, bias)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(shape, requires_grad=True)
+    results = []
+    for layer in (ours, theirs):
+        out = layer(x)
+        weights = torch.linspace(-1, 1, out.numel()).view_as(out)
+        grads = torch.autograd.grad((out * weights).sum(), [x, *layer.parameters()])
+        results.append((out, *grads))
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
+    assert ours.double()(x.double()).dtype == torch.float64
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert ours.float()(x).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("learns", [True, False])
+def test_linear_takes_slices_any_order_of_memory_and_numbers_of_rows(bias: bool, learns: bool):
+    layer, wide = Linear(5, 3, bias).requires_grad_(learns), torch.randn(2, 6, 9)
+    for x in (wide[..., 2:7], wide[:, ::2, :5], torch.randn(2, 5, 6).mT, wide[0, 0, :5]):
+        out = layer(x)
+        torch.testing.assert_close(out, F.linear(x, layer.weight, layer.bias))
+        assert out.is_contiguous()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("change", ["in place", "data", "load", "replace"])
+def test_the_packed_weights_follow_every_change_and_stay_out_of_files(change: str, tmp_path: Path):
+    layer, x = Linear(5, 3), torch.randn(7, 5)
+    names = list(layer.state_dict())
+    layer(x)
+    new = torch.randn(3, 5)
+    if change == "in place":
+        layer.weight.copy_(new)
+    elif change == "data":
+        layer.weight.data = new
+    elif change == "load":
+        layer.load_state_dict({"weight": new, "bias": layer.bias})
+    else:
+        layer.weight = nn.Parameter(new)
+    torch.save(layer, tmp_path / "layer.pth")
+    again = torch.load(tmp_path / "layer.pth", weights_only=False)
+    for other in (layer, copy.deepcopy(layer), again):
+        torch.testing.assert_close(other(x), F.linear(x, new, layer.bias))
+    assert list(layer.state_dict()) == names

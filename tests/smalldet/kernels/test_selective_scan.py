@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,42 +15,26 @@ from torch import Tensor
 
 from smalldet.kernels.scan import chunked as chunked_scan
 from smalldet.kernels.scan.backends import BACKENDS, why_unusable
-from smalldet.layers.selective_scan import selective_scan
+from smalldet.kernels.scan.check import random_pair, random_scan, results
+from smalldet.kernels.scan.inputs import ScanInputs
+from smalldet.layers.selective_scan import bidirectional_scan, selective_scan
 from vim_golden import golden, golden_names, relative_error
 
 NAMES = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias")
 USABLE = [name for name in BACKENDS if why_unusable(name, "cpu") is None]
 few = settings(max_examples=25, deadline=None, derandomize=True)
+on_every_backend = pytest.mark.parametrize("backend", USABLE)
+assert_near = partial(torch.testing.assert_close, rtol=1e-9, atol=1e-9)
 
 
-def random_inputs(
-    batch: int = 2,
-    groups: int = 1,
-    group_size: int = 3,
-    states: int = 4,
-    length: int = 20,
-    optional: bool = True,
-    seed: int = 0,
-    dtype: torch.dtype = torch.float64,
-) -> dict[str, Tensor]:
-    """Stable scan inputs by name."""
-    generator = torch.Generator().manual_seed(seed)
+def in_double(scan: ScanInputs) -> ScanInputs:
+    return ScanInputs(*(x.double() if isinstance(x, Tensor) else x for x in scan))
 
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=dtype)
 
-    channels = groups * group_size
-    inputs = {
-        "u": normal(batch, channels, length),
-        "delta": normal(batch, channels, length) * 0.5,
-        "A": -normal(channels, states).abs() - 0.1,
-        "B": normal(batch, groups, states, length),
-        "C": normal(batch, groups, states, length),
-    }
-    if optional:
-        inputs |= {"D": normal(channels), "z": normal(batch, channels, length)}
-        inputs |= {"delta_bias": normal(channels)}
-    return inputs
+def random_inputs(batch=2, groups=1, group_size=3, states=4, length=20, optional=True, seed=0):
+    """Tensors of a scan by name, in float64."""
+    scan = in_double(random_scan(batch, groups, group_size, states, length, seed))
+    return dict(zip(NAMES if optional else NAMES[:5], scan, strict=False))
 
 
 def scan_with_gradients(inputs: dict[str, Tensor], dout: Tensor, backend: str) -> dict[str, Tensor]:
@@ -62,7 +47,7 @@ def scan_with_gradients(inputs: dict[str, Tensor], dout: Tensor, backend: str) -
     return {"out": out, "last": last} | dict(zip(leaves, gradients, strict=True))
 
 
-@pytest.mark.parametrize("backend", USABLE)
+@on_every_backend
 @pytest.mark.parametrize("name", golden_names("scan_*"))
 def test_official_outputs(name: str, backend: str) -> None:
     arrays = golden(name)
@@ -78,7 +63,7 @@ def test_official_outputs(name: str, backend: str) -> None:
     assert relative_error(exact, arrays["out_f64"]) < 1e-10
 
 
-@pytest.mark.parametrize("backend", USABLE)
+@on_every_backend
 @pytest.mark.parametrize("name", golden_names("scan_grad_*"))
 def test_official_gradients(name: str, backend: str) -> None:
     arrays = golden(name)
@@ -108,7 +93,7 @@ def test_backends_agree(**shape: int) -> None:
         got = scan_with_gradients(exact, dout, backend)
         single = scan_with_gradients(rounded, dout.float(), backend)
         for key, value in want.items():
-            torch.testing.assert_close(got[key], value, rtol=1e-9, atol=1e-9, msg=key)
+            assert_near(got[key], value, msg=key)
             atol = 1e-4 * float(value.detach().abs().max()) + 1e-9
             torch.testing.assert_close(single[key].double(), value, rtol=0, atol=atol, msg=key)
 
@@ -157,17 +142,6 @@ def test_gradients_are_those_of_finite_differences(
     assert torch.autograd.gradcheck(scan, leaves)
 
 
-@pytest.mark.parametrize("backend", USABLE)
-def test_no_output_depends_on_later_inputs(backend: str) -> None:
-    inputs = random_inputs(length=40)
-    before = selective_scan(**inputs, backend=backend)
-    for key in ("u", "delta", "B", "C", "z"):
-        inputs[key][..., 23:] += 1.0
-    after = selective_scan(**inputs, backend=backend)
-    assert torch.equal(before[..., :23], after[..., :23])
-    assert not torch.equal(before[..., 23:], after[..., 23:])
-
-
 LAYOUTS = {
     "channels last": lambda x: x.mT.contiguous().mT,
     "every second": lambda x: x.repeat_interleave(2, dim=-1)[..., ::2],
@@ -175,7 +149,7 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("backend", USABLE)
+@on_every_backend
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layout_of_the_inputs_does_not_matter(layout: str, backend: str) -> None:
     inputs = random_inputs(group_size=19, states=11, length=37)
@@ -186,12 +160,12 @@ def test_layout_of_the_inputs_does_not_matter(layout: str, backend: str) -> None
     want = scan_with_gradients(plain, dout.contiguous(), backend)
     got = scan_with_gradients(views, dout, backend)
     for key, value in want.items():
-        torch.testing.assert_close(got[key], value, rtol=1e-9, atol=1e-9, msg=key)
+        assert_near(got[key], value, msg=key)
 
 
-@pytest.mark.parametrize("backend", USABLE)
-def test_autocast_leaves_the_scan_in_float32(backend: str) -> None:
-    inputs = random_inputs(length=33, dtype=torch.float32)
+@on_every_backend
+def test_half_precision_leaves_the_scan_in_float32(backend: str) -> None:
+    inputs = {k: v.float() for k, v in random_inputs(length=50).items()}
     dout = torch.randn_like(inputs["u"])
     want = scan_with_gradients(inputs, dout, backend)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -199,16 +173,11 @@ def test_autocast_leaves_the_scan_in_float32(backend: str) -> None:
     for key, value in want.items():
         assert got[key].dtype == torch.float32
         assert torch.equal(got[key], value), key
-
-
-@pytest.mark.parametrize("backend", USABLE)
-def test_bfloat16_inputs_are_computed_in_float32(backend: str) -> None:
-    inputs = {k: v.bfloat16() for k, v in random_inputs(length=50).items()}
-    out, last = selective_scan(**inputs, return_last_state=True, backend=backend)
-    wide, _ = selective_scan(
-        **{k: v.float() for k, v in inputs.items()}, return_last_state=True, backend=backend
-    )
-    assert (out.dtype, last.dtype) == (torch.bfloat16, torch.float32)
+    rounded = {k: v.bfloat16() for k, v in inputs.items()}
+    options = {"delta_softplus": True, "return_last_state": True, "backend": backend}
+    out, last = selective_scan(**rounded, **options)
+    wide, _ = selective_scan(**{k: v.float() for k, v in rounded.items()}, **options)
+    assert last.dtype == torch.float32
     assert torch.equal(out, wide.bfloat16())
 
 
@@ -216,17 +185,70 @@ def test_bfloat16_inputs_are_computed_in_float32(backend: str) -> None:
 def test_shapes_that_do_not_fit_are_errors(key: str) -> None:
     inputs = random_inputs()
     inputs[key] = inputs[key][:1]
-    with pytest.raises(ValueError, match=r"selective_scan: \w+ has shape .* fits u \(2, 3, 20\)"):
+    with pytest.raises(ValueError, match=rf"{key} has shape .* fits u \(2, 3, 20\)"):
         selective_scan(**inputs)
 
 
 def test_empty_sequences_and_odd_groups_are_errors() -> None:
     with pytest.raises(ValueError, match="L >= 1"):
         selective_scan(**random_inputs(length=0))
-    inputs = random_inputs(groups=2, group_size=2)
-    inputs["u"] = inputs["u"][:, :3]
     with pytest.raises(ValueError, match="3 channels cannot be split into 2 groups"):
-        selective_scan(**inputs)
+        selective_scan(**random_inputs() | {"B": torch.ones(2, 2, 4, 20)})
+
+
+@settings(few, max_examples=15)
+@given(
+    batch=st.integers(1, 2),
+    group_size=st.sampled_from([1, 5, 16, 33]),
+    states=st.sampled_from([1, 4, 8, 17]),
+    length=st.sampled_from([1, 2, 31, 32, 33, 70]),
+    gated=st.booleans(),
+)
+def test_both_directions_in_one_call_equal_two_scans(batch, group_size, states, length, gated):
+    pair = random_pair(batch, group_size, states=states, length=length)
+    ahead, back, z = in_double(pair.ahead), in_double(pair.back), pair.z.double()
+    streams = {k: getattr(back, k).flip(-1) for k in ("u", "delta", "B", "C")}
+    first, second = (
+        selective_scan(*scan[:9], backend="reference") for scan in (ahead, back._replace(**streams))
+    )
+    want = 0.3 * (first + second.flip(-1)) * (torch.sigmoid(z) * z if gated else 1)
+    for backend in USABLE:
+        assert_near(bidirectional_scan(ahead, back, z if gated else None, 0.3, backend), want)
+
+
+@pytest.mark.parametrize("backend", USABLE[1:])
+def test_gradients_of_both_directions_are_the_references(backend: str) -> None:
+    pair = random_pair(batch=2, group_size=19, states=11, length=70)
+    wide = pair._replace(ahead=in_double(pair.ahead), back=in_double(pair.back), z=pair.z.double())
+    assert_near(results(BACKENDS[backend], wide), results(BACKENDS["reference"], wide))
+
+
+@on_every_backend
+@pytest.mark.parametrize("learns", [True, False])
+def test_factored_step_sizes_are_multiplied(backend: str, learns: bool) -> None:
+    pair = random_pair(batch=2, group_size=21, states=5, length=40)
+    factor = torch.randn(21, 6, dtype=torch.float64, requires_grad=learns)
+    steps = torch.randn(2, 6, 40, dtype=torch.float64)
+    ahead, back = in_double(pair.ahead), in_double(pair.back)
+    plain = bidirectional_scan(ahead._replace(delta=factor @ steps), back, backend="reference")
+    factored = ahead._replace(delta=steps, delta_factor=factor)
+    out = bidirectional_scan(factored, back, backend=backend)
+    assert_near(out, plain)
+    if learns:
+        assert_near(*(torch.autograd.grad(x.sum(), factor) for x in (out, plain)))
+
+
+def test_directions_that_do_not_fit_are_errors() -> None:
+    pair = random_pair(batch=1, group_size=3, states=2, length=5)
+    ahead, back = pair.ahead, pair.back
+    for scans, sentence in [
+        ((ahead._replace(z=pair.z), back), "gates the sum"),
+        ((ahead, back._replace(delta_softplus=False)), "one shape and one softplus setting"),
+        ((ahead, back, pair.z[:, :2]), "z has shape"),
+        ((ahead._replace(delta_factor=torch.ones(2, 3)), back), "delta_factor has shape"),
+    ]:
+        with pytest.raises(ValueError, match=sentence):
+            bidirectional_scan(*scans)
 
 
 MEMORY = """
