@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, Self
 
@@ -30,13 +30,9 @@ class EchoNeck(Neck):
     needs_every_step = True
 
     def fuse(self, features, state=None):
-        names = list(features)
-        past = state or [None] * len(names)
-        state = tuple(
-            features[name] + (0 if before is None else before / 2)
-            for name, before in zip(names, past, strict=True)
-        )
-        return dict(zip(names, state, strict=True)), state
+        past = state or [torch.zeros(())] * len(features)
+        state = tuple(x + y / 2 for x, y in zip(features.values(), past, strict=True))
+        return dict(zip(features, state, strict=True)), state
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         return self.bottom_up.output_shape()
@@ -66,15 +62,11 @@ class Witness(Head):
         return {"loss": total / len(rows)}
 
     def predict(self, features: dict[str, Tensor], image_sizes: Sequence[tuple[int, int]]):
+        found = {"scores": torch.ones(1), "pred_classes": torch.zeros(1, dtype=torch.long)}
+        boxes = (Boxes(torch.tensor([[0.0, 0, width, height]])) for height, width in image_sizes)
         return [
-            Instances(
-                size,
-                pred_boxes=Boxes(torch.tensor([[0.0, 0, size[1], size[0]]])),
-                scores=torch.ones(1),
-                pred_classes=torch.zeros(1, dtype=torch.long),
-                features=row[None],
-            )
-            for row, size in zip(self._rows(features), image_sizes, strict=True)
+            Instances(size, pred_boxes=box, features=row[None], **found)
+            for row, size, box in zip(self._rows(features), image_sizes, boxes, strict=True)
         ]
 
     def _rows(self, features: dict[str, Tensor]) -> Tensor:
@@ -87,9 +79,7 @@ def detector(backbone: nn.Module | None = None, seed: int = 0) -> RecurrentDetec
     return RecurrentDetector(backbone or small_rvt(), Witness()).double()
 
 
-def recording(
-    number: int, steps: int, labelled: Iterable[int] | None = None, size=(HEIGHT, WIDTH)
-) -> dict[str, Any]:
+def recording(number: int, steps: int, labelled=None, size=(HEIGHT, WIDTH)) -> dict[str, Any]:
     """A recording whose step t is image 100 * number + t, with one box of that class.
 
     Of three steps the second is not labelled, or only those given are.
@@ -110,17 +100,14 @@ def recording(
 
 def chunks(whole: dict[str, Any], length: int, stream: int = 0) -> Batch:
     """A recording in samples of up to ``length`` steps."""
-    starts = range(0, len(whole["events"]), length)
     return [
         {key: value[t : t + length] for key, value in whole.items()}
         | {"is_first": t == 0, "stream": stream}
-        for t in starts
+        for t in range(0, len(whole["events"]), length)
     ]
 
 
-def play(
-    streams: Sequence[Sequence[dict[str, Any]]], length: int, pad: bool = False
-) -> list[Batch]:
+def play(streams: Sequence[Batch], length: int, pad: bool = False) -> list[Batch]:
     """Batches of parallel streams, each of recordings one after the other.
 
     Where a recording or a stream has ended there are shorter or no samples, or padding.

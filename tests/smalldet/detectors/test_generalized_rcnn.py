@@ -24,10 +24,12 @@ from toy_detection import (
 BATCH = [labelled_image(64, 96, 3), labelled_image(64, 96, 0, seed=1)]
 
 
-def frozen_pyramid(**neck) -> SimpleFeaturePyramid:
+def build(checkpoint: bool = False) -> GeneralizedRCNN:
+    """On a frozen backbone; ``checkpoint`` in neck and head."""
     backbone = one_map(channels=32)
     backbone.freeze()
-    return SimpleFeaturePyramid(backbone, **neck)
+    neck = SimpleFeaturePyramid(backbone, out_channels=8, checkpoint=checkpoint)
+    return generalized_rcnn(neck, rcnn_head({RECOMPUTED: checkpoint}))
 
 
 def train_step(model: GeneralizedRCNN, autocast: bool = False) -> dict[str, torch.Tensor]:
@@ -39,7 +41,7 @@ def train_step(model: GeneralizedRCNN, autocast: bool = False) -> dict[str, torc
 
 
 def test_names_are_those_of_detectron2():
-    model = generalized_rcnn(frozen_pyramid(out_channels=8), rcnn_head())
+    model = build()
     names = set(model.state_dict())
     assert type(model) is GeneralizedRCNN
     assert {
@@ -55,11 +57,7 @@ def test_names_are_those_of_detectron2():
 
 
 def test_recomputation_changes_no_number():
-    kept = generalized_rcnn(frozen_pyramid(out_channels=8), rcnn_head())
-    recomputed = generalized_rcnn(
-        frozen_pyramid(out_channels=8, checkpoint=True),
-        rcnn_head({RECOMPUTED: True}),
-    )
+    kept, recomputed = build(), build(checkpoint=True)
     recomputed.load_state_dict(kept.state_dict())
     expected, found = train_step(kept), train_step(recomputed)
     assert all(torch.equal(loss, expected[name]) for name, loss in found.items())
@@ -69,10 +67,7 @@ def test_recomputation_changes_no_number():
 
 @pytest.mark.parametrize("checkpoint", [False, True])
 def test_a_step_under_bf16_is_close_to_one_in_fp32(checkpoint: bool):
-    model = generalized_rcnn(
-        frozen_pyramid(out_channels=8, checkpoint=checkpoint),
-        rcnn_head({RECOMPUTED: checkpoint}),
-    )
+    model = build(checkpoint)
     exact = train_step(model)
     model.zero_grad()
     rough = train_step(model, autocast=True)

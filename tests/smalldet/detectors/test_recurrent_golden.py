@@ -57,14 +57,8 @@ def corners(boxes: Tensor) -> Tensor:
 
 
 def write_published(path: Path, state: dict[str, Tensor]) -> Path:
-    """A file in the container of the published checkpoints."""
-    content = {
-        "epoch": 0,
-        "pytorch-lightning_version": "1.8.6",
-        "state_dict": {f"mdl.{name}": x for name, x in state.items()},
-        "optimizer_states": [],
-    }
-    torch.save(content, path)
+    """A file with the names of the published checkpoints."""
+    torch.save({"epoch": 0, "state_dict": {f"mdl.{k}": x for k, x in state.items()}}, path)
     return path
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
-from recurrent_toys import CHANNELS, EchoNeck, Witness, chunks, detector, play, recording, small_rvt
+from recurrent_toys import CHANNELS, EchoNeck, chunks, detector, play, recording, small_rvt
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -49,12 +49,6 @@ def loader(streams: list[list[dict]], workers: int = 0, pad: bool = False) -> Da
     return DataLoader(play(streams, LENGTH, pad), batch_size=None, num_workers=workers)
 
 
-def witness(model: RecurrentDetector) -> Witness:
-    head = model.head
-    assert isinstance(head, Witness)
-    return head
-
-
 def alone(model: RecurrentDetector, streams: list[list[dict]]) -> dict[int, Tensor]:
     """Features of each frame, its recording run by itself in one go."""
     found = {}
@@ -84,12 +78,12 @@ def test_two_workers_three_streams_and_an_evaluation_in_mid_training(make: Calla
         if step == 1:
             found = inference_on_dataset(model, loader(HELD_OUT, pad=pad), Collector())
             assert_equal(found, held_out)
-            before = dict(witness(model).seen)
-            witness(model).seen.clear()
+            before = dict(model.head.seen)
+            model.head.seen.clear()
             validation_losses(model, loader(HELD_OUT))
-            assert_equal(witness(model).seen, held_out)
-            witness(model).seen = before
-    assert_equal(witness(model).seen, expected)
+            assert_equal(model.head.seen, held_out)
+            model.head.seen = before
+    assert_equal(model.head.seen, expected)
 
 
 @pytest.mark.parametrize("attention", [False, True])
@@ -109,7 +103,7 @@ def test_a_backbone_without_memory():
     model.train()
     for batch in loader(STREAMS):
         model(batch)
-    assert_equal(witness(model).seen, expected)
+    assert_equal(model.head.seen, expected)
 
 
 def test_an_unknown_state_is_zeros_and_reported(caplog):
@@ -119,15 +113,15 @@ def test_an_unknown_state_is_zeros_and_reported(caplog):
         model([{**second, "is_first": False}])
     assert "Streams [0] go on in the middle of a recording" in caplog.text
     caplog.clear()
-    unknown = dict(witness(model).seen)
-    witness(model).seen.clear()
+    unknown = dict(model.head.seen)
+    model.head.seen.clear()
     model([first])
     zeros = map_state(torch.zeros_like, model.recurrent_state()[0])
     for state, is_first in (({0: zeros}, False), (model.recurrent_state(), True)):
         model.load_recurrent_state(state)
-        witness(model).seen.clear()
+        model.head.seen.clear()
         model([{**second, "is_first": is_first}])
-        assert_equal(witness(model).seen, unknown)
+        assert_equal(model.head.seen, unknown)
     assert not caplog.records
 
 
@@ -141,13 +135,13 @@ def test_the_state_survives_a_checkpoint_bit_for_bit(tmp_path):
     saved = torch.load(path, weights_only=True)
     resumed.load_state_dict(saved["model"])
     resumed.load_recurrent_state(saved["own"])
-    witness(model).seen.clear()
+    model.head.seen.clear()
     for batch in batches[2:]:
         model(batch)
         resumed(batch)
-    assert witness(model).seen.keys() == witness(resumed).seen.keys()
-    for image_id, features in witness(model).seen.items():
-        assert torch.equal(witness(resumed).seen[image_id], features)
+    assert model.head.seen.keys() == resumed.head.seen.keys()
+    for image_id, features in model.head.seen.items():
+        assert torch.equal(resumed.head.seen[image_id], features)
 
 
 def test_a_change_of_mode_forgets_what_was_watched():

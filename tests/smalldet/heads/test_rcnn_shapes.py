@@ -45,13 +45,14 @@ def anchor_sizes(head: RCNNHead) -> list[float]:
 
 
 def test_anchors_follow_the_strides_unless_given():
-    head = rcnn_head().build(pyramid().output_shape())
-    assert anchor_sizes(head) == pytest.approx([32, 64, 128, 256, 512])
-    halved = [[16], [32], [64], [128], [256]]
-    head = rcnn_head({SIZES: halved}).build(pyramid().output_shape())
-    assert anchor_sizes(head) == pytest.approx([16, 32, 64, 128, 256])
-    head = rcnn_head().build(one_map(stride=16).output_shape())
-    assert anchor_sizes(head) == pytest.approx([128])
+    halved = {SIZES: [[16], [32], [64], [128], [256]]}
+    for changes, backbone, sizes in [
+        ({}, pyramid(), [32, 64, 128, 256, 512]),
+        (halved, pyramid(), [16, 32, 64, 128, 256]),
+        ({}, one_map(stride=16), [128]),
+    ]:
+        head = rcnn_head(changes).build(backbone.output_shape())
+        assert anchor_sizes(head) == pytest.approx(sizes)
 
 
 def test_any_argument_of_detectron2_is_reachable():

@@ -45,15 +45,10 @@ def test_duplicates_go_within_a_class_only_and_the_best_are_kept():
     found = select_detections(rows, SIZE, 0.1, 0.45)
     assert found.scores.tolist() == pytest.approx([0.9, 0.7])
     assert len(select_detections(rows, SIZE, 0.1, 0.45, max_detections=1)) == 1
+    for count, threshold, left in [(1, 0.1, 1), (1, 0.95, 0), (0, 0.1, 0)]:
+        assert len(select_detections(rows[:count], SIZE, threshold, 0.45)) == left
     rows[1, 5:] = torch.tensor([0.0, 0.8])
     assert len(select_detections(rows, SIZE, 0.1, 0.45)) == 3
-
-
-def test_nothing_and_a_single_cell():
-    row = decoded([[0, 0, 10, 10]], [1.0], [[0.5]])
-    assert len(select_detections(row, SIZE, 0.1, 0.45)) == 1
-    assert len(select_detections(row, SIZE, 0.6, 0.45)) == 0
-    assert len(select_detections(row[:0], SIZE, 0.1, 0.45)) == 0
 
 
 @settings(max_examples=30, deadline=None)

@@ -64,11 +64,8 @@ def test_losses_and_gradients(name: str):
     head = official(meta, arrays)
     features, instances = official_inputs(meta, arrays)
     losses = head.losses(features, instances)
-    for ours, theirs in [
-        ("loss_iou", "iou_loss"),
-        ("loss_obj", "conf_loss"),
-        ("loss_cls", "cls_loss"),
-    ]:
+    names = {"loss_iou": "iou_loss", "loss_obj": "conf_loss", "loss_cls": "cls_loss"}
+    for ours, theirs in names.items():
         assert losses[ours].item() == pytest.approx(arrays[f"out_train/{theirs}"].item(), rel=1e-5)
     total = torch.stack(list(losses.values())).sum()
     assert total.item() == pytest.approx(arrays["out_train/loss"].item(), rel=1e-5)

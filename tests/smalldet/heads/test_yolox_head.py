@@ -66,8 +66,7 @@ def test_hostile_labels(scene: str, rescue: bool):
 @pytest.mark.parametrize("strides", [(4,), (2, 4, 8, 16), (32, 8), (4, 8, 16, 32, 64)])
 def test_any_levels_and_strides(strides: tuple[int, ...]):
     head = small_head(strides)
-    size = (128, 192)
-    features = features_of(head, 2, size)
+    features = features_of(head, 2, (128, 192))
     check_training(head, features, [labels(crowd(4, 20)), labels([])])
     assert list(head.strides.values()) == sorted(strides)
     with torch.no_grad():
@@ -96,7 +95,7 @@ def test_decoding_undoes_encoding():
     torch.testing.assert_close(to_centres(to_corners(boxes)), boxes)
 
 
-def test_outputs_of_any_size_give_finite_losses():
+def test_huge_outputs_give_finite_losses():
     head = small_head()
     for layer in head.reg_preds:
         nn.init.constant_(layer.bias, 1000.0)
@@ -128,19 +127,21 @@ def test_what_is_refused():
         head.predict(features_of(head, 1), [SIZE])
     with pytest.raises(RuntimeError, match=r"without begin_step\(\)"):
         head.end_step()
+    levels = "there are the levels p2, p3, p4, p5, p6"
     for settings, sentence in [
         ({"num_classes": 0}, "num_classes is 0"),
         ({"max_detections": 0}, "max_detections is 0"),
         ({"weight_type": "cubic"}, "choose one of exponential"),
         ({"size_aware_weight": 0.5}, "give at least 1"),
+        ({"in_features": ["p7"]}, levels),
+        ({"in_features": []}, levels),
+        ({"activation": "tanh"}, "activation='tanh' is unknown"),
+        ({"iou_loss": "hinge"}, "'hinge' is unknown; choose one of"),
+        ({"classification_loss": "hinge"}, "'hinge' is unknown; choose one of"),
+        ({"size_aware_loss": True, "size_aware_terms": ["boxes"]}, "'boxes' is unknown; choose"),
     ]:
         with pytest.raises(ValueError, match=sentence):
-            YOLOXHead(**settings)
-    for levels in (["p7"], []):
-        with pytest.raises(ValueError, match="there are the levels p2, p3, p4, p5, p6"):
-            YOLOXHead(in_features=levels).build(pyramid().output_shape())
-    with pytest.raises(ValueError, match="activation='tanh' is unknown"):
-        YOLOXHead(activation="tanh").build(pyramid().output_shape())
+            YOLOXHead(**settings).build(pyramid().output_shape())
 
 
 def test_settings_come_from_a_configuration():
@@ -163,15 +164,8 @@ def test_parameter_counts_and_names_are_those_of_rvt(base: int, classes: int, pa
     head = YOLOXHead(num_classes=classes).build(shapes)
     assert sum(p.numel() for p in head.parameters()) == parameters
     names = dict(head.named_parameters())
-    for name in ("stems.0.conv.weight", "cls_convs.2.1.bn.bias", "reg_convs.1.0.conv.weight"):
-        assert name in names
+    assert {"stems.0.conv.weight", "cls_convs.2.1.bn.bias", "reg_convs.1.0.conv.weight"} <= {*names}
     for name in ("cls_preds.0.bias", "obj_preds.2.bias"):
         assert names[name].tolist() == pytest.approx([-math.log(99)] * len(names[name]))
-    assert {name.split(".")[0] for name in names} == {
-        "stems",
-        "cls_convs",
-        "reg_convs",
-        "cls_preds",
-        "reg_preds",
-        "obj_preds",
-    }
+    roots = "stems cls_convs reg_convs cls_preds reg_preds obj_preds"
+    assert {name.split(".")[0] for name in names} == {*roots.split()}

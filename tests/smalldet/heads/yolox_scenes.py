@@ -26,23 +26,20 @@ def labels(boxes: Any, classes: Any = None, size: tuple[int, int] = SIZE) -> Ins
     return Instances(size, **targets)
 
 
-def small_head(strides: tuple[int, ...] = (8, 16, 32), seed: int = 0, **chosen: Any) -> YOLOXHead:
+def small_head(strides: tuple[int, ...] = (8, 16, 32), **chosen: Any) -> YOLOXHead:
     """A head of 3 classes over levels ``p<stride>`` of 8 channels."""
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     shapes = {f"p{stride}": ShapeSpec(channels=8, stride=stride) for stride in strides}
     return YOLOXHead(**{"num_classes": 3, "width": 8, **chosen}).build(shapes)
 
 
-def features_of(
-    head: YOLOXHead, frames: int, size: tuple[int, int] = SIZE, seed: int = 0
-) -> dict[str, Tensor]:
+def features_of(head: YOLOXHead, frames: int, size: tuple[int, int] = SIZE) -> dict[str, Tensor]:
     """Random maps (frames, 8, h, w) that ask for gradients."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
+    shapes = {k: (frames, 8, size[0] // s, size[1] // s) for k, s in head.strides.items()}
     return {
-        name: torch.randn(
-            frames, 8, size[0] // stride, size[1] // stride, generator=generator
-        ).requires_grad_()
-        for name, stride in head.strides.items()
+        name: torch.randn(shape, generator=generator, requires_grad=True)
+        for name, shape in shapes.items()
     }
 
 
@@ -59,12 +56,8 @@ def read(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def official(meta: dict[str, Any], arrays: dict[str, Tensor], **chosen: Any) -> YOLOXHead:
     """Our head with the settings and the weights of a golden file."""
-    shapes = {
-        f"level{i}": ShapeSpec(channels=channels, stride=stride)
-        for i, (channels, stride) in enumerate(
-            zip(meta["in_channels"], meta["strides"], strict=True)
-        )
-    }
+    sizes = zip(meta["in_channels"], meta["strides"], strict=True)
+    shapes = {f"level{i}": ShapeSpec(channels=c, stride=s) for i, (c, s) in enumerate(sizes)}
     head = YOLOXHead(num_classes=meta["num_classes"], depthwise=meta["depthwise"], **chosen)
     head.build(shapes)
     head.load_state_dict(state_of(arrays, "sd/"))

@@ -26,14 +26,6 @@ def test_rms_norm_keeps_statistics_in_float32() -> None:
     assert RMSNorm(4).double()(x.double()).dtype == torch.float64
 
 
-def test_channel_norm_has_mean_0_and_variance_1_at_each_position() -> None:
-    norm = ChannelLayerNorm(32)
-    y = norm(torch.randn(2, 32, 5, 7) * 3 + 2)
-    assert y.shape == (2, 32, 5, 7)
-    torch.testing.assert_close(y.mean(1), torch.zeros(2, 5, 7), atol=1e-5, rtol=0)
-    torch.testing.assert_close(y.var(1, correction=0), torch.ones(2, 5, 7), atol=1e-4, rtol=0)
-
-
 def test_channel_norm_is_its_formula_with_gradients() -> None:
     norm = ChannelLayerNorm(8).double()
     for parameter in norm.parameters():
@@ -45,16 +37,9 @@ def test_channel_norm_is_its_formula_with_gradients() -> None:
     dout = torch.randn_like(want)
     torch.testing.assert_close(norm(x), want)
     leaves = [x, *norm.parameters()]
-    for got, expected in zip(
-        torch.autograd.grad(norm(x), leaves, dout),
-        torch.autograd.grad(want, leaves, dout),
-        strict=True,
-    ):
-        torch.testing.assert_close(got, expected)
-
-
-def test_channel_norm_takes_empty_batches() -> None:
-    assert ChannelLayerNorm(8)(torch.zeros(0, 8, 7, 7)).shape == (0, 8, 7, 7)
+    gradients = (torch.autograd.grad(y, leaves, dout) for y in (norm(x), want))
+    torch.testing.assert_close(*gradients)
+    assert norm(x[:0]).shape == (0, 8, 3, 4)
 
 
 def test_batch_norms_keep_their_statistics_and_then_their_modes() -> None:

@@ -26,31 +26,18 @@ def positions(batch: int = 2) -> torch.Tensor:
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
 
 
-@pytest.mark.parametrize("grid", [False, True])
-def test_groups_put_together_again_are_the_map(grid: bool):
+def test_windows_hold_neighbours_grids_span_the_map_and_both_can_be_put_together_again():
     x = positions()
-    assert torch.equal(unpartition(partition(x, SIZE, grid), MAP, SIZE, grid), x)
-
-
-def test_a_window_holds_neighbours():
-    for group in partition(positions(), SIZE):
-        assert group[:, 0].unique().numel() == 1
-        assert (group[:, 1] // SIZE[0]).unique().numel() == 1
-        assert (group[:, 2] // SIZE[1]).unique().numel() == 1
-
-
-def test_a_grid_group_spans_the_map_at_equal_spacing():
-    spacing = (MAP[0] // SIZE[0], MAP[1] // SIZE[1])
-    for group in partition(positions(), SIZE, grid=True):
-        assert group[:, 0].unique().numel() == 1
-        assert (group[:, 1] % spacing[0]).unique().numel() == 1
-        assert (group[:, 2] % spacing[1]).unique().numel() == 1
-        assert len(group.unique(dim=0)) == SIZE[0] * SIZE[1]
-
-
-def test_a_map_that_cannot_be_cut_is_refused():
+    spacing = torch.tensor([MAP[0] // SIZE[0], MAP[1] // SIZE[1]])
+    for grid in (False, True):
+        groups = partition(x, SIZE, grid)
+        assert torch.equal(unpartition(groups, MAP, SIZE, grid), x)
+        for group in groups:
+            same = group[:, 1:] % spacing if grid else group[:, 1:] // torch.tensor(SIZE)
+            assert len(same.unique(dim=0)) == len(group[:, 0].unique()) == 1
+            assert len(group.unique(dim=0)) == SIZE[0] * SIZE[1]
     with pytest.raises(ValueError, match="groups of 4x4"):
-        partition(positions(), (4, 4))
+        partition(x, (4, 4))
 
 
 @pytest.mark.parametrize("grid", [False, True])
@@ -102,13 +89,7 @@ def with_gradients(attention: SelfAttention, x: torch.Tensor, size: tuple[int, i
         ((1, 4, 4, 5), (1, 1), 1),
     ],
 )
-def test_the_compiled_kernel_computes_the_same(
-    shape: tuple[int, ...],
-    size: tuple[int, int],
-    dim_head: int,
-    grid: bool,
-    monkeypatch: pytest.MonkeyPatch,
-):
+def test_the_compiled_kernel_computes_the_same(shape, size, dim_head, grid, monkeypatch):
     torch.manual_seed(0)
     attention, x = SelfAttention(shape[-1], dim_head), 3 * torch.randn(shape)
     compiled = with_gradients(attention, x, size, grid)
@@ -143,12 +124,9 @@ def test_broken_numbers_stay_in_their_group(value: float):
         assert after[0, : SIZE[0], : SIZE[1]].isnan().all()
 
 
-def test_without_first_value_there_is_no_gain():
+def test_gains_can_go_and_a_gated_layer_has_two_thirds_of_the_width():
     block = PartitionAttention(4, 2, AttentionOptions(ls_init_value=0), first_norm=False)
     assert not [name for name in block.state_dict() if "ls" in name or "norm1" in name]
-
-
-def test_a_gated_layer_has_two_thirds_of_the_width():
     names = {name: tuple(x.shape) for name, x in FeedForward(48, gated=True).state_dict().items()}
     assert names["net.0.proj.weight"] == (256, 48)
     assert names["net.2.weight"] == (48, 128)

@@ -36,13 +36,10 @@ def test_the_declared_values_at_weight_2_5():
     assert found[1:] == [1.0, 1.0, 1.0]
 
 
-def test_step():
+def test_step_and_linear():
     just_below = math.sqrt(1023.9)
     found = weights_of([1.0, just_below, 32.0, 95.9, 96.0, 500.0], weight_type="step")
     assert found == [2.0, 2.0, 1.5, 1.5, 1.0, 1.0]
-
-
-def test_linear():
     areas = torch.tensor([0.0, 1024.0, (1024 + 9216) / 2, 9216.0, 1e6])
     found = compute_size_weights(areas, 3.0, weight_type="linear")
     assert found.tolist() == [3.0, 3.0, 2.0, 1.0, 1.0]

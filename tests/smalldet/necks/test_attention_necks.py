@@ -64,22 +64,11 @@ def test_off_is_the_plain_pyramid_bit_for_bit():
     off = pafpn(enable_small_object_attention=False)
     on = pafpn()
     assert list(plain.state_dict()) == list(off.state_dict())
-    assert not plain.needs_every_step and not off.needs_every_step
     x = features(plain)
     for name, level in plain.fuse(x)[0].items():
         assert torch.equal(off.fuse(x)[0][name], level)
     for name, value in plain.state_dict().items():  # the same seed, the same start with attention
         assert torch.equal(on.state_dict()[name], value) or "running" in name or "num_b" in name
-
-
-@pytest.mark.parametrize("temporal", [False, True])
-def test_only_attention_in_time_needs_every_step(temporal: bool):
-    neck = pafpn(attention_temporal=temporal)
-    assert neck.needs_every_step is temporal
-    _, state = neck.fuse(features(neck), None)
-    assert (state is None) == (not temporal)
-    buffers = {name for name, _ in neck.named_buffers()}
-    assert all(name.split(".")[-1] in STATISTICS for name in buffers)  # no memory among them
 
 
 @torch.no_grad()
@@ -125,6 +114,8 @@ def test_gradients_go_back_in_time_until_detached():
     sum(level.sum() for level in neck.fuse(second, state)[0].values()).backward()
     assert first["stage2"].grad.abs().max() > 0
     assert not any(x.requires_grad for window in detach_state(state) for x in window)
+    with pytest.raises(ValueError, match="has 1 entries; this one needs one for each of its 2"):
+        neck.fuse(second, state[:1])
 
 
 @pytest.mark.parametrize("stages", [(2, 3, 4), (1, 2, 3, 4)])
@@ -138,6 +129,9 @@ def test_the_gradient_reaches_every_parameter(stages, spatial: bool, temporal: b
         levels, state = neck.step(x, state)
         loss = loss + sum((level.square()).mean() for level in levels.values())
     loss.backward()
+    assert neck.needs_every_step is temporal and (state is None) == (not temporal)
+    buffers = {name.split(".")[-1] for name, _ in neck.named_buffers()}
+    assert buffers == STATISTICS  # no memory among them
     dead = [n for n, g in gradients(neck).items() if g is None or not g.abs().max() > 0]
     unused = {f"bottom_up.convs.stage{n}." for n in {1, 2, 3, 4} - set(stages)}
     assert [name for name in dead if not name.startswith(tuple(unused))] == []
@@ -152,10 +146,3 @@ def test_sizes_may_be_odd_and_types_low():
     assert all(level.isfinite().all() for level in levels.values())
     in_float, _ = neck.fuse(features(neck, batch=2, side=13), state)  # a state of another type
     assert all(level.dtype == torch.float32 for level in in_float.values())
-
-
-def test_a_state_of_another_neck_is_refused():
-    neck = pafpn()
-    _, state = neck.fuse(features(neck))
-    with pytest.raises(ValueError, match="has 1 entries; this one needs one for each of its 2"):
-        neck.fuse(features(neck), state[:1])

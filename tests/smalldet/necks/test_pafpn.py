@@ -133,7 +133,9 @@ def test_every_level_sees_every_other():
 def test_sizes_that_do_not_halve_evenly(size: tuple[int, int]):
     neck = PAFPN(backbone(), (1, 2, 3, 4), depth=0.33)
     features = maps(neck, *size)
-    levels, _ = neck.fuse(features)
+    state = (torch.ones(2),)
+    levels, returned = neck.fuse(features, state)
+    assert returned is state  # of a stateless neck
     assert {n: x.shape for n, x in levels.items()} == {n: x.shape for n, x in features.items()}
 
 
@@ -152,27 +154,17 @@ def test_on_the_recurrent_backbone_the_state_is_that_of_the_backbone():
         assert torch.equal(level, levels[name])
 
 
-def test_a_stateless_neck_returns_the_state_as_it_came():
-    neck, state = PAFPN(backbone(), depth=0.33), (torch.ones(2),)
-    assert neck.fuse(maps(neck, 4, 4), state)[1] is state
-
-
-def test_wrong_settings_are_sentences():
-    for stages in [(2,), (0, 1), (3, 4, 5), ()]:
-        with pytest.raises(ValueError, match="two or more numbers from 1 to 4, since Patch"):
-            PAFPN(backbone(), stages)
-    with pytest.raises(ValueError, match=r"strides \[4, 16\].*neighbouring stages"):
-        PAFPN(backbone(), (1, 3))
-    with pytest.raises(ValueError, match=r"strides \[8, 8, 16\]"):
-        PAFPN(backbone(), (2, 2, 3))
-    with pytest.raises(ValueError, match=r"depth=0\.1 leaves no bottleneck"):
-        PAFPN(backbone(), depth=0.1)
-    with pytest.raises(ValueError, match="choose one of silu"):
-        PAFPN(backbone(), activation="gelu")
-
-
-def test_levels_that_do_not_halve_are_refused():
-    neck = PAFPN(backbone(), (3, 4), depth=0.33)
+def test_wrong_settings_and_levels_are_sentences():
+    sentence = "two or more numbers from 1 to 4, since Patch"
+    for options, match in [
+        *(({"in_stages": stages}, sentence) for stages in [(2,), (0, 1), (3, 4, 5), ()]),
+        ({"in_stages": (1, 3)}, r"strides \[4, 16\].*neighbouring stages"),
+        ({"in_stages": (2, 2, 3)}, r"strides \[8, 8, 16\]"),
+        ({"depth": 0.1}, r"depth=0\.1 leaves no bottleneck"),
+        ({"activation": "gelu"}, "choose one of silu"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            PAFPN(backbone(), **options)
     features = {"stage3": torch.randn(1, 12, 5, 4), "stage4": torch.randn(1, 16, 2, 2)}
     with pytest.raises(ValueError, match="level of 5x4 cells is followed by one of 2x2"):
-        neck.fuse(features)
+        PAFPN(backbone(), (3, 4), depth=0.33).fuse(features)
