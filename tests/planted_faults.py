@@ -82,7 +82,7 @@ size-weights: Large objects weigh less than 1.
 box-pooling: Boxes are pooled in the half precision of the features.
   - return super().forward([features.float() for features in x], box_lists)
   + return super().forward(x, box_lists)
-  @ smalldet/**/*box_head*
+  @ smalldet/**/*rcnn_head*
 clipped-boxes: A box cut at the border of its image keeps its size.
   - return x0, y0, x1 - x0, y1 - y0
   + return x0, y0, width, height

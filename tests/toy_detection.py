@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,15 @@ def golden(name: str) -> dict[str, Tensor]:
     """Arrays of one golden file as tensors."""
     with np.load(GOLDEN / name) as arrays:
         return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+
+
+def rvt_golden(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a golden file of RVT says of itself, lists of names included, and its numbers."""
+    with np.load(GOLDEN / "rvt" / f"{name}.npz") as arrays:
+        texts = {key: x.tolist() for key, x in arrays.items() if x.dtype.kind == "U"}
+        kept = ((key, x) for key, x in arrays.items() if x.dtype.kind in "fib")
+        numbers = {key: torch.from_numpy(x) for key, x in kept}
+    return json.loads(texts.pop("meta_json")) | texts, numbers
 
 
 def state_of(arrays: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -8,13 +8,14 @@ so a stale entry cannot be read.
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from runfolder.files import replacing
 
 Features = dict[str, Tensor]
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
@@ -64,7 +65,8 @@ class FeatureCache:
         """
         missing = [image for image in images if not self._path(image).exists()]
         for image in missing:
-            write_whole(self._path(image), self._stored(self._compute(image)))
+            with replacing(self._path(image)) as partial:
+                save_file(self._stored(self._compute(image)), partial)
         return len(missing)
 
     def read(self, images: Tensor) -> Features:
@@ -141,14 +143,6 @@ def _settings(module: nn.Module) -> list[tuple[str, Any]]:
         and not name.startswith("_")
         and name not in _NOT_IN_KEY
     )
-
-
-def write_whole(path: Path, features: Features) -> None:
-    """Write ``features`` so that ``path`` appears complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    save_file(features, partial)
-    partial.replace(path)
 
 
 def _bytes(tensor: Tensor) -> memoryview:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,10 +16,7 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from smalldet.backbones.base import FeatureBackbone
-
-logger = logging.getLogger(__name__)
-
-ENOUGH = 0.95  # share of the backbone's tensors that a checkpoint must bring
+from smalldet.backbones.weight_files import LoadReport, load_matched
 
 
 @BACKBONE_REGISTRY.register()
@@ -118,26 +114,21 @@ def load_matching(body: nn.Module, weights: Mapping[str, Tensor], source: str) -
     """
     wanted, weights = _counted(body.state_dict()), _counted(weights)
     names = {name: _name_in_whole_model(name, weights) for name in wanted}
-    missing = [name for name, whole in names.items() if whole not in weights]
     found = {name: weights[whole] for name, whole in names.items() if whole in weights}
-    misshapen = [
-        f"{name} {tuple(x.shape)} for {tuple(wanted[name].shape)}"
-        for name, x in found.items()
-        if x.shape != wanted[name].shape
-    ]
-    matched = len(found) - len(misshapen)
-    report = (
-        f"{source}: {matched} of {len(wanted)} tensors loaded, {len(missing)} missing"
-        f"{_some(missing)}, {len(misshapen)} of another shape{_some(misshapen)}, "
-        f"{len(set(weights) - set(names.values()))} of the file dropped"
-    )
-    if matched < ENOUGH * len(wanted):
-        raise ValueError(
-            f"{report}. At least {ENOUGH:.0%} must match: is this the file of another model?"
-        )
     fitting = {name: x for name, x in found.items() if x.shape == wanted[name].shape}
-    body.load_state_dict(fitting, strict=False)
-    logger.info(report)
+    report = LoadReport(
+        path=source,
+        what="weights of a timm model",
+        loaded=tuple(fitting),
+        missing=tuple(name for name in names if name not in found),
+        dropped=tuple(set(weights) - set(names.values())),
+        unfit=tuple(
+            f"{name} {tuple(x.shape)} for {tuple(wanted[name].shape)}"
+            for name, x in found.items()
+            if name not in fitting
+        ),
+    )
+    load_matched(body, fitting, report, "Is this the file of another model?")
 
 
 def _counted(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -171,9 +162,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return tuple(_plain(item) for item in value)
     return value
-
-
-def _some(names: Sequence[str]) -> str:
-    if not names:
-        return ""
-    return f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"

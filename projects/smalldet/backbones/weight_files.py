@@ -1,13 +1,18 @@
-"""Reading weight files that others have published, safely."""
+"""Reading weight files that others have published, safely, and loading what fits of them."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 CONTAINER_KEYS = ("model", "model_ema", "state_dict")
 LEAST_MATCHED = 0.95  # of a model's tensors must be in a file that is loaded into it
@@ -47,6 +52,80 @@ def read_checkpoint(path: str | Path, what: str, remedy: str) -> dict[str, Tenso
             "than tensors, which are refused because they could run foreign code."
         ) from error
     return _named_tensors(content, path)
+
+
+class Loadable(Protocol):
+    """What takes tensors by name, as every ``nn.Module`` does."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool) -> Any: ...
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of the tensors of a file and of a model; ``str()`` gives one line.
+
+    Attributes:
+        path: the file.
+        what: it holds, as "RVT checkpoint".
+        loaded: names of the model that got a tensor of the file.
+        missing: those that the file lacks.
+        dropped: names of the file that the model has no use for.
+        unfit: those of the model whose tensors have another shape in the file, and are not loaded.
+        new: those of the model that no such file holds.
+    """
+
+    path: str
+    what: str
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    dropped: tuple[str, ...]
+    unfit: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+
+    @property
+    def wanted(self) -> int:
+        """Number of tensors that the file should hold for the model."""
+        return len(self.loaded) + len(self.missing) + len(self.unfit)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: {self.what}; loaded {len(self.loaded)} of {self.wanted} tensors; "
+            f"missing {listed(self.missing)}; of another shape {listed(self.unfit)}; "
+            f"new in this model {listed(self.new)}; dropped {listed(self.dropped)}"
+        )
+
+
+def load_matched(
+    model: Loadable, tensors: Mapping[str, Tensor], report: LoadReport, advice: str
+) -> None:
+    """Load ``tensors`` into ``model``, and log ``report``: as a warning if anything is missing.
+
+    Args:
+        model: which keeps its weights where there is no tensor.
+        tensors: by the names of the model, in its shapes.
+        report: on them.
+        advice: what to look at if too few match, for the message.
+
+    Raises:
+        CheckpointError: less than 95 % of the model's tensors are loaded, or some are not finite.
+    """
+    bad = sorted(
+        name for name, x in tensors.items() if not x.is_floating_point() or not x.isfinite().all()
+    )
+    if bad:
+        raise CheckpointError(
+            f"{report.path} has values in {listed(bad)} that are not finite floating-point "
+            "numbers; the file is damaged or comes from a run that diverged. Use another one."
+        )
+    if not report.loaded or len(report.loaded) < LEAST_MATCHED * report.wanted:
+        raise CheckpointError(
+            f"{report.path} covers only {len(report.loaded)} of the model's {report.wanted} "
+            f"tensors (missing {listed(report.missing)}; of another shape {listed(report.unfit)}); "
+            f"at least {LEAST_MATCHED:.0%} must match. {advice}"
+        )
+    model.load_state_dict(tensors, strict=False)
+    incomplete = report.missing or report.unfit
+    logger.log(logging.WARNING if incomplete else logging.INFO, "%s", report)
 
 
 def listed(names: Iterable[str]) -> str:

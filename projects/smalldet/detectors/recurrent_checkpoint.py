@@ -6,14 +6,15 @@ from pathlib import Path
 
 from torch import nn
 
-from smalldet.backbones.rvt.checkpoint import DETECTOR_NAMES, RvtLoadReport, load_rvt_checkpoint
+from smalldet.backbones.rvt.checkpoint import DETECTOR_NAMES, load_rvt_checkpoint
+from smalldet.backbones.weight_files import LoadReport
 from smalldet.necks.pafpn import PartNames
 
 PUBLISHED_LEVELS = 3  # the coarsest ones; levels of the head are counted from the finest
 NEW_IN_NECK = ("small_object_attention", "channel_attention")
 
 
-def load_published_detector(model: nn.Module, path: str | Path) -> RvtLoadReport | None:
+def load_published_detector(model: nn.Module, path: str | Path) -> LoadReport | None:
     """Load a published checkpoint into a RecurrentDetector of MaxViTRNN, PAFPN and YOLOX.
 
     Of a model with finer levels than the three published ones, those keep their random weights, as

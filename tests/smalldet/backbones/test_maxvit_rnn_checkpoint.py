@@ -110,7 +110,7 @@ def test_other_classes_leave_the_class_layers_random(published: Path, donor: Toy
     kept = model.head.cls_preds[0].weight.clone()
     report = load_rvt_checkpoint(model, published)
     assert report is not None
-    assert report.reclassified == ("head.cls_preds.0.bias", "head.cls_preds.0.weight")
+    assert report.unfit == ("head.cls_preds.0.bias", "head.cls_preds.0.weight")
     assert torch.equal(model.head.cls_preds[0].weight, kept)
     assert_equal_weights(model.head.obj_preds, donor.head.obj_preds)
 

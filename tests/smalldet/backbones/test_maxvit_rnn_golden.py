@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,20 +12,12 @@ from smalldet.backbones.rvt.model import MaxViTRNN
 from smalldet.kernels import group_attention, lstm_update
 from smalldet.layers.partition_attention import AttentionOptions
 from smalldet.layers.recurrent_state import reset_state
-from vim_golden import relative_error, weights
+from toy_detection import GOLDEN, relative_error, rvt_golden, state_of
 
 TOLERANCE = 1e-4
-GOLDEN = Path(__file__).parents[2] / "golden" / "rvt"
-NAMES = sorted(path.stem for path in GOLDEN.glob("backbone_*.npz"))
+NAMES = sorted(path.stem for path in (GOLDEN / "rvt").glob("backbone_*.npz"))
 # Official options that change no number: dead, unused here, or about another part.
 IGNORED = {"T_max_chrono_init", "compile", "name", "in_res_hw", "drop_mlp", "drop_path"}
-
-
-def read(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What the file says of itself, and its arrays."""
-    with np.load(GOLDEN / f"{name}.npz") as arrays:
-        tensors = {k: torch.from_numpy(arrays[k]) for k in arrays.files if k != "meta_json"}
-        return json.loads(str(arrays["meta_json"])), tensors
 
 
 def ours(config: dict[str, Any]) -> MaxViTRNN:
@@ -67,9 +56,9 @@ def test_all_files_are_here():
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
 def test_steps_equal_the_official_ones(name: str):
-    meta, arrays = read(name)
+    meta, arrays = rvt_golden(name)
     model = ours(meta["config"]).eval()
-    model.load_state_dict(weights(arrays, "sd/"))
+    model.load_state_dict(state_of(arrays, "sd/"))
     declared = model.output_shape().values()
     assert [spec.channels for spec in declared] == meta["stage_dims"]
     assert [spec.stride for spec in declared] == meta["strides"]

@@ -114,11 +114,12 @@ def test_the_report_is_one_line_in_the_log(published: Path, caplog) -> None:
     with caplog.at_level(logging.INFO, logger="smalldet"):
         report = load_vim_checkpoint(small((64, 96)), published)
     assert [record.message for record in caplog.records] == [str(report)]
-    assert str(report).endswith(
-        "family A (class token in the middle, no rope), directions averaged; loaded 38 of 38"
-        " tensors; resized pos_embed 14x14 -> 4x6; dropped head.bias, head.weight, norm_f.weight; "
-        "missing nothing"
-    )
+    for part in (
+        "family A (class token in the middle, no rope), directions averaged",
+        "pos_embed 14x14 -> 4x6; loaded 38 of 38 tensors; missing nothing",
+        "dropped head.bias, head.weight, norm_f.weight",
+    ):
+        assert part in str(report)
 
 
 def test_no_file_name_keeps_random_weights_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
@@ -242,7 +243,7 @@ def without(*parts: str) -> Callable[[dict[str, Any]], object]:
         (change("layers.1.norm.weight", torch.ones(16, dtype=torch.long)), "not finite floating"),
         (change("layers.1.mixer.gamma", torch.ones(16)), r"layers.1.mixer.gamma, which this back"),
         (without("layers.1."), r"covers only 21 of .* 38 .*at least 95% must match.*depth"),
-        (without("x_proj", "norm.w"), "covers only 32 of the backbone's 38 tensors"),
+        (without("x_proj", "norm.w"), "covers only 32 of the model's 38 tensors"),
     ],
 )
 def test_mutilated_weights_are_refused_and_nothing_is_loaded(
@@ -266,7 +267,7 @@ def test_what_is_missing_deeper_or_of_stride_8_is_a_warning(tmp_path, tensors, c
     path = write_random_checkpoint(tmp_path / "deep.pth", depth=3, embed_dim=16)
     report = load_vim_checkpoint(small(), path)
     assert sum(name.startswith("layers.2.") for name in report.dropped) == 17
-    assert "and 14 more" in caplog.text
+    assert "and 11 more" in caplog.text
     path = save(tmp_path / "fine.pth", tensors | {"pos_embed": torch.zeros(1, 730, 16)})
     load_vim_checkpoint(small(), path)
     assert "27x27 positions, as fine-tuned at stride 8" in caplog.text

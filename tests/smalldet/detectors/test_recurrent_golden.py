@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -17,7 +15,7 @@ from smalldet.detectors.recurrent import RecurrentDetector
 from smalldet.detectors.recurrent_checkpoint import load_published_detector
 from smalldet.heads.yolox import YOLOXHead
 from smalldet.necks.pafpn import PAFPN
-from toy_detection import GOLDEN
+from toy_detection import rvt_golden, state_of
 
 LOSSES = {"loss_iou": "iou_loss", "loss_obj": "conf_loss", "loss_cls": "cls_loss"}
 
@@ -25,20 +23,17 @@ LOSSES = {"loss_iou": "iou_loss", "loss_obj": "conf_loss", "loss_cls": "cls_loss
 class Golden(NamedTuple):
     """One golden file, and our detector with its weights."""
 
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, Tensor]
     meta: dict[str, Any]
     model: RecurrentDetector
 
-    def tensor(self, name: str) -> Tensor:
-        return torch.from_numpy(self.arrays[name])
-
     def samples(self, chunk: int) -> list[dict[str, Any]]:
-        events = self.tensor("in/x")[chunk]  # (T, B, 20, h, w)
+        events = self.arrays["in/x"][chunk]  # (T, B, 20, h, w)
         steps, streams = events.shape[:2]
         batch = []
         for stream in range(streams):
             keys = [f"in/label/c{chunk}_t{t}_b{stream}" for t in range(steps)]
-            rows = [self.tensor(key) if key in self.arrays else None for key in keys]
+            rows = [self.arrays.get(key) for key in keys]
             batch.append(
                 {
                     "events": events[:, stream],
@@ -79,11 +74,8 @@ def detector(meta: dict[str, Any], path: Path, **neck: Any) -> RecurrentDetector
 
 @pytest.fixture(params=["e2e_p4", "e2e_p2"])
 def golden(request, tmp_path) -> Golden:
-    with np.load(GOLDEN / "rvt" / f"{request.param}.npz") as file:
-        arrays = {key: file[key] for key in file.files}
-    meta = json.loads(str(arrays["meta_json"]))
-    weights = {k.removeprefix("sd/"): torch.tensor(v) for k, v in arrays.items() if "sd/" in k}
-    model = detector(meta, write_published(tmp_path / "rvt.ckpt", weights))
+    meta, arrays = rvt_golden(request.param)
+    model = detector(meta, write_published(tmp_path / "rvt.ckpt", state_of(arrays, "sd/")))
     model.load_pretrained()
     return Golden(arrays, meta, model)
 
@@ -94,7 +86,7 @@ def test_a_published_checkpoint_is_the_start_of_a_larger_model(golden: Golden):
     model = detector(golden.meta, Path(path), **options)
     fresh = {name: x.clone() for name, x in model.state_dict().items()}
     report = load_published_detector(model, path)
-    assert report and (report.missing, report.dropped, report.reclassified) == ((), (), ())
+    assert report and (report.missing, report.dropped, report.unfit) == ((), (), ())
     state, published = model.state_dict(), golden.model.state_dict()
     middle = "backbone.C3_n3.conv1.conv.weight"
     assert torch.equal(state[middle], published[middle])
@@ -111,7 +103,7 @@ def test_detections_of_a_published_checkpoint(golden: Golden):
     order = [[output["step"], output["sample"]] for output in outputs]
     assert order == golden.arrays["eval/selected_order_t_b"].tolist()
     for index, output in enumerate(outputs):
-        found, expected = output["instances"], golden.tensor(f"eval/det{index}")
+        found, expected = output["instances"], golden.arrays[f"eval/det{index}"]
         assert found.image_size == tuple(golden.meta["data_hw"])
         torch.testing.assert_close(found.pred_boxes.tensor, expected[:, :4], rtol=1e-4, atol=1e-4)
         close = {"rtol": 2e-4, "atol": 2e-5}
@@ -139,19 +131,19 @@ def test_two_chunks_of_training(golden: Golden):
         expected = f"train/chunk{chunk}"
         for ours, theirs in LOSSES.items():
             torch.testing.assert_close(
-                losses[ours].double(), golden.tensor(f"{expected}/{theirs}"), rtol=2e-4, atol=2e-5
+                losses[ours].double(), golden.arrays[f"{expected}/{theirs}"], rtol=2e-4, atol=2e-5
             )
-        names = golden.arrays[f"{expected}/param_names"].tolist()
+        names = golden.meta[f"{expected}/param_names"]
         assert set(names) == set(parameters)
         norms = torch.stack([parameters[name].grad.double().norm() for name in names])
         torch.testing.assert_close(
-            norms, golden.tensor(f"{expected}/grad_norms"), rtol=1e-3, atol=1e-4
+            norms, golden.arrays[f"{expected}/grad_norms"], rtol=1e-3, atol=1e-4
         )
         noise = torch.stack([rounding_noise(parameters[name].grad) for name in names])
         torch.nn.utils.clip_grad_value_(parameters.values(), golden.meta["clip_value"])
         optimizer.step()
         norms = torch.stack([parameters[name].detach().double().norm() for name in names])
-        theirs = golden.tensor(f"{expected}/param_norms_after_step")
+        theirs = golden.arrays[f"{expected}/param_norms_after_step"]
         drift = 2 * (chunk + 1) * golden.meta["lr"] * noise.sqrt()
         assert ((norms - theirs).abs() <= 2e-4 * theirs + 2e-5 + drift).all()
     assert_states_equal(golden)
@@ -163,7 +155,7 @@ def assert_states_equal(golden: Golden) -> None:
     for stage in range(4):
         for part, name in enumerate("hc"):
             found = torch.cat([states[stream][stage][part] for stream in (0, 1)])
-            expected = golden.tensor(f"train/chunk1/{name}{stage + 1}")
+            expected = golden.arrays[f"train/chunk1/{name}{stage + 1}"]
             torch.testing.assert_close(found, expected, rtol=2e-4, atol=2e-5)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,18 +13,12 @@ from smalldet.heads import simota as simota_module
 from smalldet.heads.simota import Assignment, Objects, Predictions, match_costs, near_centres
 from smalldet.heads.yolox_cells import Cells, grid_cells, to_centres, to_corners
 from smalldet.losses.iou import box_iou
-from toy_detection import GOLDEN
+from toy_detection import rvt_golden, state_of
 
 STRIDES = (8, 16, 32)
 CELLS = grid_cells([(12, 16), (6, 8), (3, 4)], STRIDES, torch.device("cpu"))  # 96 x 128 px
-with np.load(GOLDEN / "rvt" / "simota.npz") as file:
-    CASES = [item["name"] for item in json.loads(str(file["meta_json"]))["cases"]]
-
-
-def read(case: str) -> dict[str, Tensor]:
-    with np.load(GOLDEN / "rvt" / "simota.npz") as arrays:
-        names = [key for key in arrays.files if key.startswith(f"{case}/")]
-        return {key.removeprefix(f"{case}/"): torch.from_numpy(arrays[key]) for key in names}
+META, ARRAYS = rvt_golden("simota")
+CASES = [item["name"] for item in META["cases"]]
 
 
 def random_scene(objects: int, seed: int, classes: int = 3) -> tuple[Tensor, Tensor, Predictions]:
@@ -80,7 +71,7 @@ def test_all_cases_are_here():
 
 @pytest.mark.parametrize("case", CASES)
 def test_equals_the_published_assignment(case: str):
-    arrays = read(case)
+    arrays = state_of(ARRAYS, f"{case}/")
     cells = cells_of(arrays)
     boxes, classes = to_corners(arrays["gts"][:, 1:]), arrays["gts"][:, 0].long()
     predicted = Predictions(

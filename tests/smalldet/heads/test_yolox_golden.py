@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
-import numpy as np
 import pytest
 import torch
-from yolox_scenes import official, official_inputs, read
+from yolox_scenes import official, official_inputs
 
 from smalldet.heads.yolox_detections import select_detections
 from smalldet.heads.yolox_losses import assign, labelled
-from toy_detection import GOLDEN, gradients, relative_error, state_of
+from toy_detection import gradients, relative_error, rvt_golden, state_of
 
 NAMES = ("head_3cls", "head_4level", "head_8cls_depthwise", "head_nogt")
 WITH_OBJECTS = NAMES[:3]
@@ -20,7 +17,7 @@ POSTPROCESS_CASES = ("default_c01_n045", "val_c0001_n045", "eight_cls_c03_n065",
 
 @pytest.mark.parametrize("name", NAMES)
 def test_decoded_outputs(name: str):
-    meta, arrays = read(name)
+    meta, arrays = rvt_golden(name)
     head = official(meta, arrays)
     features, _ = official_inputs(meta, arrays)
     with torch.no_grad():
@@ -40,7 +37,7 @@ def test_decoded_outputs(name: str):
 
 @pytest.mark.parametrize("name", WITH_OBJECTS)
 def test_assignments(name: str):
-    meta, arrays = read(name)
+    meta, arrays = rvt_golden(name)
     features, instances = official_inputs(meta, arrays)
     with torch.no_grad():
         outputs, cells = official(meta, arrays).outputs(features)
@@ -60,7 +57,7 @@ def test_assignments(name: str):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_losses_and_gradients(name: str):
-    meta, arrays = read(name)
+    meta, arrays = rvt_golden(name)
     head = official(meta, arrays)
     features, instances = official_inputs(meta, arrays)
     losses = head.losses(features, instances)
@@ -78,7 +75,7 @@ def test_losses_and_gradients(name: str):
 @pytest.mark.parametrize("name", WITH_OBJECTS)
 def test_l1_equals_the_official_yolox(name: str):
     """The RVT code crashes with it; these numbers are from the code it was made of."""
-    meta, arrays = read(name)
+    meta, arrays = rvt_golden(name)
     head = official(meta, arrays, use_l1=True)
     losses = head.losses(*official_inputs(meta, arrays))
     found = [losses[key].item() for key in ("loss_iou", "loss_obj", "loss_cls", "loss_l1")]
@@ -98,11 +95,11 @@ def check_norms(head: torch.nn.Module, names: list[str], expected: torch.Tensor)
 
 @pytest.mark.parametrize("case", POSTPROCESS_CASES)
 def test_detections(case: str):
-    with np.load(GOLDEN / "rvt" / "postprocess.npz") as arrays:
-        cases = {item["name"]: item for item in json.loads(str(arrays["meta_json"]))["cases"]}
-        assert set(cases) == {*POSTPROCESS_CASES, "agnostic"}  # the published default is per class
-        frames = torch.from_numpy(arrays[f"{case}/pred"])
-        expected = [torch.from_numpy(arrays[f"{case}/det{i}"]) for i in range(len(frames))]
+    meta, arrays = rvt_golden("postprocess")
+    cases = {item["name"]: item for item in meta["cases"]}
+    assert set(cases) == {*POSTPROCESS_CASES, "agnostic"}  # the published default is per class
+    frames = arrays[f"{case}/pred"]
+    expected = [arrays[f"{case}/det{i}"] for i in range(len(frames))]
     before = frames.clone()
     for decoded, wanted in zip(frames, expected, strict=True):
         thresholds = (cases[case]["conf_thre"], cases[case]["nms_thre"])

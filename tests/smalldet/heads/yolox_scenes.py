@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import numpy as np
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.structures import Boxes, Instances
@@ -13,7 +11,7 @@ from torch import Tensor
 
 from smalldet.heads.yolox import YOLOXHead
 from smalldet.heads.yolox_cells import to_corners
-from toy_detection import GOLDEN, state_of
+from toy_detection import state_of
 
 SIZE = (64, 96)  # px
 
@@ -41,17 +39,6 @@ def features_of(head: YOLOXHead, frames: int, size: tuple[int, int] = SIZE) -> d
         name: torch.randn(shape, generator=generator, requires_grad=True)
         for name, shape in shapes.items()
     }
-
-
-def read(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a golden file says of itself, and its arrays of numbers."""
-    with np.load(GOLDEN / "rvt" / f"{name}.npz") as arrays:
-        meta = json.loads(str(arrays["meta_json"]))
-        for key in arrays.files:
-            if key.endswith("param_names"):
-                meta[key] = arrays[key].tolist()
-        numbers = [key for key in arrays.files if arrays[key].dtype.kind in "fib"]
-        return meta, {key: torch.from_numpy(arrays[key]) for key in numbers}
 
 
 def official(meta: dict[str, Any], arrays: dict[str, Tensor], **chosen: Any) -> YOLOXHead:

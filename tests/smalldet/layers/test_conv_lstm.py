@@ -1,4 +1,4 @@
-"""The ConvLSTM cell and the handling of recurrent state."""
+"""The stages of the recurrent backbone: their strided convolution, ConvLSTM, recurrent state."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from smalldet.kernels import lstm_update
 from smalldet.layers.conv_lstm import ConvLSTM
+from smalldet.layers.recurrent_stage import Downsample, convolve_counts
 from smalldet.layers.recurrent_state import (
     detach_state,
     join_streams,
@@ -16,6 +18,26 @@ from smalldet.layers.recurrent_state import (
     reset_state,
     take_streams,
 )
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_counts_are_convolved_as_numbers_would_be(factor: int, overlap: bool):
+    torch.manual_seed(0)
+    layer = Downsample(3, 5, factor, overlap).double()
+    counts = torch.randint(0, 256, (2, 3, 2 * factor, 6 * factor), dtype=torch.uint8)
+    results = []
+    for x in (counts, counts.double()):
+        out = layer(x)
+        results.append((out, *torch.autograd.grad(out[..., 0].sum(), layer.conv.weight)))
+    torch.testing.assert_close(*results)
+
+
+def test_half_precision_holds_all_counts():
+    counts = torch.full((1, 1, 2, 4), 255, dtype=torch.uint8)
+    weight = torch.ones(1, 1, 3, 3, dtype=torch.bfloat16)
+    out = convolve_counts(counts, weight, 2)
+    torch.testing.assert_close(out, F.conv2d(counts.bfloat16(), weight, stride=2, padding=1))
 
 
 def state(streams: int, seed: int = 0) -> Any:

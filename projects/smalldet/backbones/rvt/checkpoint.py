@@ -9,8 +9,7 @@ and callbacks, which are of no use here and may hold foreign objects.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from smalldet.backbones.weight_files import (
-    LEAST_MATCHED,
     CheckpointError,
+    LoadReport,
     listed,
+    load_matched,
     read_checkpoint,
 )
 
@@ -44,45 +44,12 @@ DETECTOR_NAMES = {
 CLASS_LAYERS = ("yolox_head.cls_preds.",)
 
 
-@dataclass(frozen=True)
-class RvtLoadReport:
-    """What became of the tensors of a file and of the model; ``str()`` gives one line.
-
-    Attributes:
-        path: the file.
-        loaded: our names that got a published tensor.
-        missing: our names that the file lacks.
-        reclassified: layers of another set of classes, which keep their random weights.
-        new: our names that no published file holds, as the caller said.
-        dropped: names of the file that this model has no use for.
-    """
-
-    path: str
-    loaded: tuple[str, ...]
-    missing: tuple[str, ...]
-    reclassified: tuple[str, ...]
-    new: tuple[str, ...]
-    dropped: tuple[str, ...]
-
-    @property
-    def wanted(self) -> int:
-        """Number of tensors that a published file should hold for this model."""
-        return len(self.loaded) + len(self.missing) + len(self.reclassified)
-
-    def __str__(self) -> str:
-        return (
-            f"{self.path}: RVT checkpoint; loaded {len(self.loaded)} of {self.wanted} tensors; "
-            f"missing {listed(self.missing)}; for other classes {listed(self.reclassified)}; "
-            f"new in this model {listed(self.new)}; dropped {listed(self.dropped)}"
-        )
-
-
 def load_rvt_checkpoint(
     model: nn.Module,
     path: str | Path,
     names: Mapping[str, str] = DETECTOR_NAMES,
     new: Sequence[str] = (),
-) -> RvtLoadReport | None:
+) -> LoadReport | None:
     """Load a published checkpoint into a detector, or into a part of one, and log one line.
 
     Args:
@@ -108,21 +75,19 @@ def load_rvt_checkpoint(
     found = {name: state[source] for name, source in sources.items() if source in state}
     misshapen = [name for name, x in found.items() if x.shape != wanted[name].shape]
     other_classes = {name for name in misshapen if sources[name].startswith(CLASS_LAYERS)}
-    _check_shapes([n for n in misshapen if n not in other_classes], found, wanted, path)
+    _check_shapes(sorted(set(misshapen) - other_classes), found, wanted, path)
     matched = {name: x for name, x in found.items() if name not in other_classes}
-    _check_finite(matched, path)
-    report = RvtLoadReport(
+    report = LoadReport(
         path=str(path),
+        what="RVT checkpoint",
         loaded=tuple(sorted(matched)),
         missing=tuple(sorted(set(sources) - set(found))),
-        reclassified=tuple(sorted(other_classes)),
-        new=tuple(sorted(added)),
         dropped=tuple(sorted(set(state) - {sources[name] for name in found})),
+        unfit=tuple(sorted(other_classes)),
+        new=tuple(sorted(added)),
     )
-    _check_coverage(report)
-    model.load_state_dict(matched, strict=False)
-    incomplete = report.missing or report.reclassified
-    logger.log(logging.WARNING if incomplete else logging.INFO, "%s", report)
+    advice = "Do num_blocks, the depth of the neck and the LSTM's options fit the file?"
+    load_matched(model, matched, report, advice)
     return report
 
 
@@ -182,13 +147,9 @@ def _published_name(name: str, names: Mapping[str, str]) -> str:
 
 
 def _check_shapes(
-    misshapen: Iterable[str],
-    found: Mapping[str, Tensor],
-    wanted: Mapping[str, Tensor],
-    path: str | Path,
+    names: list[str], found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str | Path
 ) -> None:
     """Raise if tensors have other shapes, and name the option that is behind it."""
-    names = sorted(misshapen)
     if not names:
         return
     shapes = [f"{n} {tuple(found[n].shape)}, here {tuple(wanted[n].shape)}" for n in names]
@@ -214,22 +175,3 @@ def _advice(names: list[str], found: Mapping[str, Tensor], wanted: Mapping[str, 
         f"It has embed_dim={theirs[0]} and in_channels={theirs[1]}, and this model "
         f"{ours[0]} and {ours[1]}: set them to the file's, or choose the matching file."
     )
-
-
-def _check_finite(matched: Mapping[str, Tensor], path: str | Path) -> None:
-    bad = sorted(name for name, x in matched.items() if not torch.isfinite(x).all())
-    if bad:
-        raise CheckpointError(
-            f"{path} has values that are not finite in {listed(bad)}: the file is damaged or "
-            "comes from a run that diverged. Use another one."
-        )
-
-
-def _check_coverage(report: RvtLoadReport) -> None:
-    if report.wanted == 0 or len(report.loaded) < LEAST_MATCHED * report.wanted:
-        raise CheckpointError(
-            f"{report.path} covers only {len(report.loaded)} of the model's {report.wanted} "
-            f"tensors (missing {listed(report.missing)}; for other classes "
-            f"{listed(report.reclassified)}); at least {LEAST_MATCHED:.0%} must match. Do "
-            "num_blocks, the depth of the neck and the LSTM's options fit the file?"
-        )

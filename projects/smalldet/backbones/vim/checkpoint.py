@@ -1,7 +1,9 @@
 """Loading published ViM weights into a detection backbone.
 
-A configuration that contradicts how the weights were trained is an error, because it would load
-without complaint (see ``vim_weight_files``).
+Three families of weights have been published for the same architecture (Zhu et al., Vision Mamba,
+2024, arXiv 2401.09417). They differ in ways that change every feature but no shape, so a wrong
+guess loads without complaint and ruins the model. Families are therefore recognised by their
+keys, and a configuration that contradicts how the weights were trained is an error.
 """
 
 from __future__ import annotations
@@ -17,26 +19,51 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smalldet.backbones.vim.weight_files import (
-    CONFIG_PREFIX,
-    DOWNLOAD,
-    VimFamily,
-    grid_side,
-    recognise_family,
-)
 from smalldet.backbones.weight_files import (
-    LEAST_MATCHED,
     CheckpointError,
+    Loadable,
+    LoadReport,
     listed,
+    load_matched,
     read_checkpoint,
 )
 
 logger = logging.getLogger(__name__)
 
+CONFIG_PREFIX = "model.backbone.bottom_up"
+DOWNLOAD = (
+    "download vim_t_midclstok_76p1acc.pth from the model hustvl/Vim-tiny-midclstok on Hugging Face "
+    f'and save it there, or run with random weights by {CONFIG_PREFIX}.init_checkpoint="".'
+)
 STRIDE_8_SIDE = 27  # (224 - 16) // 8 + 1: patch rows of a 224-pixel image at stride 8
 
 
-class VimBackbone(Protocol):
+@dataclass(frozen=True)
+class VimFamily:
+    """How one family of published weights was trained.
+
+    Attributes:
+        name: what it is called here.
+        class_token: where the class token stood in pretraining: "middle", "first" or "none".
+        rope: whether each block turned its tokens.
+        divide_directions: whether the two scan directions were averaged (else summed).
+    """
+
+    name: str
+    class_token: str
+    rope: bool
+    divide_directions: bool
+
+
+# (file holds cls_token, file holds rope.* tables) -> family
+FAMILIES = {
+    (True, False): VimFamily("A (class token in the middle, no rope)", "middle", False, True),
+    (False, True): VimFamily("B (no class token, rope)", "none", True, False),
+    (True, True): VimFamily("C (class token first, rope)", "first", True, False),
+}
+
+
+class VimBackbone(Loadable, Protocol):
     """What loading asks of a Vision Mamba: the options that its weights must agree with."""
 
     class_token: str
@@ -50,33 +77,6 @@ class VimBackbone(Protocol):
     @property
     def class_slot(self) -> int | None: ...
     def state_dict(self) -> dict[str, Tensor]: ...
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool) -> Any: ...
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What became of the tensors of a file and of the backbone; ``str()`` gives one line."""
-
-    path: str
-    family: VimFamily
-    loaded: tuple[str, ...]
-    resized: str
-    dropped: tuple[str, ...]
-    missing: tuple[str, ...]
-
-    @property
-    def is_partial(self) -> bool:
-        """Whether weights are missing, or blocks of the file were left out."""
-        return bool(self.missing) or any(name.startswith("layers.") for name in self.dropped)
-
-    def __str__(self) -> str:
-        total = len(self.loaded) + len(self.missing)
-        return (
-            f"{self.path}: ViM family {self.family.name}, directions "
-            f"{'averaged' if self.family.divide_directions else 'summed'}; "
-            f"loaded {len(self.loaded)} of {total} tensors; resized {self.resized or 'nothing'}; "
-            f"dropped {listed(self.dropped)}; missing {listed(self.missing)}"
-        )
 
 
 def load_vim_checkpoint(model: VimBackbone, path: str | Path) -> LoadReport | None:
@@ -107,19 +107,16 @@ def load_vim_checkpoint(model: VimBackbone, path: str | Path) -> LoadReport | No
     wanted = model.state_dict()
     candidates = state | {"pos_embed": _convert_positions(state["pos_embed"], family, model)}
     matched = {name: tensor for name, tensor in candidates.items() if name in wanted}
-    _check_tensors(matched, wanted, path)
+    _check_shapes(matched, wanted, path)
     report = LoadReport(
         path=str(path),
-        family=family,
+        what=_described(family, side, model.grid),
         loaded=tuple(sorted(matched)),
-        resized="" if model.grid == (side, side) else _resizing(side, model.grid),
-        dropped=tuple(sorted(set(state) - set(wanted))),
         missing=tuple(sorted(set(wanted) - set(matched))),
+        dropped=tuple(sorted(set(state) - set(wanted))),
     )
-    _check_coverage(report)
     _check_blocks(report, len(model.layers))
-    model.load_state_dict(matched, strict=False)
-    logger.log(logging.WARNING if report.is_partial else logging.INFO, "%s", report)
+    load_matched(model, matched, report, f"Does {CONFIG_PREFIX}.depth fit the file?")
     return report
 
 
@@ -168,7 +165,7 @@ def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
     return image.flatten(2).transpose(1, 2)
 
 
-def _check_tensors(
+def _check_shapes(
     matched: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str | Path
 ) -> None:
     for name, tensor in matched.items():
@@ -178,25 +175,13 @@ def _check_tensors(
                 f"{tuple(wanted[name].shape)}: it is a ViM of another size. Choose the matching "
                 f"file, or set {CONFIG_PREFIX}.embed_dim and its neighbours to the file's."
             )
-        if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
-            raise CheckpointError(
-                f"{path} has values in {name} that are not finite floating-point numbers; the "
-                "file is damaged or comes from a run that diverged."
-            )
-
-
-def _check_coverage(report: LoadReport) -> None:
-    total = len(report.loaded) + len(report.missing)
-    if len(report.loaded) < LEAST_MATCHED * total:
-        raise CheckpointError(
-            f"{report.path} covers only {len(report.loaded)} of the backbone's {total} tensors "
-            f"(missing {listed(report.missing)}); at least {LEAST_MATCHED:.0%} must match. Does "
-            f"{CONFIG_PREFIX}.depth fit the file?"
-        )
 
 
 def _check_blocks(report: LoadReport, depth: int) -> None:
-    """Raise if blocks that are loaded have more tensors in the file, such as a layer scale."""
+    """Raise if blocks that are loaded have more tensors in the file, such as a layer scale.
+
+    Whole blocks that are left out, because the file is of a deeper model, are a warning.
+    """
     blocks = tuple(f"layers.{i}." for i in range(depth))
     extra = [name for name in report.dropped if name.startswith(blocks)]
     if extra:
@@ -204,7 +189,46 @@ def _check_blocks(report: LoadReport, depth: int) -> None:
             f"{report.path} has {listed(extra)}, which this backbone's blocks do not have: it is "
             "a variant of ViM whose features would come out wrong here."
         )
+    deeper = [name for name in report.dropped if name.startswith("layers.")]
+    if deeper:
+        logger.warning("%s is of a deeper ViM; left out are %s.", report.path, listed(deeper))
 
 
-def _resizing(side: int, grid: tuple[int, int]) -> str:
-    return f"pos_embed {side}x{side} -> {grid[0]}x{grid[1]}"
+def _described(family: VimFamily, side: int, grid: tuple[int, int]) -> str:
+    directions = "averaged" if family.divide_directions else "summed"
+    resized = "" if grid == (side, side) else f", pos_embed {side}x{side} -> {grid[0]}x{grid[1]}"
+    return f"ViM family {family.name}, directions {directions}{resized}"
+
+
+def recognise_family(state: Mapping[str, Tensor], path: str | Path) -> VimFamily:
+    """The family of a file's tensors, by which keys it has.
+
+    Raises:
+        CheckpointError: if this is no bidirectional ViM, or of no published family.
+    """
+    positions = state.get("pos_embed")
+    if "layers.0.mixer.A_b_log" not in state or positions is None or positions.dim() != 3:
+        raise CheckpointError(
+            f"{path} is not a bidirectional ViM: it lacks pos_embed (1, positions, channels) or "
+            f"layers.0.mixer.A_b_log. It holds {listed(sorted(state))}."
+        )
+    family = FAMILIES.get(("cls_token" in state, any(k.startswith("rope.") for k in state)))
+    if family is None:
+        raise CheckpointError(
+            f"{path} has neither cls_token nor rope tables, which is none of the published ViM "
+            "families, so how it was trained cannot be told. Load it with load_state_dict and set "
+            "class_token, rope and divide_directions yourself."
+        )
+    return family
+
+
+def grid_side(positions: Tensor, family: VimFamily, path: str | Path) -> int:
+    """Rows (= columns) of the pretraining grid."""
+    patches = positions.shape[1] - (family.class_token != "none")
+    side = math.isqrt(max(patches, 0))
+    if side == 0 or side * side != patches:
+        raise CheckpointError(
+            f"{path} looks like ViM family {family.name}, but its pos_embed has "
+            f"{positions.shape[1]} rows, which leaves {patches} patches: not a square grid."
+        )
+    return side

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from runfolder.files import replacing
 from smalldet.backbones.vim.model import VisionMamba
 
 PRETRAIN_SIZE = 224
@@ -46,10 +47,8 @@ def write_random_checkpoint(
         "args": args,
         "epoch": 0,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    torch.save(content, partial)
-    partial.replace(path)
+    with replacing(path) as partial:
+        torch.save(content, partial)
     return path
 
 
