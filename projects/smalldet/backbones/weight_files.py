@@ -57,6 +57,7 @@ def read_checkpoint(path: str | Path, what: str, remedy: str) -> dict[str, Tenso
 class Loadable(Protocol):
     """What takes tensors by name, as every ``nn.Module`` does."""
 
+    def state_dict(self) -> dict[str, Tensor]: ...
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool) -> Any: ...
 
 
@@ -109,8 +110,11 @@ def load_matched(
     Raises:
         CheckpointError: less than 95 % of the model's tensors are loaded, or some are not finite.
     """
+    floating = {name for name, x in model.state_dict().items() if x.is_floating_point()}
     bad = sorted(
-        name for name, x in tensors.items() if not x.is_floating_point() or not x.isfinite().all()
+        name
+        for name, x in tensors.items()
+        if not x.isfinite().all() or (name in floating and not x.is_floating_point())
     )
     if bad:
         raise CheckpointError(

@@ -13,17 +13,15 @@ from torch import Tensor
 
 from smalldet.detectors.base import Detector, padded_batch
 from smalldet.detectors.recurrent_checkpoint import load_published_detector
-from smalldet.detectors.recurrent_frames import (
-    BoxTally,
-    Frame,
-    is_wanted,
-    no_targets,
-)
 from smalldet.detectors.recurrent_memory import StreamMemory
 from smalldet.detectors.recurrent_samples import (
+    BoxTally,
+    Frame,
     Sample,
     check_samples,
     frame_size,
+    is_wanted,
+    no_targets,
     num_steps,
     stream_of,
 )

@@ -1,25 +1,26 @@
 """YOLOX: a decoupled, anchor-free head.
 
-Ge et al., YOLOX: Exceeding YOLO Series in 2021, 2021, arXiv 2107.08430. Parameter names are those
-of the published RVT checkpoints (``yolox_head.``). Boxes are in px of the network's input. Shape
-shorthand: B frames, A cells over all levels, finest level first, row by row; C classes.
+Ge et al., YOLOX: Exceeding YOLO Series in 2021, 2021, arXiv 2107.08430, figure 2. Parameter names
+are those of the published RVT checkpoints (``yolox_head.``). Boxes are in px of the network's
+input. Shape shorthand: B frames, A cells over all levels, finest level first, row by row; C
+classes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.structures import Instances
 from detectron2.utils.events import get_event_storage
-from torch import Tensor
+from torch import Tensor, nn
 
-from smalldet.heads.base import HEAD_REGISTRY, select_levels
-from smalldet.heads.yolox_cells import decode_boxes
+from smalldet.heads.base import HEAD_REGISTRY, Head, select_levels
+from smalldet.heads.yolox_cells import Cells, decode_boxes, grid_cells
 from smalldet.heads.yolox_detections import select_detections
-from smalldet.heads.yolox_layers import YOLOXLayers
 from smalldet.heads.yolox_losses import (
     COUNTS,
     LossSums,
@@ -28,16 +29,19 @@ from smalldet.heads.yolox_losses import (
     count_matches,
     labelled,
 )
+from smalldet.layers.conv_blocks import ConvBlock, spatial_block
 from smalldet.layers.step_normalised import StepCounts, StepNormalised
 from smalldet.losses.size_aware import MEDIUM_AREA, SMALL_AREA, check_size_weights
 
+PRIOR = 0.01  # what objectness and classes start at, so that the many empty cells do not dominate
 CLOSE = 0.999  # of the score threshold: cells near it are decoded, too, and then judged exactly
 
 
 @HEAD_REGISTRY.register()
-class YOLOXHead(YOLOXLayers, StepNormalised):
+class YOLOXHead(Head, StepNormalised):
     """YOLOX, with losses that know of the size of objects; defaults are the published RVT models'.
 
+    Each level has two branches: one for classes, one for boxes and objectness.
     ``losses`` divides by the positive cells of its own frames, or, in a step, of the whole step.
 
     Args:
@@ -61,6 +65,9 @@ class YOLOXHead(YOLOXLayers, StepNormalised):
         score_threshold: detections below this score are dropped; RVT was evaluated with 0.001.
         nms_threshold: IoU above which the weaker of two detections of a class goes.
         max_detections: best detections kept an image; None keeps all.
+
+    Attributes:
+        strides: px, by level name.
 
     Raises:
         ValueError: a count below 1, or an unknown name of a loss, term or weight.
@@ -104,14 +111,37 @@ class YOLOXHead(YOLOXLayers, StepNormalised):
         self.score_threshold = score_threshold
         self.nms_threshold = nms_threshold
         self.max_detections = max_detections
-        self._layer_options = (width, depthwise, activation)
+        self.width, self.depthwise, self.activation = width, depthwise, activation
         self._thresholds = (small_threshold, medium_threshold)
         self._step = StepCounts()
 
     def build(self, input_shape: Mapping[str, ShapeSpec]) -> Self:
+        """As :class:`Head`; the layers of each level, finest first."""
         levels = select_levels(input_shape, self.in_features, "in_features")
-        self.add_layers(levels, self.num_classes, *self._layer_options)
+        self.strides = {name: int(shape.stride) for name, shape in levels.items()}
+        channels = [shape.channels for shape in levels.values()]
+        width = self.width or max(channels[-1] // 4, 1)
+        activation = self.activation
+        self.stems = nn.ModuleList(ConvBlock(n, width, 1, activation=activation) for n in channels)
+        self.cls_convs = nn.ModuleList(_branch(width, self.depthwise, activation) for _ in levels)
+        self.reg_convs = nn.ModuleList(_branch(width, self.depthwise, activation) for _ in levels)
+        self.cls_preds = nn.ModuleList(nn.Conv2d(width, self.num_classes, 1) for _ in levels)
+        self.reg_preds = nn.ModuleList(nn.Conv2d(width, 4, 1) for _ in levels)
+        self.obj_preds = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in levels)
+        for layer in (*self.cls_preds, *self.obj_preds):
+            nn.init.constant_(cast(Tensor, layer.bias), -math.log((1 - PRIOR) / PRIOR))
         return self
+
+    def outputs(self, features: Mapping[str, Tensor]) -> tuple[Tensor, Cells]:
+        """Raw outputs (B, A, 5 + C) float32: box, objectness, classes; and the A cells.
+
+        Args:
+            features: (B, channels, H / stride, W / stride) by level name.
+        """
+        maps = [self._level(level, features[name]) for level, name in enumerate(self.strides)]
+        sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
+        cells = grid_cells(sizes, list(self.strides.values()), maps[0].device)
+        return torch.cat([x.flatten(2).transpose(1, 2) for x in maps], dim=1), cells
 
     def losses(
         self, features: Mapping[str, Tensor], instances: Sequence[Instances]
@@ -174,6 +204,17 @@ class YOLOXHead(YOLOXLayers, StepNormalised):
         outputs, cells = self.outputs(features)
         return _decoded(outputs, cells.indices, cells.strides)
 
+    def _level(self, level: int, x: Tensor) -> Tensor:
+        """(B, 5 + C, h, w) float32."""
+        x = self.stems[level](x)
+        boxes, classes = self.reg_convs[level](x), self.cls_convs[level](x)
+        # These few channels cost nothing, and in half precision small boxes would lose their place.
+        with torch.autocast(x.device.type, enabled=False):
+            dtype = self.reg_preds[level].weight.dtype
+            boxes, classes = boxes.to(dtype), classes.to(dtype)
+            found = [self.reg_preds[level](boxes), self.obj_preds[level](boxes)]
+            return torch.cat([*found, self.cls_preds[level](classes)], dim=1).float()
+
     def _check(self, instances: Sequence[Instances], frames: int) -> None:
         if len(instances) == 0 or len(instances) != frames:
             raise ValueError(
@@ -187,6 +228,11 @@ class YOLOXHead(YOLOXLayers, StepNormalised):
                 f"A box has class {int(wrong[0])}, but num_classes={self.num_classes}. "
                 "Set it to the number of classes of the data."
             )
+
+
+def _branch(width: int, depthwise: bool, activation: str) -> nn.Sequential:
+    block = spatial_block(depthwise)
+    return nn.Sequential(*(block(width, width, 3, activation=activation) for _ in range(2)))
 
 
 def _check_counts(**counts: int | None) -> None:

@@ -12,7 +12,7 @@ from recurrent_toys import CHANNELS, EchoNeck, chunks, detector, play, recording
 from torch import Tensor, nn
 
 from smalldet.detectors.recurrent import RecurrentDetector
-from smalldet.detectors.recurrent_frames import BoxTally
+from smalldet.detectors.recurrent_samples import BoxTally
 from smalldet.heads.yolox import YOLOXHead
 from smalldet.necks.pafpn import PAFPN
 from toy_detection import SCORE, gradients, rcnn_head
@@ -89,7 +89,7 @@ def test_the_cell_state_stays_float32_under_autocast():
 
 
 def test_boxes_are_cut_at_the_border_and_counted(caplog, monkeypatch):
-    monkeypatch.setattr("smalldet.detectors.recurrent_frames.REPORT_SECONDS", 0)
+    monkeypatch.setattr("smalldet.detectors.recurrent_samples.REPORT_SECONDS", 0)
     tally, model = BoxTally(), detector()
     sample = chunks(recording(1, 1), 1)[0]
     inside, across = [1.0, 2, 3, 4], [60.0, -5, 70, 40]

@@ -79,8 +79,5 @@ def test_rows_and_columns_of_an_oblong_grid_each_fill_the_pretraining_range() ->
     square, _ = axial_rope_table((4, 4), 8, pretrain_grid=4)
     table, square = cos.unflatten(0, (4, 8)), square.unflatten(0, (4, 4))
     assert torch.equal(table[:, ::2], square)
-
-
-def test_widths_without_pairs_are_errors() -> None:
     with pytest.raises(ValueError, match="multiple of 4 channels, got 6"):
         axial_rope_table((2, 2), 6, pretrain_grid=2)
