@@ -58,8 +58,9 @@ class SimpleFeaturePyramid(Neck):
         strides = pyramid_strides(source.stride, scale_factors)
         self._strides = {f"p{int(math.log2(stride))}": stride for stride in strides}
         for name, scale in zip(self._strides, scale_factors, strict=False):  # p6 has none
-            layers = _layers(source.channels, out_channels, scale)
-            self.add_module(f"simfp_{name[1:]}", nn.Sequential(*layers))
+            resampling, channels = _resampling(source.channels, scale)
+            convs = (_conv(channels, out_channels, 1), _conv(out_channels, out_channels, 3))
+            self.add_module(f"simfp_{name[1:]}", nn.Sequential(*resampling, *convs))
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Channels and stride by level name, finest first."""
@@ -110,16 +111,6 @@ def pyramid_strides(stride: int, scale_factors: Sequence[float]) -> list[int]:
                 "named by the power of two of their stride. Choose a map with such a stride."
             )
     return [int(scaled) for scaled in (*strides, 2 * strides[-1])]
-
-
-def _layers(in_channels: int, out_channels: int, scale: float) -> list[nn.Module]:
-    """Resampling, then a 1x1 and a 3x3 convolution, each with channel layer norm."""
-    resampling, channels = _resampling(in_channels, scale)
-    return [
-        *resampling,
-        _conv(channels, out_channels, kernel_size=1),
-        _conv(out_channels, out_channels, kernel_size=3),
-    ]
 
 
 def _resampling(channels: int, scale: float) -> tuple[list[nn.Module], int]:
