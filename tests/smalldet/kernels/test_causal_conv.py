@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from smalldet.kernels import causal_conv
-from smalldet.kernels.causal_conv import ConvWeights, causal_conv1d, convolve_both_ways
+from smalldet.kernels.causal_conv import ConvWeights, convolve_both_ways
 
 few = settings(max_examples=20, deadline=None, derandomize=True)
 needs_kernel = pytest.mark.skipif(not causal_conv.KERNEL.available(), reason="no compiler")
@@ -80,9 +80,3 @@ def test_nan_and_infinity_stay_where_they_are() -> None:
     plain = convolve_both_ways(x, ahead, back)
     for got, want in zip(convolve_both_ways(x, ahead, back, compiled=True), plain, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5, equal_nan=True)
-
-
-def test_the_reverse_is_the_mirror_image() -> None:
-    x, conv = torch.randn(2, 11, 3), weights(3)
-    mirrored = causal_conv1d(x.flip(1), *conv).flip(1)
-    torch.testing.assert_close(causal_conv1d(x, *conv, reverse=True), mirrored)
