@@ -21,14 +21,7 @@ from torch import Tensor, nn
 from smalldet.heads.base import HEAD_REGISTRY, Head, select_levels
 from smalldet.heads.yolox_cells import Cells, decode_boxes, grid_cells
 from smalldet.heads.yolox_detections import select_detections
-from smalldet.heads.yolox_losses import (
-    COUNTS,
-    LossSums,
-    LossTerms,
-    assign,
-    count_matches,
-    labelled,
-)
+from smalldet.heads.yolox_losses import COUNTS, LossSums, LossTerms, assign, count_matches, labelled
 from smalldet.layers.conv_blocks import ConvBlock, spatial_block
 from smalldet.layers.step_normalised import StepCounts, StepNormalised
 from smalldet.losses.size_aware import MEDIUM_AREA, SMALL_AREA, check_size_weights

@@ -17,12 +17,7 @@ import torch
 from torch import Tensor
 
 from smalldet.kernels.scan.backends import BACKENDS, resolve_backend
-from smalldet.kernels.scan.inputs import (
-    ScanInputs,
-    ScanPair,
-    check_shapes,
-    in_wide_type,
-)
+from smalldet.kernels.scan.inputs import ScanInputs, ScanPair, check_shapes, in_wide_type
 
 
 def selective_scan(

@@ -19,11 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smalldet.layers.conv_blocks import ConvBlock, CSPLayer, spatial_block
-from smalldet.necks.attention import (
-    ScaleAwareChannelAttention,
-    SmallObjectAttentionModule,
-    Window,
-)
+from smalldet.necks.attention import ScaleAwareChannelAttention, SmallObjectAttentionModule, Window
 from smalldet.necks.base import Neck
 
 State = tuple[Window, ...] | None  # an entry an attended level, finest first
