@@ -4,39 +4,47 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from detectron2.data import MetadataCatalog
-from detectron2.evaluation import DatasetEvaluator
-from detectron2.utils import comm
+from detectron2.structures import Instances
 
-from boxmetrics.matches import Matches
+from boxmetrics.average_precision import MAX_DETECTIONS
+from boxmetrics.boxes import as_boxes, box_area, xyxy_to_xywh
+from boxmetrics.matching import COCO_THRESHOLDS
 from boxmetrics.protocols import COCO, Result, evaluate, get_protocol
-from boxmetrics.tables import BoxTable
-from runfolder.names import MATCHES
+from boxmetrics.tables import BoxTable, Frame
 from smalldet.data.catalog import records_of
-from smalldet.evaluation.coco import NO_PREDICTIONS, score_text
-from smalldet.evaluation.event_frames import (
-    CollectedFrames,
-    FrameReader,
-    paired,
+from smalldet.evaluation.evaluator import (
+    BoxEvaluator,
+    Collected,
+    check_classes,
+    score_text,
+    to_frame,
+    to_numpy,
 )
-from smalldet.evaluation.event_outputs import write_event_outputs
-from smalldet.evaluation.event_pictures import step_picture
-from smalldet.evaluation.gallery import write_gallery
+from smalldet.evaluation.event_frames import Steps, labelled_steps, sensor_pixels
+from smalldet.evaluation.gallery import Picture, step_picture
+from smalldet.evaluation.outputs import write_outputs
 from smalldet.evaluation.scores import Scores
 
 logger = logging.getLogger(__name__)
 
 
-class EventBoxEvaluator(DatasetEvaluator):
+class EventBoxEvaluator(BoxEvaluator):
     """Average precision and recall of boxes on one split of event recordings, in percent.
 
     Each labelled time is an image, also one that is known to be empty. Only what is given to
     :meth:`process` is evaluated. Several processes each see a part; the first one gathers and
-    scores the union.
+    scores the union: ``{"bbox": scores, "<protocol>": scores, ...}``, under ``bbox`` those of
+    ``coco``. Keys are those of :class:`boxmetrics.protocols.Result`, and under ``bbox``
+    ``num_dropped`` (broken predictions), under the others ``dropped_images``,
+    ``dropped_ground_truth`` and ``dropped_predictions`` (left out by the protocol). None stands
+    where there is no ground truth.
 
     With ``output_dir`` it leaves three files there: ``predictions.json`` (COCO's results format,
     pixels of the sensor, with the confidence in the class beside the score), ``matches.npz``
@@ -64,104 +72,119 @@ class EventBoxEvaluator(DatasetEvaluator):
         Raises:
             ValueError: no protocol or no data set has that name.
         """
-        self._recordings: list[Any] = records_of(dataset)
-        metadata = MetadataCatalog.get(dataset)
-        self.class_map, self.split = metadata.class_map, metadata.split
-        self.output_dir = output_dir
-        self.protocols = [get_protocol(name) for name in protocols if name != COCO.name]
-        self._reader = FrameReader(self._recordings, self.class_map.classes)
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all predictions."""
-        self._collected = CollectedFrames()
+        self._steps = Steps(records_of(dataset))
+        self.class_map = MetadataCatalog.get(dataset).class_map
+        self.protocols = [COCO, *(get_protocol(n) for n in protocols if n != COCO.name)]
+        super().__init__(MetadataCatalog.get(dataset).split, output_dir)
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         """Take the predictions of some labelled times; one seen before is not counted again.
 
         Args:
-            inputs: Sequence samples or frames, see
-                :func:`smalldet.evaluation.event_frames.paired`.
-            outputs: For each labelled frame ``{"instances": Instances}`` with ``pred_boxes``
-                (xyxy_abs, pixels of the network's input or of the sensor, as ``image_size`` says;
-                they may reach out of the frame and are not cut), ``scores``, ``pred_classes`` and,
-                where the score holds an objectness too, ``class_confidence``. Predictions with a
-                non-finite score or box, or with a box turned inside out, are dropped and counted.
+            inputs: Sequence samples, see :func:`smalldet.evaluation.event_frames.labelled_steps`.
+            outputs: For each labelled step ``instances``, ``sample`` and ``step``; ``Instances``
+                with ``pred_boxes`` (xyxy_abs, pixels of the network's input or of the sensor, as
+                ``image_size`` says; they may reach out of the frame and are not cut), ``scores``,
+                ``pred_classes`` and, where the score holds an objectness too,
+                ``class_confidence``. Predictions with a non-finite score or box, or with a box
+                turned inside out, are dropped and counted.
 
         Raises:
             ValueError: a frame that would be scored wrongly; the text says why.
         """
-        for frame, instances in paired(inputs, outputs):
-            truth = self._reader.truth(frame)
-            self._collected.take(truth, self._reader.predictions(instances, truth))
+        for sample, step, instances in labelled_steps(inputs, outputs):
+            self.collected.take(*self._frame(sample, step, instances))
 
-    def evaluate(self) -> dict[str, Scores]:
-        """Scores of all processes' predictions on the first process, ``{}`` on the others.
+    def _frame(self, sample: dict[str, Any], step: int, instances: Instances) -> tuple[Frame, int]:
+        """Ground truth and predictions of a step in pixels of the sensor."""
+        image_id, size = int(sample["image_ids"][step]), tuple(sample["events"].shape[-2:])
+        recording, _ = self._steps.find(image_id)
+        scale = sensor_pixels(recording)
+        boxes = as_boxes(to_numpy(sample["boxes"][step]) * scale)
+        classes = to_numpy(sample["classes"][step], torch.int64).reshape(-1)
+        if len(boxes) != len(classes):
+            raise ValueError(
+                f"Image {image_id} has {len(boxes)} true boxes but {len(classes)} classes; one "
+                "each is expected."
+            )
+        sensor, found_in = (size[0] * scale, size[1] * scale), tuple(instances.image_size)
+        if found_in not in (size, sensor):
+            raise ValueError(
+                f"The boxes of image {image_id} refer to {found_in} pixels (height, width); "
+                f"expected is the network's input, {size} without padding, or the sensor, {sensor}."
+            )
+        for found, what in ((classes, "is true"), (instances.pred_classes, "was predicted")):
+            known = len(self.class_map.classes)
+            check_classes(found, known, f"{what} in image {image_id}", "the class map")
+        truth = {
+            "image_id": image_id,
+            "gt_boxes": boxes,
+            "gt_classes": classes,
+            "gt_areas": box_area(boxes),
+            "gt_crowd": np.zeros(len(classes), bool),
+        }
+        time = int(sample["timestamps_us"][step])
+        place = {"recording": recording.name, "timestamp_us": time}
+        return to_frame(instances, truth, scale if found_in == size else 1, **place)
 
-        Returns:
-            ``{"bbox": scores, "<protocol>": scores, ...}``: under ``bbox`` those of ``coco``. Keys
-            are those of :class:`boxmetrics.protocols.Result`, and under ``bbox`` ``num_dropped``
-            (broken predictions), under the others ``dropped_images``, ``dropped_ground_truth``
-            and ``dropped_predictions`` (left out by the protocol). None stands where there is no
-            ground truth.
-        """
-        comm.synchronize()
-        parts = comm.gather(self._collected, dst=0)
-        if not comm.is_main_process():
-            return {}
-        collected = CollectedFrames()
-        for part in parts:
-            collected.add(part)
-        table = collected.table()
+    def _score(self, collected: Collected) -> dict[str, Scores]:
+        table = BoxTable.of_frames(collected.frames.values())
         results = [
             evaluate(protocol, table, self.class_map.classes, self.class_map.small)
-            for protocol in (COCO, *self.protocols)
+            for protocol in self.protocols
         ]
-        self._report(results, collected)
+        self._report(results)
         coco, *others = results
         scores = {"bbox": coco.scores | {"num_dropped": collected.dropped}}
         scores |= {r.protocol.name: r.scores | _dropped_counts(r) for r in others}
         if self.output_dir:
-            self._write(table, results, collected)
+            facts = self._facts(table, results, collected)
+            folder = Path(self.output_dir)
+            write_outputs(folder, event_results(table), table.save_matches, facts)
         return scores
 
-    def write_gallery(self) -> None:
-        """Leave crops of some true objects beside the files of :meth:`evaluate`, if it left any.
+    def _picture(self, image_id: int) -> Picture:
+        recording, step = self._steps.find(image_id)
+        histogram = recording.events(step, step + 1)[0]
+        recording.close()
+        return step_picture(histogram, sensor_pixels(recording))
 
-        See :mod:`smalldet.evaluation.gallery`.
-        """
-        if not self.output_dir or not comm.is_main_process():
-            return
-        folder = Path(self.output_dir)
-        matches = Matches.load(folder / MATCHES)
-        write_gallery(folder, matches, partial(step_picture, self._recordings))
-
-    def _write(self, table: BoxTable, results: Sequence[Result], seen: CollectedFrames) -> None:
-        """Leave the files."""
-        facts = {
+    def _facts(
+        self, table: BoxTable, results: Sequence[Result], collected: Collected
+    ) -> dict[str, Any]:
+        """By which rules the scores were computed, and what each protocol dropped."""
+        main, classes = results[0], self.class_map.classes
+        own = any(f.class_confidence is not None for f in collected.frames.values())
+        return {
+            "protocol": main.protocol.name,
+            "protocol_version": main.protocol.version,
+            "evaluator": "boxmetrics",
             "split": self.split,
             "class_map": self.class_map.name,
-            "classes": list(self.class_map.classes),
-            "small_classes": [self.class_map.classes[k] for k in self.class_map.small],
-            "num_dropped": seen.dropped,
-            "class_confidence": "own" if seen.has_class_confidence() else "equal to the score",
+            "classes": list(classes),
+            "small_classes": [classes[k] for k in self.class_map.small],
+            "num_dropped": collected.dropped,
+            "class_confidence": "own" if own else "equal to the score",
+            "num_recordings": len(np.unique(table.image_recording)),
+            "num_empty_images": len(table.image_ids) - len(np.unique(table.gt_image)),
+            "boxes": "pixels of the sensor",
+            "iou_thresholds": COCO_THRESHOLDS.round(2).tolist(),
+            "max_detections": list(MAX_DETECTIONS),
+            "protocols": [
+                {
+                    **result.protocol.describe(),
+                    "dropped": asdict(result.dropped),
+                    "undefined": list(result.undefined),
+                    "results": result.scores,
+                }
+                for result in results
+            ],
+            "results": main.scores,
         }
-        write_event_outputs(Path(self.output_dir), table, results, facts)
 
-    def _report(self, results: Sequence[Result], collected: CollectedFrames) -> None:
+    def _report(self, results: Sequence[Result]) -> None:
         """Log the scores and everything that a reader of them should know."""
-        if collected.repeated_images:
-            logger.info("%d frames came more than once; counted once.", collected.repeated_images)
-        if collected.dropped:
-            logger.warning(
-                "Dropped %d predictions with a non-finite score or box, or with a box turned "
-                "inside out. Finite weights do not give such; look at the training loss.",
-                collected.dropped,
-            )
-        if not results[0].scores["num_ground_truth"]:
-            logger.warning("The frames evaluated hold no ground-truth box: AP and AR are null.")
-        elif not results[0].scores["num_predictions"]:
-            logger.warning(NO_PREDICTIONS, len(collected.predictions), self.split)
+        self.warn_of_nothing(results[0].scores)
         for result in results:
             name = result.protocol.name
             columns = [f"{key} {score_text(value)}" for key, value in result.scores.items()]
@@ -180,3 +203,21 @@ def _dropped_counts(result: Result) -> Scores:
         "dropped_ground_truth": sum(dropped.ground_truth.values()),
         "dropped_predictions": sum(dropped.predictions.values()),
     }
+
+
+def event_results(table: BoxTable) -> list[dict[str, Any]]:
+    """The predictions in COCO's results format, with ``class_confidence`` beside ``score``.
+
+    ``category_id`` is the class number, from 0; boxes are left, top, width, height in pixels of
+    the sensor.
+    """
+    columns = zip(
+        table.image_ids[table.det_image].tolist(),
+        table.det_class.tolist(),
+        xyxy_to_xywh(table.det_box).tolist(),
+        table.det_score.tolist(),
+        table.det_class_confidence.tolist(),
+        strict=True,
+    )
+    keys = ("image_id", "category_id", "bbox", "score", "class_confidence")
+    return [dict(zip(keys, row, strict=True)) for row in columns]

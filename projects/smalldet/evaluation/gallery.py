@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boxmetrics.matches import Matches
-from smalldet.evaluation.outputs import write_json
+from runfolder.files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,9 @@ LEAST_SHOWN = 48
 """Pixels of the original image that a crop shows at least: a tiny object is enlarged twice."""
 TRUTH = (90, 200, 255)
 OUTSIDE = (128, 128, 128)
+BACKGROUND, BRIGHTER, DARKER = (13, 17, 23), (88, 166, 255), (255, 160, 64)
+"""RGB of events; blue and orange stay apart for colour-blind eyes."""
+_FULL = 0.7  # events on a pixel after which its colour is 63 % there
 _SMALLEST = 1.0  # square pixels; objects below count as if they had this area
 
 
@@ -69,7 +72,7 @@ def write_gallery(
                 "file": f"gallery/{file.name}",
             }
         )
-    write_json(folder / "gallery.json", {"objects": objects}, 2)
+    write_json(folder / "gallery.json", {"objects": objects})
     if failures:
         logger.warning("%d objects have no crop; the first: %s", len(failures), failures[0])
     return len(objects)
@@ -110,3 +113,17 @@ def crop(image: Picture, box: NDArray[np.float64]) -> Picture:
     corners = np.rint((box - [left, top, left, top]) * SIDE / shown).astype(int).tolist()
     cv2.rectangle(small, corners[:2], corners[2:], TRUTH, 1)
     return small
+
+
+def step_picture(histogram: NDArray[np.uint8], scale: int = 1) -> Picture:
+    """A stacked histogram (2 * bins, H, W), darker events first, as (scale * H, scale * W, 3).
+
+    The more events on a pixel, the stronger its colour.
+    """
+    bins = len(histogram) // 2
+    off, on = (part.sum(axis=0, dtype=np.float64) for part in (histogram[:bins], histogram[bins:]))
+    share = (on / np.maximum(on + off, 1))[..., None]
+    strength = 1 - np.exp(-(on + off) / _FULL)[..., None]
+    colour = share * np.array(BRIGHTER) + (1 - share) * np.array(DARKER)
+    picture = np.rint(BACKGROUND + strength * (colour - BACKGROUND)).astype(np.uint8)
+    return picture.repeat(scale, axis=0).repeat(scale, axis=1)

@@ -11,6 +11,7 @@ from typing import Any
 from detectron2.data import MetadataCatalog
 from detectron2.structures import BoxMode
 
+from boxmetrics.boxes import xywh_to_xyxy
 from smalldet.data.catalog import records_of
 
 logger = logging.getLogger(__name__)
@@ -34,9 +35,16 @@ class CocoTruth:
     category_ids: tuple[int, ...]
     annotations: dict[int, list[dict[str, Any]]]
 
-    def class_index(self, category_id: int) -> int:
-        """Class k of a category id."""
-        return self.category_ids.index(category_id)
+    def of_image(self, image_id: int) -> dict[str, Any]:
+        """``image_id`` and the ``gt_`` fields of :class:`boxmetrics.matches.ImageBoxes`."""
+        annotations = self.annotations[image_id]
+        return {
+            "image_id": image_id,
+            "gt_boxes": xywh_to_xyxy([a["bbox"] for a in annotations]),
+            "gt_classes": [self.category_ids.index(a["category_id"]) for a in annotations],
+            "gt_areas": [a["area"] for a in annotations],
+            "gt_crowd": [a["iscrowd"] for a in annotations],
+        }
 
 
 def truth_of(name: str) -> CocoTruth:

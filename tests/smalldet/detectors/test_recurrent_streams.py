@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from smalldet.detectors.recurrent import RecurrentDetector
 from smalldet.engine.evaluate import validation_losses
-from smalldet.evaluation.event_frames import paired
+from smalldet.evaluation.event_frames import labelled_steps
 from smalldet.layers.recurrent_state import map_state
 from smalldet.necks.pafpn import PAFPN
 from toy_detection import one_map
@@ -37,9 +37,10 @@ class Collector(DatasetEvaluator):
     def reset(self) -> None: ...
 
     def process(self, inputs, outputs) -> None:
-        for frame, instances in paired(inputs, outputs):
-            assert int(frame["image_id"]) not in self.seen
-            self.seen[int(frame["image_id"])] = instances.features[0]
+        for sample, step, instances in labelled_steps(inputs, outputs):
+            image_id = int(sample["image_ids"][step])
+            assert image_id not in self.seen
+            self.seen[image_id] = instances.features[0]
 
     def evaluate(self) -> dict[str, Tensor]:
         return self.seen

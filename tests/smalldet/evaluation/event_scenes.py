@@ -27,7 +27,6 @@ class ToyMap:
 class ToyRecording:
     name: str
     num_steps: int = 10
-    shape: tuple[int, int, int] = (20, HEIGHT, WIDTH)
     downsample: str = "nearest"
     closed: bool = False
 
@@ -57,15 +56,9 @@ def toy_recordings(downsample: str = "nearest") -> str:
 
 
 def frame(image_id: int, boxes=(), classes=(), timestamp_us: int = 1_000_000) -> dict[str, Any]:
-    """A labelled time, by default known to be empty."""
-    return {
-        "image_id": image_id,
-        "timestamp_us": timestamp_us,
-        "height": HEIGHT,
-        "width": WIDTH,
-        "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        "classes": torch.tensor(classes, dtype=torch.int64),
-    }
+    """A sequence sample of one labelled time, by default known to be empty."""
+    time = torch.tensor([timestamp_us])
+    return sample(image_id, [boxes], [classes]) | {"timestamps_us": time}
 
 
 def found(boxes=(), scores=(), classes=(), confidence=None, size=(HEIGHT, WIDTH)) -> Instances:
@@ -81,14 +74,15 @@ def found(boxes=(), scores=(), classes=(), confidence=None, size=(HEIGHT, WIDTH)
 
 def show(evaluator, *pairs: tuple[dict[str, Any], Instances]) -> None:
     """Hand frames and their predictions to the evaluator."""
-    evaluator.process([f for f, _ in pairs], [{"instances": i} for _, i in pairs])
+    outputs = [{"instances": i, "sample": n, "step": 0} for n, (_, i) in enumerate(pairs)]
+    evaluator.process([f for f, _ in pairs], outputs)
 
 
 def sample(first_id: int, boxes: list, classes: list) -> dict[str, Any]:
     """A sequence sample with one entry of ``boxes`` and ``classes`` a step; None: unlabelled."""
     ids = [first_id + t if b is not None else -1 for t, b in enumerate(boxes)]
     return {
-        "events": torch.zeros(len(boxes), 20, HEIGHT, WIDTH, dtype=torch.uint8),
+        "events": torch.zeros(1, dtype=torch.uint8).expand(len(boxes), 20, HEIGHT, WIDTH),
         "boxes": [None if b is None else torch.tensor(b).reshape(-1, 4) for b in boxes],
         "classes": [None if k is None else torch.tensor(k, dtype=torch.int64) for k in classes],
         "image_ids": torch.tensor(ids),

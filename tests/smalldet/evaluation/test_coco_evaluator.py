@@ -54,7 +54,7 @@ def test_no_predictions_give_zero_under_all_keys_and_one_warning(two_images, cap
     assert list(empty) == list(full)
     assert all(empty[key] == 0.0 for key in ("AP", "AP50", "AR@100", "APs", "AP-head"))
     assert [record.name for record in caplog.records if record.name.startswith("smalldet")] == [
-        "smalldet.evaluation.coco"
+        "smalldet.evaluation.evaluator"
     ]
     for cause in ("score threshold", "weights were not loaded", "classes"):
         assert cause in caplog.text
@@ -190,7 +190,7 @@ def test_processes_are_gathered_and_only_the_first_scores(two_images, monkeypatc
     show(first, 1, FOUND)
     show(second, 1, NOTHING)  # padding of a distributed sampler
     show(second, 2, FOUND)
-    monkeypatch.setattr(comm, "gather", lambda data, dst: [data, second._collected])
+    monkeypatch.setattr(comm, "gather", lambda data, dst: [data, second.collected])
     scores = first.evaluate()["bbox"]
     assert (scores["num_images"], scores["num_predictions"]) == (2, 2)
     monkeypatch.setattr(comm, "is_main_process", lambda: False)

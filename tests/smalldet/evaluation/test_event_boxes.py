@@ -170,7 +170,7 @@ def test_a_frame_shown_twice_counts_once_but_one_id_for_two_times_is_refused(eva
     show(evaluator, (CAR_FRAME, CAR_FOUND), (CAR_FRAME, CAR_FOUND))
     with caplog.at_level(logging.INFO):
         assert evaluator.evaluate()["bbox"]["num_images"] == 1
-    assert "1 frames came more than once" in caplog.text
+    assert "1 images came more than once" in caplog.text
     with pytest.raises(ValueError, match="Image id 3 stands for"):
         show(evaluator, (frame(3, [BOX], [CAR], timestamp_us=5), CAR_FOUND))
 
@@ -205,7 +205,7 @@ def test_several_processes_score_the_union(monkeypatch, tmp_path):
     first, second = (EventBoxEvaluator(toy_recordings(), str(tmp_path / "both")) for _ in "ab")
     show(first, *pairs[2:])
     show(second, pairs[2], *pairs[:2])  # the last batch of a sampler repeats
-    parts = [first._collected, second._collected]
+    parts = [first.collected, second.collected]
     monkeypatch.setattr(comm, "gather", lambda data, dst=0: parts)
     assert first.evaluate() == expected
     for name in ("predictions.json", "matches.npz", "evaluation.json"):

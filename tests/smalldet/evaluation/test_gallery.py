@@ -17,14 +17,11 @@ from smalldet.data import records_of
 from smalldet.data.errors import DataError
 from smalldet.evaluation.coco import CocoBoxEvaluator
 from smalldet.evaluation.event_boxes import EventBoxEvaluator
-from smalldet.evaluation.event_pictures import (
+from smalldet.evaluation.event_frames import Steps
+from smalldet.evaluation.gallery import (
     BACKGROUND,
     BRIGHTER,
     DARKER,
-    histogram_picture,
-    step_picture,
-)
-from smalldet.evaluation.gallery import (
     LEAST_SHOWN,
     MAX_OBJECTS,
     OUTSIDE,
@@ -32,6 +29,7 @@ from smalldet.evaluation.gallery import (
     TRUTH,
     choose_objects,
     crop,
+    step_picture,
     write_gallery,
 )
 
@@ -210,22 +208,14 @@ def test_events_have_the_colours_of_their_polarity():
     histogram = np.zeros((20, 2, 3), np.uint8)
     histogram[0, 0, 0] = histogram[19, 0, 1] = 200
     histogram[10, 1, 0] = 1
-    picture = histogram_picture(histogram)
+    picture = step_picture(histogram)
     assert picture[0, 0].tolist() == list(DARKER) and picture[0, 1].tolist() == list(BRIGHTER)
     assert picture[1, 2].tolist() == list(BACKGROUND)
     assert BACKGROUND[2] < picture[1, 0, 2] < BRIGHTER[2]
 
 
 @pytest.mark.parametrize(("image_id", "recording", "step"), [(0, 0, 0), (9, 0, 9), (10, 1, 0)])
-def test_image_ids_count_the_steps_of_all_recordings(image_id, recording, step, monkeypatch):
-    asked = []
-
-    def events(self, start, stop):
-        asked.append((self.name, start, stop))
-        return np.zeros((1, 20, 4, 6), np.uint8)
-
-    monkeypatch.setattr(ToyRecording, "events", events, raising=False)
+def test_image_ids_count_the_steps_of_all_recordings(image_id, recording, step):
     recordings = records_of(toy_recordings("none"))
-    assert step_picture(recordings, image_id).shape == (4, 6, 3)
-    assert asked == [(recordings[recording].name, step, step + 1)]
+    assert Steps(recordings).find(image_id) == (recordings[recording], step)
     assert recordings[recording].closed
