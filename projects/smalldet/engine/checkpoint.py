@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.utils import comm
 from torch import nn
 
 from runfolder.files import replacing, write_text
 from runfolder.names import LAST_CHECKPOINT
-from smalldet.engine.distributed import all_gather
 from smalldet.engine.random_state import capture_random_state
 
 PERIODIC = re.compile(r"model_(\d+)\.pth")
@@ -36,7 +36,7 @@ class RunCheckpointer(DetectionCheckpointer):
 
     def save(self, name: str, **extra: Any) -> None:
         """Write ``name``.pth, then name it in ``last_checkpoint``. Call it in every process."""
-        processes = all_gather(self._process_state())
+        processes = comm.all_gather(self._process_state())
         if not self.save_to_disk:
             return
         data: dict[str, Any] = {"model": self.model.state_dict(), "processes": processes, **extra}

@@ -70,15 +70,6 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 
-def all_gather(value: Any) -> list[Any]:
-    """``value`` of every process, in the order of ranks (any object that pickles)."""
-    if comm.get_world_size() == 1:
-        return [value]
-    gathered: list[Any] = [None] * comm.get_world_size()
-    dist.all_gather_object(gathered, value)
-    return gathered
-
-
 def mean_over_processes(values: dict[str, torch.Tensor]) -> dict[str, float]:
     """Mean over all processes of scalar tensors with the same names in each process."""
     stacked = torch.stack([v.detach().float() for v in values.values()])

@@ -12,7 +12,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 
-from smalldet.engine.distributed import all_gather, unwrapped
+from smalldet.engine.distributed import unwrapped
 from smalldet.engine.random_state import preserved_random_state
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def validation_losses(
                 totals[name] = totals.get(name, 0.0) + float(loss) * labelled
             images += labelled
     model.train(was_training)
-    return _mean_losses(all_gather((totals, images)))
+    return _mean_losses(comm.all_gather((totals, images)))
 
 
 def labelled_frames(sample: Mapping[str, Any]) -> int:

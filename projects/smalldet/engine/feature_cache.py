@@ -10,11 +10,11 @@ from detectron2.config import instantiate
 from torch import nn
 from tqdm import tqdm
 
+from smalldet.data.splits import SPLITS
 from smalldet.engine.build import Config, build_model, load_pretrained, register_data
 from smalldet.engine.settings import TrainSettings, read_settings
 
 REPEATABLE = ("Resize", "RandomFlip")
-SPLITS = ("train", "valid", "test")
 
 
 def use_feature_cache(cfg: Config, settings: TrainSettings, model: nn.Module) -> None:
@@ -53,14 +53,10 @@ def fill_feature_cache(cfg: Config, folder: str, dtype: str) -> dict[str, int]:
         name = f"{cfg['dataset']['name']}_{split}"
         loader: Any = instantiate({**cfg["dataloader"]["valid"], "dataset": name})
         for batch in tqdm(loader, desc=split, unit="batch", disable=None):
-            for seen in [batch, mirrored(batch)] if split == "train" else [batch]:
+            mirrored = [{**s, "image": torch.flip(s["image"], [-1])} for s in batch]
+            for seen in [batch, mirrored] if split == "train" else [batch]:
                 computed[split] += cache.add(model.preprocess_image(seen).tensor)
     return computed
-
-
-def mirrored(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The batch as a horizontal flip leaves its images (C, H, W)."""
-    return [{**sample, "image": torch.flip(sample["image"], [-1])} for sample in batch]
 
 
 def frozen_part(model: nn.Module) -> Any:

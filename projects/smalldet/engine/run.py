@@ -38,14 +38,12 @@ from smalldet.engine.checkpoint import (
 from smalldet.engine.distributed import unwrapped
 from smalldet.engine.evaluate import check_metric, evaluate, parameter_counts, validation_losses
 from smalldet.engine.feature_cache import use_feature_cache
-from smalldet.engine.hooks.early_stop import EarlyStop
 from smalldet.engine.hooks.ema import EvaluateAverage, WeightAverage
-from smalldet.engine.hooks.evaluation import Evaluate
+from smalldet.engine.hooks.evaluation import EarlyStop, Evaluate
 from smalldet.engine.hooks.hparams import write_hparams
 from smalldet.engine.hooks.metrics import Throughput, WriteMetrics, peak_memory_mb, progress_bar
 from smalldet.engine.hooks.profile import Profile, steps_to_profile
-from smalldet.engine.hooks.saving import SaveCheckpoint
-from smalldet.engine.hooks.stop import StopOnRequest
+from smalldet.engine.hooks.saving import SaveCheckpoint, StopOnRequest
 from smalldet.engine.settings import DDP, TrainSettings, read_settings
 from smalldet.engine.trainer import Trainer
 from smalldet.engine.writers import build_writers, require_wandb, rewind_metrics
@@ -109,7 +107,9 @@ def train(
     multiplier: Any = instantiate(cfg["lr_multiplier"])
     scheduler = LRMultiplier(trainer.optimizer, multiplier, settings.max_iter)
     measuring = [hooks.IterationTimer(), throughput, hooks.LRScheduler(scheduler=scheduler)]
-    trainer.register_hooks([*measuring, profiling(settings), *evaluating, stop])
+    if comm.is_main_process():
+        measuring.append(Profile(steps_to_profile(settings.profile), folder))
+    trainer.register_hooks([*measuring, *evaluating, stop])
     done = resume_from(trainer, checkpointer, fingerprint) if resuming else 0
     if fingerprint and comm.is_main_process():
         write_text(folder / FINGERPRINT, f"{fingerprint}\n")
@@ -189,12 +189,6 @@ def register_writing_hooks(
         trainer.register_hooks([WriteMetrics(writers, settings.log_period, keep["period"])])
     saving = SaveCheckpoint(checkpointer, **keep, data_fingerprint=fingerprint)
     trainer.register_hooks([saving, progress_bar(), StopOnRequest(saving)])
-
-
-def profiling(settings: TrainSettings) -> Profile | None:
-    """The hook that watches some steps of the main process, if asked for."""
-    steps = steps_to_profile(settings.profile)
-    return Profile(steps, settings.output_dir) if steps and comm.is_main_process() else None
 
 
 def exit_reason(settings: TrainSettings, done: int, stop: EarlyStop | None) -> str:

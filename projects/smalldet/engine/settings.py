@@ -107,10 +107,10 @@ class TrainSettings:
         self.checkpointer = _filled("checkpointer", self.checkpointer, CHECKPOINTER)
         if self.amp["dtype"] not in DTYPES:
             raise ValueError(f'train.amp.dtype is "{self.amp["dtype"]}"; expected one of {DTYPES}.')
-        for name, least in _LEAST.items():
-            section, _, key = name.rpartition(".")
-            value = getattr(self, section)[key] if section else getattr(self, key)
-            if value < least:
+        numbers = vars(self) | {f"checkpointer.{k}": v for k, v in self.checkpointer.items()}
+        for name, value in numbers.items():
+            least = 1 if name in _AT_LEAST_1 else 0
+            if isinstance(value, int | float) and value < least:
                 raise ValueError(f"train.{name} is {value}; it must be at least {least}.")
         if self.ema_decay >= 1:
             raise ValueError(
@@ -128,26 +128,7 @@ class TrainSettings:
         return self.amp["dtype"] if self.amp["enabled"] else None
 
 
-_LEAST = dict.fromkeys(
-    ("max_iter", "log_period", "checkpointer.period", "checkpointer.max_to_keep"), 1
-) | dict.fromkeys(
-    (
-        "eval_period",
-        "images",
-        "epochs",
-        "total_batch_size",
-        "micro_batch_size",
-        "iterations_per_epoch",
-        "warmup_iters",
-        "seed",
-        "clip_grad_norm",
-        "clip_grad_value",
-        "ema_decay",
-        "patience",
-        "keep_every",
-    ),
-    0,
-)
+_AT_LEAST_1 = ("max_iter", "log_period", "checkpointer.period", "checkpointer.max_to_keep")
 
 
 def read_settings(node: Mapping[str, Any]) -> TrainSettings:

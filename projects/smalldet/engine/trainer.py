@@ -19,11 +19,7 @@ from fvcore.common.history_buffer import HistoryBuffer
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from smalldet.engine.distributed import (
-    mean_over_processes,
-    share_batch_statistics,
-    unwrapped,
-)
+from smalldet.engine.distributed import mean_over_processes, share_batch_statistics, unwrapped
 from smalldet.engine.random_state import restore_random_state
 from smalldet.layers.step_normalised import StepNormalised
 
@@ -156,7 +152,8 @@ class Trainer(TrainerBase):
             with self._sync_only_if(index == len(micro_batches) - 1):
                 losses = self._losses(batch)
                 total = torch.stack(list(losses.values())).sum() * share
-                self._guard(total, losses, batch)
+                if not torch.isfinite(total):
+                    self._fail("A loss", {k: v.item() for k, v in losses.items()}, batch)
                 self.scaler.scale(total).backward()
             for name, loss in losses.items():
                 sums[name] = sums.get(name, torch.zeros_like(loss)) + loss.detach() * share
@@ -197,10 +194,6 @@ class Trainer(TrainerBase):
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return norm
-
-    def _guard(self, total: Tensor, losses: dict[str, Tensor], batch: Batch) -> None:
-        if not torch.isfinite(total):
-            self._fail("A loss", {k: v.item() for k, v in losses.items()}, batch)
 
     def _fail(self, what: str, values: dict[str, float], batch: Batch) -> NoReturn:
         """Write what is needed to look into a NaN, then stop the run with a sentence."""
@@ -244,8 +237,8 @@ class Trainer(TrainerBase):
         state["samples_seen"] = (self.iter + 1) * self.total_batch_size
         hints = self.storage.smoothing_hints()
         state["history"] = {
-            name: (recent_values(history, self.iter), hints[name])
-            for name, history in self.storage.histories().items()
+            name: ([(v, step) for v, step in h.values() if step > self.iter - WINDOW], hints[name])
+            for name, h in self.storage.histories().items()
         }
         return state
 
@@ -285,8 +278,3 @@ def total_gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
 def part_that_gives_sums(model: nn.Module) -> StepNormalised | None:
     """The first step-normalised module (a detector before its head), or None."""
     return next((m for m in unwrapped(model).modules() if isinstance(m, StepNormalised)), None)
-
-
-def recent_values(history: HistoryBuffer, iteration: int) -> list[tuple[float, float]]:
-    """The (value, step) pairs of a metric that a writer may still smooth over."""
-    return [(value, step) for value, step in history.values() if step > iteration - WINDOW]

@@ -10,13 +10,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from detectron2.utils.events import (
-    EventWriter,
-    TensorboardXWriter,
-    get_event_storage,
-)
+from detectron2.utils.events import EventWriter, TensorboardXWriter, get_event_storage
 
-from runfolder.files import write_text
+from runfolder.files import strict, write_text
 from runfolder.names import METRICS
 
 logger = logging.getLogger(__name__)
@@ -38,9 +34,9 @@ class StrictJSONWriter(EventWriter):
         """Append what is new, a line for each step, and flush it to the disk."""
         by_step: dict[int, dict[str, Any]] = {}
         for name, (value, step) in fresh_scalars(self._last_write).items():
-            by_step.setdefault(step, {"iteration": step})[name] = finite_or_none(value)
+            by_step.setdefault(step, {"iteration": step})[name] = value
         for step in sorted(by_step):
-            self._stream.write(json.dumps(by_step[step], sort_keys=True, allow_nan=False) + "\n")
+            self._stream.write(json.dumps(strict(by_step[step]), sort_keys=True) + "\n")
         self._last_write = max([self._last_write, *by_step])
         self._stream.flush()
         os.fsync(self._stream.fileno())
@@ -129,11 +125,6 @@ def fresh_scalars(last_write: int) -> dict[str, tuple[float, int]]:
     return {name: (value, step) for name, (value, step) in scalars.items() if step > last_write}
 
 
-def finite_or_none(value: float) -> float | None:
-    """``value``, or None where JSON has no number for it."""
-    return float(value) if math.isfinite(value) else None
-
-
 def build_writers(settings: Any, start_iter: int) -> list[EventWriter]:
     """The writers of a run, in its folder; steps from ``start_iter`` on replace older ones.
 
@@ -143,11 +134,8 @@ def build_writers(settings: Any, start_iter: int) -> list[EventWriter]:
     """
     folder = Path(settings.output_dir)
     tensorboard = TensorboardXWriter(str(folder), window_size=WINDOW, purge_step=start_iter)
-    writers: list[EventWriter] = [
-        LogPrinter(settings.max_iter),
-        StrictJSONWriter(folder / METRICS),
-        tensorboard,
-    ]
+    metrics = StrictJSONWriter(folder / METRICS)
+    writers: list[EventWriter] = [LogPrinter(settings.max_iter), metrics, tensorboard]
     if settings.wandb:
         names = (settings.project_name, settings.group_name, settings.experiment_id)
         writers.append(WandbWriter(folder, *names))

@@ -1,4 +1,4 @@
-"""A run that is asked to stop ends after a whole step, saved, and goes on as if it had not."""
+"""Runs that end before their last step: without progress, or on request; and how they go on."""
 
 from __future__ import annotations
 
@@ -7,12 +7,48 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
 import toys
-from test_trainer import metrics
-from toys import train_toy
+from toys import assert_same_weights, kill_toy, metrics, settings_for, train_toy
 
-from smalldet.engine.hooks import stop
+from smalldet.engine.hooks import saving
+from smalldet.engine.run import exit_reason
+
+SCORES = {1: 5.0, 3: 9.0, 5: 9.0, 7: None, 9: 1.0, 11: 10.0, 13: 0.0, 15: 0.0}
+
+
+def steps(folder) -> int:
+    return metrics(folder)[-1]["iteration"] + 1
+
+
+def test_ends_after_so_many_evaluations_without_a_better_one(tmp_path):
+    run = train_toy(tmp_path / "short", 16, scores=SCORES, patience=3)
+    assert run.iter == run.max_iter == steps(run) == 10
+    assert (tmp_path / "short" / "last_checkpoint").read_text() == "model_0000009.pth"
+    assert run.evaluation.best_iteration == 3
+    reason = exit_reason(settings_for(tmp_path, 16), 10, run.stop)
+    for fact in ("after 10 of 16 steps", "did not exceed 9.000 (step 4) in 3 evaluations"):
+        assert fact in reason
+    whole = train_toy(tmp_path / "whole", 16, scores=SCORES)
+    assert metrics(run) == metrics(whole)[:10]  # its schedule is that of the whole run as well
+    again = train_toy(tmp_path / "short", 16, scores=SCORES, patience=3)
+    assert again.stop.is_over and steps(again) == 10
+    assert_same_weights(run, again)
+
+
+@pytest.mark.parametrize(("patience", "expected"), [(1, 6), (2, 8), (4, 16), (9, 16)])
+def test_patience_counts_equal_and_undefined_scores(tmp_path, patience, expected):
+    assert steps(train_toy(tmp_path, 16, scores=SCORES, patience=patience)) == expected
+
+
+def test_waiting_goes_on_after_a_kill(tmp_path):
+    kill_toy(tmp_path, 16, scores=SCORES, patience=3, stop_at=8)  # has waited twice
+    assert steps(train_toy(tmp_path, 16, scores=SCORES, patience=3)) == 10
+
+
+def test_a_run_that_was_never_scored_says_so(tmp_path):
+    trainer = train_toy(tmp_path, 8, scores=dict.fromkeys(SCORES), patience=2)
+    assert "was never defined in 2 evaluations" in trainer.stop.reason()
+    assert exit_reason(settings_for(tmp_path, 8), 8, None).startswith("All 8 steps done")
 
 
 @pytest.fixture
@@ -34,43 +70,35 @@ def checkpoints(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("model_0*.pth"))
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory):
+    return train_toy(tmp_path_factory.mktemp("whole"), 8)
+
+
 @pytest.mark.parametrize("step", [0, 4, 5])  # before any checkpoint; between two; with one
-@pytest.mark.parametrize("number", stop.SIGNALS)
-def test_it_goes_on_to_the_same_digits(tmp_path, signals, step, number):
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "parts").mkdir()
-    whole = train_toy(tmp_path / "whole", 8)
-    before = [signal.getsignal(n) for n in stop.SIGNALS]
+@pytest.mark.parametrize("number", saving.SIGNALS)
+def test_it_goes_on_to_the_same_digits(tmp_path, whole, signals, step, number):
+    before = [signal.getsignal(n) for n in saving.SIGNALS]
     signals[step] = [number]
-    with pytest.raises(KeyboardInterrupt):
-        train_toy(tmp_path / "parts", 8)
-    assert [signal.getsignal(n) for n in stop.SIGNALS] == before
-    assert (tmp_path / "parts" / "last_checkpoint").read_text() == f"model_{step:07d}.pth"
-    parts = train_toy(tmp_path / "parts", 8)
+    kill_toy(tmp_path, 8)
+    assert [signal.getsignal(n) for n in saving.SIGNALS] == before
+    assert (tmp_path / "last_checkpoint").read_text() == f"model_{step:07d}.pth"
+    parts = train_toy(tmp_path, 8)
     assert parts.start_iter == step + 1
-    assert metrics(tmp_path / "parts") == metrics(tmp_path / "whole")
-    for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
-        assert torch.equal(a, b)
+    assert metrics(parts) == metrics(whole)
+    assert_same_weights(parts, whole)
 
 
 def test_signals_that_come_together_are_one_request(tmp_path, signals):
     signals[2] = [signal.SIGINT, signal.SIGTERM, signal.SIGINT]
-    with pytest.raises(KeyboardInterrupt):
-        train_toy(tmp_path, 8)
+    kill_toy(tmp_path, 8)
     assert checkpoints(tmp_path) == ["model_0000001.pth", "model_0000002.pth"]
+    last = json.loads((tmp_path / "metrics.json").read_text().splitlines()[-1])
+    assert last["iteration"] == 2 and "total_loss" in last
 
 
 def test_a_later_second_request_ends_at_once(tmp_path, signals, monkeypatch):
-    monkeypatch.setattr(stop, "ONE_REQUEST_SECONDS", -1.0)
+    monkeypatch.setattr(saving, "ONE_REQUEST_SECONDS", -1.0)
     signals[2] = [signal.SIGINT, signal.SIGINT]
-    with pytest.raises(KeyboardInterrupt):
-        train_toy(tmp_path, 8)
+    kill_toy(tmp_path, 8)
     assert checkpoints(tmp_path) == ["model_0000001.pth"]
-
-
-def test_what_was_measured_until_the_stop_is_written(tmp_path, signals):
-    signals[2] = [signal.SIGTERM]
-    with pytest.raises(KeyboardInterrupt):
-        train_toy(tmp_path, 8)
-    last = json.loads((tmp_path / "metrics.json").read_text().splitlines()[-1])
-    assert last["iteration"] == 2 and "total_loss" in last

@@ -6,9 +6,8 @@ import copy
 
 import pytest
 import torch
-from test_trainer import metrics
 from torch import nn
-from toys import ToyModel, train_toy
+from toys import ToyModel, assert_same_weights, kill_toy, metrics, train_toy
 
 from smalldet.engine.checkpoint import load_weights
 from smalldet.engine.hooks.ema import WeightAverage
@@ -67,26 +66,20 @@ def test_frozen_parameters_and_buffers_have_no_copy():
 
 
 def test_training_with_an_average_is_the_same_training(tmp_path):
-    (tmp_path / "plain").mkdir()
-    (tmp_path / "both").mkdir()
-    plain, both = train_toy(tmp_path / "plain", 8), train_toy(tmp_path / "both", 8, decay=0.9)
-    for a, b in zip(plain.model.parameters(), both.model.parameters(), strict=True):
-        assert torch.equal(a, b)
-    rows = metrics(tmp_path / "both")
-    raw = [{k: v for k, v in row.items() if not k.startswith("ema/")} for row in rows]
-    assert raw == metrics(tmp_path / "plain")
-    scored = [row for row in rows if "ema/bbox/AP" in row]
+    plain = train_toy(tmp_path / "plain", 8)
+    both = train_toy(tmp_path / "both", 8, decay=0.9)
+    assert_same_weights(plain, both)
+    raw = [{k: v for k, v in row.items() if not k.startswith("ema/")} for row in metrics(both)]
+    assert raw == metrics(plain)
+    scored = [row for row in metrics(both) if "ema/bbox/AP" in row]
     assert len(scored) == 4 and all(row["ema/bbox/AP"] != row["bbox/AP"] for row in scored)
 
 
 def test_kill_and_resume_give_the_same_average(tmp_path):
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "parts").mkdir()
     whole = train_toy(tmp_path / "whole", 8, decay=0.9)
-    with pytest.raises(KeyboardInterrupt):
-        train_toy(tmp_path / "parts", 8, stop_at=4, decay=0.9)
+    kill_toy(tmp_path / "parts", 8, stop_at=4, decay=0.9)
     parts = train_toy(tmp_path / "parts", 8, decay=0.9)
-    assert metrics(tmp_path / "parts") == metrics(tmp_path / "whole")
+    assert metrics(parts) == metrics(whole)
     ours, theirs = (run.average.average.state_dict() for run in (parts, whole))
     assert ours["updates"] == theirs["updates"] == 8
     assert all(torch.equal(ours["average"][k], v) for k, v in theirs["average"].items())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from pathlib import Path
 
+import pytest
 import torch
 from detectron2.engine import hooks
 from detectron2.solver.lr_scheduler import LRMultiplier
@@ -11,12 +14,10 @@ from fvcore.common.param_scheduler import MultiStepParamScheduler
 from torch import nn
 
 from smalldet.engine.checkpoint import RunCheckpointer
-from smalldet.engine.hooks.early_stop import EarlyStop
 from smalldet.engine.hooks.ema import EvaluateAverage, WeightAverage
-from smalldet.engine.hooks.evaluation import Evaluate
+from smalldet.engine.hooks.evaluation import EarlyStop, Evaluate
 from smalldet.engine.hooks.metrics import Throughput, WriteMetrics
-from smalldet.engine.hooks.saving import SaveCheckpoint
-from smalldet.engine.hooks.stop import StopOnRequest
+from smalldet.engine.hooks.saving import SaveCheckpoint, StopOnRequest
 from smalldet.engine.settings import TrainSettings
 from smalldet.engine.trainer import Trainer
 from smalldet.engine.writers import build_writers, rewind_metrics
@@ -88,6 +89,7 @@ def train_toy(
     folder, max_iter: int, stop_at: int | None = None, scores=None, decay=0.0, patience=0
 ) -> Trainer:
     """Train as the engine does, resuming if the folder has a checkpoint; die after ``stop_at``."""
+    folder.mkdir(exist_ok=True)
     settings = settings_for(folder, max_iter)
     trainer = toy_trainer(noise=0.5, dump_folder=folder)
     checkpointer = RunCheckpointer(trainer.model, str(folder), trainer=trainer)
@@ -121,3 +123,25 @@ def train_toy(
     shutil.copy(checkpointer.get_checkpoint_file(), folder / "model_final.pth")
     trainer.evaluation, trainer.average, trainer.stop = evaluate, average, stop
     return trainer
+
+
+def kill_toy(folder: Path, max_iter: int, **options) -> None:
+    """Train until the run is killed or asked to stop."""
+    with pytest.raises(KeyboardInterrupt):
+        train_toy(folder, max_iter, **options)
+
+
+TIMES = {"images_per_second", "memory_mb", "data_time", "time", "eta_seconds"}
+
+
+def metrics(run: Trainer | Path) -> list[dict]:
+    """Lines of ``metrics.json`` without what depends on the clock."""
+    folder = run.dump_folder if isinstance(run, Trainer) else run
+    rows = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+
+
+def assert_same_weights(first: Trainer, second: Trainer) -> None:
+    """To the last digit."""
+    for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True):
+        assert torch.equal(a, b)

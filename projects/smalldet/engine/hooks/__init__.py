@@ -2,6 +2,6 @@
 
 In comes the trainer, out go scalars in its storage and files in the run folder. Their order
 matters: what measures comes first, then what changes weights, then what scores (``evaluation``,
-``ema``, ``early_stop``), then what writes and saves; ``smalldet.engine.run`` registers them. They
+``ema``), then what writes and saves; ``smalldet.engine.run`` registers them. They
 import ``smalldet.engine`` below ``run``, and no model. Start reading at ``evaluation``.
 """

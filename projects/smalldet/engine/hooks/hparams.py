@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from omegaconf import OmegaConf
 from torch.utils.tensorboard import FileWriter, SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -56,7 +57,8 @@ def common_values(cfg: Mapping[str, Any]) -> dict[str, Value]:
 def declared_values(cfg: Mapping[str, Any]) -> dict[str, Value]:
     """The values at the keys that the experiment declares to move."""
     factors = (cfg.get("experiment") or {}).get("factors") or []
-    return {key: _plain(_value_at(cfg, key)) for key in factors}
+    tree = OmegaConf.create(dict(cfg), flags={"allow_objects": True})
+    return {key: _plain(OmegaConf.select(tree, key)) for key in factors}
 
 
 def score_names() -> list[str]:
@@ -69,21 +71,8 @@ def final_scores(results: Mapping[str, Any]) -> dict[str, float]:
     found = {}
     for name in score_names():
         _, split, metric = name.split("/")
-        value = (results.get(split) or {}).get(f"bbox/{metric}")
-        if value is not None:
-            found[name] = float(value)
-    return found
-
-
-def _value_at(tree: Any, key: str) -> Any:
-    for part in key.split("."):
-        if isinstance(tree, Mapping):
-            tree = tree.get(part)
-        elif isinstance(tree, list) and part.isdigit() and int(part) < len(tree):
-            tree = tree[int(part)]
-        else:
-            return None
-    return tree
+        found[name] = (results.get(split) or {}).get(f"bbox/{metric}")
+    return {name: float(value) for name, value in found.items() if value is not None}
 
 
 def _plain(value: Any) -> Value:
