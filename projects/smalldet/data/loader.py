@@ -43,7 +43,10 @@ class _Places:
         self.plan, self.start = plan, 0
 
     def __iter__(self) -> Iterator[list[int]]:
-        return self.plan.micro_steps(self.start)
+        start = self.start
+        while True:
+            yield from self.plan.step(start)
+            start += self.plan.total
 
 
 class TrainLoader:
@@ -74,7 +77,7 @@ class TrainLoader:
     ) -> None:
         if not records:
             raise DataError("The training split holds no image. Check dataset.root.")
-        self.plan, self.images = plan, len(records)
+        self.plan = plan
         self.samples_seen = self.dropped_boxes = 0
         self._places = _Places(plan)
         self._loader = _data_loader(
@@ -83,11 +86,6 @@ class TrainLoader:
             batch_sampler=self._places,
             persistent_workers=num_workers > 0,
         )
-
-    @property
-    def epoch(self) -> float:
-        """Passes over the data so far."""
-        return self.samples_seen / self.images
 
     def seek(self, samples_seen: int) -> None:
         """Set the place in the stream; the next iteration (``iter``) starts there."""
@@ -166,14 +164,13 @@ def build_eval_loader(
         world_size: number of processes.
     """
     records = records_of(dataset)[:limit]
-    rank = comm.get_rank() if rank is None else rank
-    world_size = comm.get_world_size() if world_size is None else world_size
-    return _data_loader(
-        MappedRecords(records, mapper),
-        num_workers,
-        sampler=shard(len(records), rank, world_size),
-        batch_size=batch_size,
+    places = shard(
+        len(records),
+        comm.get_rank() if rank is None else rank,
+        comm.get_world_size() if world_size is None else world_size,
     )
+    samples = MappedRecords(records, mapper)
+    return _data_loader(samples, num_workers, sampler=places, batch_size=batch_size)
 
 
 def shard(total: int, rank: int, world_size: int) -> range:

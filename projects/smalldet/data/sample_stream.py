@@ -7,7 +7,6 @@ another number of workers, processes or images per micro-batch, and still see th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -102,9 +101,3 @@ class BatchPlan:
             list(range(first + part * size, first + (part + 1) * size))
             for part in range(self.micro_batches)
         ]
-
-    def micro_steps(self, start: int) -> Iterator[list[int]]:
-        """The micro-batches of this process from ``start`` on, without end."""
-        while True:
-            yield from self.step(start)
-            start += self.total

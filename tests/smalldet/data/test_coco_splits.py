@@ -77,10 +77,13 @@ def test_one_name_for_two_data_sets_is_a_sentence(root: Path, tmp_path: Path) ->
     assert register(CocoSplits(str(other), name="elsewhere"))["test"] == "elsewhere_test"
 
 
-def test_changed_files_under_a_registered_name_are_a_sentence(root: Path) -> None:
-    register(CocoSplits(str(root)))
+def test_changed_files_or_metadata_under_a_registered_name_are_a_sentence(root: Path) -> None:
+    names = register(CocoSplits(str(root)))
     (root / "train" / "5.png").unlink()
     with pytest.raises(DataError, match=r"already registered.* differs in annotation_sha256"):
+        register(CocoSplits(str(root)))
+    MetadataCatalog.get(names["train"]).thing_classes[0] = "person"
+    with pytest.raises(DataError, match="thing_classes"):
         register(CocoSplits(str(root)))
 
 
@@ -90,10 +93,12 @@ def test_a_name_taken_by_others_is_a_sentence(root: Path) -> None:
         register(CocoSplits(str(root)))
 
 
-def test_an_unknown_name_is_a_sentence_with_the_nearest(root: Path) -> None:
+def test_an_unknown_name_or_split_is_a_sentence_with_the_others(root: Path) -> None:
     register(CocoSplits(str(root)))
     with pytest.raises(DataError, match="registered as 'my coco é_val', but my coco é_valid"):
         records_of("my coco é_val")
+    with pytest.raises(DataError, match="no split 'val'; the splits are train, valid, test"):
+        CocoSplits(str(root)).records("val")
 
 
 def test_config_values_may_be_omegaconf_nodes(root: Path) -> None:
@@ -133,11 +138,6 @@ def test_a_missing_part_names_the_layout(root: Path, remove: str, message: str) 
         register(CocoSplits(str(root)))
 
 
-def test_an_unknown_split_is_a_sentence(root: Path) -> None:
-    with pytest.raises(DataError, match="no split 'val'; the splits are train, valid, test"):
-        CocoSplits(str(root)).records("val")
-
-
 def test_the_default_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DETECTRON2_DATASETS", raising=False)
     assert default_root() == Path("datasets/coco")
@@ -145,17 +145,13 @@ def test_the_default_root_follows_the_environment(monkeypatch: pytest.MonkeyPatc
     assert default_root("heads") == Path("/data/heads")
 
 
-def test_the_image_count_is_compared(root: Path) -> None:
-    CocoSplits(str(root)).check({}, 6)
+def test_image_count_and_heads_are_compared(root: Path) -> None:
+    dataset = CocoSplits(str(root))
+    dataset.check({"model": 1, "model.head": 1}, 6)
     with pytest.raises(DataError, match=r"counts on 1271 .* has 6 .*pass train.images=6"):
-        CocoSplits(str(root)).check({}, 1271)
-
-
-def test_each_head_is_compared(root: Path) -> None:
-    CocoSplits(str(root)).check({"model": 1, "model.head": 1}, 6)
-    message = r"80 classes \(model.head.num_classes\).* has 1 \(head\)"
-    with pytest.raises(DataError, match=message):
-        CocoSplits(str(root)).check({"model": 1, "model.head": 80}, 6)
+        dataset.check({}, 1271)
+    with pytest.raises(DataError, match=r"80 classes \(model.head.num_classes\).* has 1 \(head\)"):
+        dataset.check({"model": 1, "model.head": 80}, 6)
 
 
 def test_foreign_ids_in_the_filtered_file_are_a_sentence(root: Path) -> None:
@@ -163,10 +159,3 @@ def test_foreign_ids_in_the_filtered_file_are_a_sentence(root: Path) -> None:
     dataset.filtered("valid").content["categories"][0]["id"] = 3
     with pytest.raises(DataError, match=r"lists the categories \[\(3, 'head'\)\]"):
         dataset.check({}, 6)
-
-
-def test_changed_metadata_is_a_sentence(root: Path) -> None:
-    names = register(CocoSplits(str(root)))
-    MetadataCatalog.get(names["train"]).thing_classes[0] = "person"
-    with pytest.raises(DataError, match="thing_classes"):
-        register(CocoSplits(str(root)))

@@ -51,9 +51,8 @@ def assert_same(left: list[dict], right: list[dict]) -> None:
         assert torch.equal(a["instances"].gt_boxes.tensor, b["instances"].gt_boxes.tensor)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("micro", [1, 2, 8])
-def test_workers_and_micro_batches_do_not_matter(dataset: str, workers: int, micro: int) -> None:
+@pytest.mark.parametrize(("micro", "workers"), [(1, 1), (2, 2), (8, 1), (8, 2)])
+def test_workers_and_micro_batches_do_not_matter(dataset: str, micro: int, workers: int) -> None:
     expected = flat(list(islice(loader(dataset), 3)))
     steps = list(islice(loader(dataset, micro=micro, workers=workers), 3))
     assert {len(step) for step in steps} == {8 // micro}
@@ -79,7 +78,6 @@ def test_seeking_continues_exactly(dataset: str, workers: int) -> None:
     assert_same(flat(list(islice(resumed, 1))), flat(expected[4:]))  # a new iteration goes on
     resumed.seek(0)
     assert_same(flat(list(islice(resumed, 1))), flat(expected[:1]))  # and back, workers kept
-    assert resumed.epoch == 8 / IMAGES
 
 
 def test_every_image_comes_once_in_each_epoch(dataset: str) -> None:

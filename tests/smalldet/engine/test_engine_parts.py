@@ -37,17 +37,10 @@ def draws():
     return random.random(), np.random.rand(3).tolist(), torch.rand(3).tolist()
 
 
-def test_random_state_round_trips_through_a_weights_only_file(tmp_path):
+def test_random_state_round_trips_through_a_file_and_hides_draws_even_after_an_error(tmp_path):
     torch.save(capture_random_state(), tmp_path / "state.pth")
-    first = draws()
-    restore_random_state(torch.load(tmp_path / "state.pth", weights_only=True))
-    assert draws() == first
-
-
-def test_preserved_random_state_hides_draws_even_after_an_error():
-    state = capture_random_state()
     expected = draws()
-    restore_random_state(state)
+    restore_random_state(torch.load(tmp_path / "state.pth", weights_only=True))
     with pytest.raises(RuntimeError), preserved_random_state():
         draws()
         raise RuntimeError
@@ -87,17 +80,32 @@ def test_final_name_costs_no_copy_and_survives_pruning(tmp_path):
     assert final.read_bytes() == b"weights"
 
 
-def test_load_weights_names_what_does_not_fit(tmp_path):
-    checkpointer = RunCheckpointer(ToyModel(), str(tmp_path))
-    checkpointer.save_weights("model_best", score=1.0)
+@pytest.fixture
+def saved(tmp_path):
+    """Weights of a toy model."""
+    RunCheckpointer(ToyModel(), str(tmp_path)).save_weights("model_best", score=1.0)
+    return tmp_path / "model_best.pth"
+
+
+def test_load_weights_names_what_does_not_fit(saved):
     other = ToyModel()
-    assert load_weights(other, tmp_path / "model_best.pth") == {"score": 1.0}
+    assert load_weights(other, saved) == {"score": 1.0}
     other.second = nn.Linear(8, 3)
     other.third = nn.Linear(1, 1)
     with pytest.raises(ValueError, match=r"second.bias is \(1,\) instead of \(3,\)"):
-        load_weights(other, tmp_path / "model_best.pth")
+        load_weights(other, saved)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_unreadable_checkpoints_end_in_a_sentence(saved, content):
+    if content is None:
+        torch.save({"weights": 1}, saved)
+    else:
+        saved.write_bytes(content)
+    with pytest.raises(ValueError, match="no checkpoint"):
+        load_weights(ToyModel(), saved)
     with pytest.raises(FileNotFoundError, match="Train first"):
-        load_weights(other, tmp_path / "absent.pth")
+        load_weights(ToyModel(), saved.with_name("absent.pth"))
 
 
 def test_json_lines_are_strict_and_keep_each_step(tmp_path):
@@ -121,12 +129,11 @@ def test_rewind_drops_later_and_torn_lines_only(tmp_path):
     rewind_metrics(tmp_path / "absent.json", 2)
 
 
-def test_wandb_gets_its_names_and_every_scalar(tmp_path, monkeypatch):
-    calls = []
+def test_wandb_gets_its_names_and_every_scalar_or_says_how_to_go_on(tmp_path, monkeypatch):
+    calls, init = [], {}
     run = types.SimpleNamespace(
         log=lambda values, step: calls.append((step, values)), finish=lambda: calls.append("end")
     )
-    init = {}
     fake = types.SimpleNamespace(init=lambda **kwargs: init.update(kwargs) or run)
     monkeypatch.setitem(sys.modules, "wandb", fake)
     writer = WandbWriter(tmp_path / "run1", "heads", "ofat", "")
@@ -137,9 +144,6 @@ def test_wandb_gets_its_names_and_every_scalar(tmp_path, monkeypatch):
     writer.close()
     assert calls == [(3, {"loss": 2.0}), "end"]
     assert (init["project"], init["group"], init["id"]) == ("heads", "ofat", "run1")
-
-
-def test_missing_wandb_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ValueError, match="leave it false"):
         WandbWriter(tmp_path, "heads", "", "")
@@ -160,27 +164,27 @@ def test_norms_have_their_own_decay_and_frozen_parameters_none():
 
 def test_validation_loss_is_repeatable_and_leaves_no_trace():
     model = ToyModel(noise=1.0)
+    model.first = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8))
     loader = [[sample(n) for n in range(4)], [sample(n) for n in range(4, 6)]]
-    model.eval()
-    before = capture_random_state()["torch"]
+    before, mean = capture_random_state()["torch"], model.first[1].running_mean.clone()
     with EventStorage(0) as storage:
         first = validation_losses(model, loader, seed=3)
         assert validation_losses(model, loader, seed=3) == first
         assert get_event_storage() is storage and not storage.histories()
-    assert torch.equal(capture_random_state()["torch"], before) and not model.training
+    assert torch.equal(capture_random_state()["torch"], before)
+    assert torch.equal(model.first[1].running_mean, mean)
     assert all(p.grad is None for p in model.parameters())
     losses = first["validation/loss_square"] + first["validation/loss_absolute"]
     assert first["validation/total_loss"] == pytest.approx(losses)
     assert validation_losses(model, []) == {}
 
 
-def test_validation_loss_leaves_batch_statistics_alone():
-    model = ToyModel()
-    model.first = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8))
-    before = model.first[1].running_mean.clone()
+@pytest.mark.parametrize("mode", [True, False])
+def test_validation_loss_puts_the_mode_back(mode):
+    model = ToyModel().train(mode)
+    model.first = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8)).train(mode)
     validation_losses(model, [[sample(n) for n in range(4)]])
-    assert torch.equal(model.first[1].running_mean, before)
-    assert model.first[1].training
+    assert {module.training for module in model.modules()} == {mode}
 
 
 def test_log_line_has_losses_and_speed_but_no_validation(caplog):
@@ -191,17 +195,6 @@ def test_log_line_has_losses_and_speed_but_no_validation(caplog):
     line = caplog.messages[-1]
     assert "eta: 0:00:02" in line and "loss_a: 2" in line and "grad_norm: 3" in line
     assert "validation" not in line
-
-
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
-def test_unreadable_checkpoints_end_in_a_sentence(tmp_path, content):
-    path = tmp_path / "model_0000003.pth"
-    if content is None:
-        torch.save({"weights": 1}, path)
-    else:
-        path.write_bytes(content)
-    with pytest.raises(ValueError, match="no checkpoint"):
-        load_weights(ToyModel(), path)
 
 
 def test_validation_loss_weights_batches_by_their_images():

@@ -27,6 +27,11 @@ def one_step(**options):
     return step(toy_trainer(**options))
 
 
+def assert_same_gradients(first, second):
+    for a, b in zip(first.parameters, second.parameters, strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-5, atol=1e-7)
+
+
 def step(trainer):
     trainer.loader.seek(0)
     trainer._batches = iter(trainer.loader)
@@ -40,23 +45,18 @@ def step(trainer):
 def test_accumulated_gradients_equal_those_of_one_batch(micro):
     whole = one_step(micro=8)
     parts = one_step(micro=micro)
-    for a, b in zip(whole.parameters, parts.parameters, strict=True):
-        torch.testing.assert_close(a.grad, b.grad, rtol=1e-5, atol=1e-7)
+    assert_same_gradients(whole, parts)
     for name in ("total_loss", "loss_square", "grad_norm"):
         expected = whole.storage.latest()[name][0]
         assert parts.storage.latest()[name][0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_unequal_micro_batches_count_by_their_images():
-    trainer = toy_trainer()
+    whole, parts = toy_trainer(), toy_trainer()
     images = next(iter(ToyLoader(8, 8)))[0]
-    trainer.iter = 0
-    trainer._accumulate([images[:5], images[5:]])
-    parts = [p.grad.clone() for p in trainer.parameters]
-    trainer.optimizer.zero_grad()
-    trainer._accumulate([images])
-    for part, parameter in zip(parts, trainer.parameters, strict=True):
-        torch.testing.assert_close(part, parameter.grad, rtol=1e-5, atol=1e-7)
+    whole._accumulate([images])
+    parts._accumulate([images[:5], images[5:]])
+    assert_same_gradients(whole, parts)
 
 
 class SummingModel(ToyModel, StepNormalised):
@@ -78,31 +78,25 @@ def test_a_model_may_divide_by_what_the_whole_step_holds():
     summing = toy_trainer(micro=2, model=SummingModel())
     summing.model.load_state_dict(toy_trainer().model.state_dict())
     step(summing)
-    for a, b in zip(whole.parameters, summing.parameters, strict=True):
-        torch.testing.assert_close(a.grad, b.grad, rtol=1e-5, atol=1e-7)
+    assert_same_gradients(whole, summing)
     logged = [t.storage.latest()["total_loss"][0] for t in (whole, summing)]
     assert logged[0] == pytest.approx(logged[1], rel=1e-5)
 
 
-def test_clipping_bounds_the_norm_and_logs_it_before():
-    free = one_step()
-    clipped = one_step(clip_grad_norm=0.01)
-    assert float(total_gradient_norm(clipped.parameters)) <= 0.01 * (1 + 1e-5)
-    assert clipped.storage.latest()["grad_norm"] == free.storage.latest()["grad_norm"]
-
-
-def test_clipping_by_value_bounds_each_entry():
-    free, clipped = one_step(), one_step(clip_grad_value=0.01)
-    for a, b in zip(free.parameters, clipped.parameters, strict=True):
+def test_clipping_bounds_the_norm_or_each_entry_and_logs_the_norm_before():
+    free, by_norm, by_value = (
+        one_step(**clip) for clip in ({}, {"clip_grad_norm": 0.01}, {"clip_grad_value": 0.01})
+    )
+    assert float(total_gradient_norm(by_norm.parameters)) <= 0.01 * (1 + 1e-5)
+    for a, b in zip(free.parameters, by_value.parameters, strict=True):
         torch.testing.assert_close(b.grad, a.grad.clamp(-0.01, 0.01))
+    norms = [trainer.storage.latest()["grad_norm"] for trainer in (free, by_norm, by_value)]
+    assert norms == [norms[0]] * 3
 
 
-def test_bf16_trains_on_a_cpu_with_fp32_weights():
+def test_bf16_trains_on_a_cpu_with_fp32_weights_and_fp16_is_refused_there():
     trainer = one_step(amp_dtype="bf16")
     assert all(p.dtype == torch.float32 and p.grad is not None for p in trainer.parameters)
-
-
-def test_fp16_for_a_model_on_the_cpu_is_a_sentence():
     with pytest.raises(ValueError, match="on a CPU use bf16"):
         toy_trainer(amp_dtype="fp16")
 

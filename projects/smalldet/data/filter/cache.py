@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,12 @@ def ensure_filtered(folder: Path, classes: Sequence[str]) -> FilteredFile:
     Raises:
         DataError: something is missing or unusable, or the folder cannot be written to.
     """
-    source = _read_source(folder)
+    try:
+        source = (folder / SOURCE_NAME).read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{folder / SOURCE_NAME} cannot be read ({error.strerror}). {LAYOUT}"
+        ) from error
     names = list_images(folder)
     if not names:
         raise DataError(f"{folder} holds {SOURCE_NAME} but no image files. {LAYOUT}")
@@ -75,17 +80,7 @@ def ensure_filtered(folder: Path, classes: Sequence[str]) -> FilteredFile:
         "image_files_sha256": listing_checksum(folder, names),
     }
     path = folder / FILTERED_NAME
-    current = _read_if_current(path, made_from)
-    return current or _build(path, source, names, made_from)
-
-
-def _read_source(folder: Path) -> bytes:
-    try:
-        return (folder / SOURCE_NAME).read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"{folder / SOURCE_NAME} cannot be read ({error.strerror}). {LAYOUT}"
-        ) from error
+    return _read_if_current(path, made_from) or _build(path, source, names, made_from)
 
 
 def _read_if_current(path: Path, made_from: dict[str, Any]) -> FilteredFile | None:
@@ -94,7 +89,7 @@ def _read_if_current(path: Path, made_from: dict[str, Any]) -> FilteredFile | No
         content = json.loads(data)
         info = content["info"]
         differing = [key for key, value in made_from.items() if info.get(key) != value]
-        report = FilterReport.from_dict(info["filter_report"])
+        report = FilterReport(**info["filter_report"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -122,7 +117,7 @@ def _build(
         filtered, report = filter_coco(coco, made_from["classes"], sizes)
     except DataError as error:
         raise DataError(f"{path.with_name(SOURCE_NAME)}: {error}") from error
-    content = {"info": {**made_from, "filter_report": report.as_dict()}, "licenses": [], **filtered}
+    content = {"info": {**made_from, "filter_report": asdict(report)}, "licenses": [], **filtered}
     data = json.dumps(content, allow_nan=False).encode()
     write_atomically(path, data)
     level = logging.WARNING if report.counts else logging.INFO

@@ -46,14 +46,26 @@ def filter_images(
             report.note("images_repeated", name)
             new_ids[source_id] = by_file[name]
         else:
-            image = _checked_image(entry, on_disk.get(name), image_sizes, report)
-            if image is not None:
-                image["id"] = len(images) + 1
-                images.append(image)
-            by_file[name] = new_ids[source_id] = image["id"] if image else None
+            size = _checked_size(entry, on_disk.get(name), image_sizes, report)
+            by_file[name] = new_ids[source_id] = len(images) + 1 if size else None
+            if size:
+                width, height = size
+                images.append(
+                    {
+                        "id": len(images) + 1,
+                        "file_name": on_disk[name],
+                        "width": width,
+                        "height": height,
+                        "source_id": source_id,
+                    }
+                )
     for name in sorted(on_disk.keys() - by_file.keys()):
         report.note("files_without_entry", on_disk[name])
-    _require_images(entries, images, report)
+    if not images:
+        raise DataError(
+            f"None of the {len(entries)} image entries can be used. "
+            + report.summary("What was found")
+        )
     return images, new_ids
 
 
@@ -74,13 +86,13 @@ def _ambiguous_ids(entries: Sequence[Any]) -> set[Any]:
     return {source_id for source_id, names in files.items() if len(names) > 1}
 
 
-def _checked_image(
+def _checked_size(
     entry: Mapping[str, Any],
     file_name: str | None,
     image_sizes: Mapping[str, Size | None],
     report: FilterReport,
-) -> dict[str, Any] | None:
-    """The new entry (its id is set later), or None with the reason noted."""
+) -> Size | None:
+    """Width and height of the file of an entry, or None with the reason noted."""
     if file_name is None:
         report.note("images_without_file", entry["file_name"])
         return None
@@ -94,23 +106,7 @@ def _checked_image(
     elif claimed != size:
         report.note("images_of_other_size", f"{file_name}: entry {claimed}, file {size}")
         return None
-    width, height = size
-    source_id = entry["id"]
-    return {
-        "id": 0,
-        "file_name": file_name,
-        "width": width,
-        "height": height,
-        "source_id": source_id,
-    }
-
-
-def _require_images(entries: Sequence[Any], images: Sequence[Any], report: FilterReport) -> None:
-    if not images:
-        raise DataError(
-            f"None of the {len(entries)} image entries can be used. "
-            + report.summary("What was found")
-        )
+    return size
 
 
 def has_id(entry: Mapping[str, Any]) -> bool:

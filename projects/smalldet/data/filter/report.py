@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+
+from tabulate import tabulate
 
 FINDINGS = {
     "images_malformed": "image entries without an id or a file name: left out",
@@ -66,15 +67,6 @@ class FilterReport:
         if len(known) < _EXAMPLES and str(example) not in known:
             known.append(str(example))
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> FilterReport:
-        """The inverse of :meth:`as_dict`."""
-        return cls(**content)
-
     def summary(self, title: str) -> str:
         """A headline, and a line for each kind of finding."""
         classes = ", ".join(f"{name}: {count}" for name, count in self.source_classes.items())
@@ -92,15 +84,12 @@ class FilterReport:
 
 def report_table(reports: Mapping[str, FilterReport]) -> str:
     """The splits side by side: one column each, one line per count that is not zero anywhere."""
-    rows = [["", *reports]]
-    for name in ("images", "negatives", "boxes"):
-        rows.append([f"{name} kept", *(str(getattr(r, name)) for r in reports.values())])
+    rows = [
+        [f"{name} kept", *(getattr(report, name) for report in reports.values())]
+        for name in ("images", "negatives", "boxes")
+    ]
     for finding in FINDINGS:
         counts = [report.counts.get(finding, 0) for report in reports.values()]
         if any(counts):
-            rows.append([finding.replace("_", " "), *map(str, counts)])
-    first = max(len(row[0]) for row in rows)
-    others = max(7, *(len(name) for name in reports))
-    return "\n".join(
-        row[0].ljust(first) + "".join(cell.rjust(others + 2) for cell in row[1:]) for row in rows
-    )
+            rows.append([finding.replace("_", " "), *counts])
+    return tabulate(rows, ["", *reports], tablefmt="plain")

@@ -1,4 +1,4 @@
-"""Class counts of heads are compared with the data, wherever a model declares them."""
+"""What is compared before the first step: classes with the data, augmentations with a cache."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from torch import nn
 
 from labbook.config.load import load_config, to_plain
 from smalldet.engine.build import head_classes, register_data
+from smalldet.engine.feature_cache import check_augmentations, frozen_part
 from smalldet.engine.settings import TrainSettings
+from toy_detection import PatchBackbone
 
 OFAT = "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
 ETRAM = "configs/debug/etram/baseline_3scale_100k.py"
@@ -41,3 +43,19 @@ def test_a_yolox_head_of_20_classes_is_refused_on_data_of_8(tmp_path):
     cfg = to_plain(load_config(ETRAM, [*data, "dataset.name=street", "model.head.num_classes=20"]))
     with pytest.raises(ValueError, match=r"20 classes \(model.head.num_classes\).* has 8"):
         register_data(cfg, TrainSettings(), instantiate(cfg["model"]))
+
+
+def node(name: str, **options):
+    return {"_target_": f"detectron2.data.transforms.augmentation_impl.{name}", **options}
+
+
+def test_only_resizing_and_a_mirror_may_come_before_the_backbone():
+    check_augmentations([node("Resize", shape=64), node("RandomFlip", horizontal=True)])
+    for random in (node("RandomBrightness"), node("RandomFlip", vertical=True)):
+        with pytest.raises(ValueError, match="changes images at random before the frozen backbone"):
+            check_augmentations([node("Resize", shape=64), random])
+
+
+def test_a_model_without_a_frozen_backbone_is_refused():
+    with pytest.raises(ValueError, match="0 of PatchBackbone are frozen"):
+        frozen_part(PatchBackbone({"p4": (8, 16)}))
