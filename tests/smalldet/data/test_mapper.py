@@ -22,13 +22,8 @@ def record(path: Path, boxes: list[list[float]] = (), size: tuple[int, int] = (4
         {"bbox": box, "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0, "iscrowd": 0}
         for box in boxes
     ]
-    return {
-        "file_name": str(path),
-        "image_id": 3,
-        "width": size[0],
-        "height": size[1],
-        "annotations": annotations,
-    }
+    entry = {"file_name": str(path), "image_id": 3, "width": size[0], "height": size[1]}
+    return entry | {"annotations": annotations}
 
 
 @pytest.fixture

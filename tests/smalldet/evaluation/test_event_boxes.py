@@ -65,24 +65,24 @@ def test_times_known_to_be_empty_count_by_coco_and_are_free_by_prophesee(evaluat
     alarm = found([BOX], [0.95], [CAR])
     show(evaluator, (CAR_FRAME, CAR_FOUND), (frame(4), alarm))
     results = evaluator.evaluate()
-    assert results["bbox"]["AP"] == pytest.approx(50)
-    assert results["prophesee"]["AP"] == pytest.approx(100)
-    assert results["bbox"]["num_images"] == 2
-    assert results["prophesee"]["dropped_images"] == 1
-    assert results["prophesee"]["dropped_predictions"] == 1
+    coco, prophesee = results["bbox"], results["prophesee"]
+    assert (coco["AP"], prophesee["AP"]) == (pytest.approx(50), pytest.approx(100))
+    assert coco["num_images"] == 2
+    assert prophesee["dropped_images"] == prophesee["dropped_predictions"] == 1
 
 
-def test_lengths_are_those_of_the_sensor_whatever_the_input(evaluator):
-    box = [10.0, 10.0, 30.0, 35.0]  # 40 x 50 sensor pixels: medium, diagonal 64
+@pytest.mark.parametrize(
+    ("downsample", "bin", "by_prophesee"),
+    [("nearest", "APm", {"APs": pytest.approx(100)}), ("none", "APs", {"dropped_ground_truth": 1})],
+)
+def test_lengths_are_those_of_the_sensor_whatever_the_input(downsample, bin, by_prophesee):
+    box = [10.0, 10.0, 30.0, 35.0]  # at half resolution 40 x 50 sensor pixels: medium, diagonal 64
+    evaluator = EventBoxEvaluator(toy_recordings(downsample))
     show(evaluator, (frame(3, [box], [CAR]), found([box], [0.9], [CAR])))
     results = evaluator.evaluate()
-    assert results["bbox"]["APs"] is None and results["bbox"]["APm"] == pytest.approx(100)
-    assert results["prophesee"]["APs"] == pytest.approx(100)  # at half resolution
-    full = EventBoxEvaluator(toy_recordings("none"))
-    show(full, (frame(3, [box], [CAR]), found([box], [0.9], [CAR])))
-    results = full.evaluate()
-    assert results["bbox"]["APs"] == pytest.approx(100)
-    assert results["prophesee"]["dropped_ground_truth"] == 1
+    scored = [key for key in ("APs", "APm", "APl") if results["bbox"][key] is not None]
+    assert scored == [bin] and results["bbox"][bin] == pytest.approx(100)
+    assert {key: results["prophesee"][key] for key in by_prophesee} == by_prophesee
 
 
 def test_predictions_may_come_in_pixels_of_the_sensor(evaluator):
