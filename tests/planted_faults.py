@@ -28,8 +28,8 @@ SECONDS = 600  # tests that take longer hang, and so have noticed
 
 FAULTS = """
 greedy-matching: A true box may be found by several predictions.
-  - free[rows[taken], single[taken]] = False
-  + free[rows[taken], single[taken]] = True
+  - free[area, threshold, chosen] = gt_crowd[chosen]
+  + free[area, threshold, chosen] = True
   @ boxmetrics/**/*match*
 recall-points: A recall point is reached only beyond it.
   - first = np.searchsorted(recall, RECALL_POINTS, side="left")

@@ -7,16 +7,24 @@ points, K classes, A ranges of area, M limits of detections.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from boxmetrics.boxes import Floats, box_area, iou_matrix
-from boxmetrics.matching import COCO_THRESHOLDS, UNMATCHED, Ints
-from boxmetrics.range_matching import AREA_RANGES, match_in_ranges, outside_ranges
-from boxmetrics.tables import BoxTable, Mask
+from boxmetrics.matching import (
+    AREA_RANGES,
+    COCO_THRESHOLDS,
+    UNMATCHED,
+    Ints,
+    Mask,
+    by_score,
+    match_in_ranges,
+    outside_ranges,
+)
+from boxmetrics.tables import BoxTable, rank_in_class
 
 RECALL_POINTS: Floats = np.linspace(0.0, 1.0, 101)
 MAX_DETECTIONS: tuple[int, ...] = (1, 10, 100, 300)
@@ -56,7 +64,7 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class _Verdicts:
+class _Matched:
     """Predictions within the highest limit, class by class, and what became of them."""
 
     det_class: Ints  # (D,)
@@ -93,18 +101,19 @@ def precision_recall(
     ranges = np.asarray(list(AREA_RANGES.values()) if area_ranges is None else area_ranges)
     ious = np.atleast_1d(np.asarray(thresholds, np.float64))
     aside = outside_ranges(table.gt_area, ranges) | table.gt_crowd
-    verdicts = _judge(table, aside, ranges, ious)
+    found = _match(table, aside, ranges, ious)
     shape = (len(ious), num_classes, len(ranges))
     precision = np.full((shape[0], len(RECALL_POINTS), *shape[1:]), np.nan)
     recall = np.full((*shape, len(MAX_DETECTIONS)), np.nan)
     for k in range(num_classes):
-        rows = _by_score(verdicts, k)
+        rows = np.flatnonzero(found.det_class == k)
+        rows = rows[by_score(found.det_score[rows])]  # ties in order of images
         for a, total in enumerate(np.count_nonzero(~aside[:, table.gt_class == k], axis=1)):
             if total:
-                hit, ignored = verdicts.hit[a][:, rows], verdicts.ignored[a][:, rows]
-                kept = verdicts.rank[rows] < AP_DETECTIONS
+                hit, ignored = found.hit[a][:, rows], found.ignored[a][:, rows]
+                kept = found.rank[rows] < AP_DETECTIONS
                 precision[:, :, k, a] = _precision(hit[:, kept], ignored[:, kept], total)
-                recall[:, k, a] = _recall(hit & ~ignored, verdicts.rank[rows], total)
+                recall[:, k, a] = _recall(hit & ~ignored, found.rank[rows], total)
     return Curves(precision, recall, ious)
 
 
@@ -123,7 +132,7 @@ def check_classes(det_class: Ints, gt_class: Ints, num_classes: int) -> None:
             )
 
 
-def _judge(table: BoxTable, aside: Mask, ranges: Floats, thresholds: Floats) -> _Verdicts:
+def _match(table: BoxTable, aside: Mask, ranges: Floats, thresholds: Floats) -> _Matched:
     """Match each image and class; predictions beyond the highest limit are left out."""
     rank = rank_in_class(table.det_image, table.det_class)
     rows = np.flatnonzero(rank < max(*MAX_DETECTIONS, AP_DETECTIONS))
@@ -131,7 +140,7 @@ def _judge(table: BoxTable, aside: Mask, ranges: Floats, thresholds: Floats) -> 
     outside = outside_ranges(box_area(table.det_box), ranges)
     hit = np.zeros((len(ranges), len(thresholds), len(rows)), dtype=bool)
     ignored = np.repeat(outside[:, None], len(thresholds), axis=1)
-    for dets, gts in _shared_groups(table):
+    for dets, gts in table.shared_groups():
         crowd = table.gt_crowd[gts]
         ious = iou_matrix(table.det_box[dets], table.gt_box[gts], crowd)
         matches = match_in_ranges(ious, aside[:, gts], crowd, thresholds)
@@ -139,37 +148,7 @@ def _judge(table: BoxTable, aside: Mask, ranges: Floats, thresholds: Floats) -> 
         hit[:, :, dets] = matched
         gt_aside = np.take_along_axis(aside[:, None, gts], matches, axis=2)
         ignored[:, :, dets] = np.where(matched, gt_aside, ignored[:, :, dets])
-    return _Verdicts(table.det_class, table.det_score, rank[rows], hit, ignored)
-
-
-def _groups(images: Ints, classes: Ints) -> Ints:
-    """One number for each image and class (N,), rising where the rows are sorted."""
-    return images * (1 << 20) + classes
-
-
-def rank_in_class(images: Ints, classes: Ints) -> Ints:
-    """The place (N,) of each prediction among those of its image and class, from 0.
-
-    The rows are sorted by image, class, then score, as in ``BoxTable`` and ``Matches``.
-    """
-    _, first, sizes = np.unique(_groups(images, classes), return_index=True, return_counts=True)
-    return np.arange(len(images)) - np.repeat(first, sizes)
-
-
-def _shared_groups(table: BoxTable) -> Iterator[tuple[slice, slice]]:
-    """Rows of predictions and of ground truth of each image and class that has both."""
-    dets = _groups(table.det_image, table.det_class)
-    gts = _groups(table.gt_image, table.gt_class)
-    shared = np.intersect1d(dets, gts)
-    edges = [np.searchsorted(g, shared, side) for g in (dets, gts) for side in ("left", "right")]
-    for d0, d1, g0, g1 in zip(*edges, strict=True):
-        yield slice(d0, d1), slice(g0, g1)
-
-
-def _by_score(verdicts: _Verdicts, k: int) -> Ints:
-    """The rows of class ``k`` from high score to low; ties in order of images."""
-    rows = np.flatnonzero(verdicts.det_class == k)
-    return rows[np.argsort(-verdicts.det_score[rows], kind="stable")]
+    return _Matched(table.det_class, table.det_score, rank[rows], hit, ignored)
 
 
 def _precision(hit: Mask, ignored: Mask, total: int) -> Floats:

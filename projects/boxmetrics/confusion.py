@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from boxmetrics.average_precision import AP_DETECTIONS, check_classes, rank_in_class
+from boxmetrics.average_precision import AP_DETECTIONS, check_classes
 from boxmetrics.boxes import iou_matrix
 from boxmetrics.matches import Matches
 from boxmetrics.matching import UNMATCHED, Ints, match_greedily
+from boxmetrics.tables import rank_in_class
 
 
 def confusion_matrix(

@@ -25,12 +25,11 @@ from enum import IntEnum
 
 import numpy as np
 
-from boxmetrics.average_precision import AP_DETECTIONS, rank_in_class
+from boxmetrics.average_precision import AP_DETECTIONS
 from boxmetrics.boxes import Floats, iou_matrix
 from boxmetrics.matches import Matches
-from boxmetrics.matching import UNMATCHED, Ints
-from boxmetrics.range_matching import match_in_ranges, outside_ranges
-from boxmetrics.tables import Mask
+from boxmetrics.matching import UNMATCHED, Ints, Mask, match_in_ranges, outside_ranges
+from boxmetrics.tables import rank_in_class
 
 
 class Label(IntEnum):

@@ -35,8 +35,7 @@ import numpy as np
 from boxmetrics.boxes import Floats
 from boxmetrics.error_labels import ErrorLabels, Label, label_errors
 from boxmetrics.matches import Matches
-from boxmetrics.matching import Ints, by_score
-from boxmetrics.tables import Mask
+from boxmetrics.matching import Ints, Mask, by_score
 from boxmetrics.weighted_ap import RankedClass, mean_weighted_ap
 
 PREDICTION_ERRORS = (

@@ -5,33 +5,17 @@ Shape shorthand: N images, D predictions, G ground-truth boxes, T IoU thresholds
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from boxmetrics.boxes import Floats, as_boxes, box_area, iou_matrix
-from boxmetrics.matching import COCO_THRESHOLDS, UNMATCHED, Ints, by_score, match_greedily
-
-
-@dataclass(frozen=True)
-class ImageBoxes:
-    """What was predicted and what is true on one image.
-
-    Boxes are ``xyxy_abs`` in pixels of the original image; classes count from 0.
-    """
-
-    image_id: int
-    boxes: ArrayLike  # (D, 4)
-    scores: ArrayLike  # (D,)
-    classes: ArrayLike  # (D,)
-    gt_boxes: ArrayLike  # (G, 4)
-    gt_classes: ArrayLike  # (G,)
-    gt_areas: ArrayLike  # (G,) as annotated, square pixels
-    gt_crowd: ArrayLike  # (G,)
+from boxmetrics.boxes import Floats, box_area, iou_matrix
+from boxmetrics.matching import COCO_THRESHOLDS, UNMATCHED, Ints, Mask, match_greedily
+from boxmetrics.tables import BoxTable, ImageBoxes
 
 
 @dataclass(frozen=True)
@@ -58,12 +42,12 @@ class Matches:
     gt_class: Ints  # (G,)
     gt_area: Floats  # (G,) as annotated
     gt_box: Floats  # (G, 4)
-    gt_crowd: NDArray[np.bool_]  # (G,)
+    gt_crowd: Mask  # (G,)
     gt_det: Ints  # (G, T) row of the matched prediction, -1 for a missed box and for crowds
 
     def save(self, path: Path) -> None:
         """Write all arrays to ``path`` (.npz, compressed, the same bytes for the same matches)."""
-        np.savez_compressed(path, **asdict(self))
+        np.savez_compressed(path, **vars(self))
 
     @classmethod
     def load(cls, path: Path) -> Matches:
@@ -100,70 +84,42 @@ class Matches:
 
 def match_images(images: Iterable[ImageBoxes], thresholds: ArrayLike = COCO_THRESHOLDS) -> Matches:
     """Match every image and class by :func:`boxmetrics.matching.match_greedily`."""
+    return match_table(BoxTable.of_images(images), thresholds)
+
+
+def match_table(table: BoxTable, thresholds: ArrayLike = COCO_THRESHOLDS) -> Matches:
+    """The same for a table; the rows of the matches are those of the table."""
     limits = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))
-    image_ids, found, truth = [], [], []
-    gt_start = 0
-    for row, image in enumerate(images):
-        image_ids.append(image.image_id)
-        det, gt = _match_image(image, limits)
-        det["det_gt"][det["det_gt"] != UNMATCHED] += gt_start
-        det["det_image"] = np.full(len(det["det_class"]), row, dtype=np.int64)
-        gt["gt_image"] = np.full(len(gt["gt_class"]), row, dtype=np.int64)
-        gt_start += len(gt["gt_class"])
-        found.append(det)
-        truth.append(gt)
-    empty_det, empty_gt = _match_image(ImageBoxes(0, [], [], [], [], [], [], []), limits)
-    empty_det["det_image"] = empty_gt["gt_image"] = np.zeros(0, dtype=np.int64)
-    columns = _concatenate([empty_det, *found]) | _concatenate([empty_gt, *truth])
+    det_gt = np.full((len(table.det_class), len(limits)), UNMATCHED, dtype=np.int64)
+    det_iou = np.zeros(det_gt.shape)
+    for dets, gts in table.shared_groups():
+        crowd = table.gt_crowd[gts]
+        ious = iou_matrix(table.det_box[dets], table.gt_box[gts], crowd)
+        found = match_greedily(ious, crowd, limits)
+        matched = found != UNMATCHED
+        det_gt[dets] = np.where(matched, gts.start + found, UNMATCHED)
+        det_iou[dets] = np.where(matched, np.take_along_axis(ious, found, axis=1), 0.0)
+    names = {field.name for field in fields(Matches)}
     return Matches(
-        image_ids=np.asarray(image_ids, dtype=np.int64),
         iou_thresholds=limits,
-        gt_det=_matched_from(columns["det_gt"], columns["gt_crowd"]),
-        **columns,
+        det_area=box_area(table.det_box),
+        det_gt=det_gt,
+        det_iou=det_iou,
+        gt_det=_matched_from(det_gt, table.gt_crowd),
+        **{name: column for name, column in vars(table).items() if name in names},
     )
 
 
-Columns = dict[str, NDArray]
+def save_matches(table: BoxTable, path: Path) -> None:
+    """Write the matches of a table (:meth:`Matches.load` reads them) and the table itself.
+
+    Beside the arrays of :class:`Matches` the file holds ``image_recording`` and
+    ``image_timestamp_us`` (N,) and ``det_class_confidence`` (D,).
+    """
+    np.savez_compressed(path, **(vars(match_table(table)) | vars(table)))
 
 
-def _match_image(image: ImageBoxes, thresholds: Floats) -> tuple[Columns, Columns]:
-    """Columns of one image's predictions and ground truth; ``det_gt`` counts within the image."""
-    classes, scores = np.asarray(image.classes, np.int64), np.asarray(image.scores, np.float64)
-    order = by_score(scores)
-    order = order[np.argsort(classes[order], kind="stable")]
-    gt_classes = np.asarray(image.gt_classes, np.int64)
-    gt_order = np.argsort(gt_classes, kind="stable")
-    gt: Columns = {
-        "gt_class": gt_classes[gt_order],
-        "gt_area": np.asarray(image.gt_areas, np.float64)[gt_order],
-        "gt_box": as_boxes(image.gt_boxes)[gt_order],
-        "gt_crowd": np.asarray(image.gt_crowd, bool)[gt_order],
-    }
-    det: Columns = {
-        "det_class": classes[order],
-        "det_score": scores[order],
-        "det_box": as_boxes(image.boxes)[order],
-    }
-    det["det_area"] = box_area(det["det_box"])
-    det["det_gt"] = np.full((len(order), len(thresholds)), UNMATCHED, dtype=np.int64)
-    det["det_iou"] = np.zeros(det["det_gt"].shape)
-    for k in np.intersect1d(det["det_class"], gt["gt_class"]):
-        _match_class(det, gt, k, thresholds)
-    return det, gt
-
-
-def _match_class(det: Columns, gt: Columns, k: int, thresholds: Floats) -> None:
-    """Fill ``det_gt`` and ``det_iou`` of class ``k``."""
-    rows, gt_rows = np.flatnonzero(det["det_class"] == k), np.flatnonzero(gt["gt_class"] == k)
-    crowd = gt["gt_crowd"][gt_rows]
-    ious = iou_matrix(det["det_box"][rows], gt["gt_box"][gt_rows], crowd)
-    matches = match_greedily(ious, crowd, thresholds)
-    matched = matches != UNMATCHED
-    det["det_gt"][rows] = np.where(matched, gt_rows[matches], UNMATCHED)
-    det["det_iou"][rows] = np.where(matched, np.take_along_axis(ious, matches, axis=1), 0.0)
-
-
-def _matched_from(det_gt: Ints, gt_crowd: NDArray[np.bool_]) -> Ints:
+def _matched_from(det_gt: Ints, gt_crowd: Mask) -> Ints:
     """The inverse of ``det_gt``: per ground-truth row and threshold, its prediction's row or -1."""
     gt_det = np.full((len(gt_crowd), det_gt.shape[1]), UNMATCHED, dtype=np.int64)
     rows, columns = np.nonzero(det_gt != UNMATCHED)
@@ -171,8 +127,3 @@ def _matched_from(det_gt: Ints, gt_crowd: NDArray[np.bool_]) -> Ints:
     single = ~gt_crowd[targets]
     gt_det[targets[single], columns[single]] = rows[single]
     return gt_det
-
-
-def _concatenate(parts: Sequence[Columns]) -> Columns:
-    """The columns of all ``parts``, one below the other."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

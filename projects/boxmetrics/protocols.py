@@ -15,8 +15,8 @@ import numpy as np
 
 from boxmetrics.average_precision import AP_DETECTIONS, MAX_DETECTIONS, Curves, precision_recall
 from boxmetrics.boxes import Floats
-from boxmetrics.range_matching import AREA_RANGES
-from boxmetrics.tables import BoxTable, Mask
+from boxmetrics.matching import AREA_RANGES, Mask
+from boxmetrics.tables import BoxTable
 
 Scores = dict[str, float | None]
 

@@ -6,17 +6,31 @@ Shape shorthand: N images (for recordings: labelled times), D predictions, G gro
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from boxmetrics.boxes import Floats, as_boxes
-from boxmetrics.matches import ImageBoxes, match_images
-from boxmetrics.matching import Ints
+from boxmetrics.matching import Ints, Mask
 
-Mask = NDArray[np.bool_]
+
+@dataclass(frozen=True)
+class ImageBoxes:
+    """What was predicted and what is true on one image.
+
+    Boxes are ``xyxy_abs`` in pixels of the original image; classes count from 0.
+    """
+
+    image_id: int
+    boxes: ArrayLike  # (D, 4)
+    scores: ArrayLike  # (D,)
+    classes: ArrayLike  # (D,)
+    gt_boxes: ArrayLike  # (G, 4)
+    gt_classes: ArrayLike  # (G,)
+    gt_areas: ArrayLike  # (G,) as annotated, square pixels
+    gt_crowd: ArrayLike  # (G,)
 
 
 @dataclass(frozen=True)
@@ -123,36 +137,34 @@ class BoxTable:
         """The same boxes with the confidence in the class as their score."""
         return replace(self, det_score=self.det_class_confidence).sorted()
 
-    def images(self) -> Iterator[ImageBoxes]:
-        """Image by image what :func:`boxmetrics.matches.match_images` takes."""
-        rows = np.arange(len(self.image_ids) + 1)
-        det, gt = np.searchsorted(self.det_image, rows), np.searchsorted(self.gt_image, rows)
-        for row, image_id in enumerate(self.image_ids.tolist()):
-            d, g = slice(*det[row : row + 2]), slice(*gt[row : row + 2])
-            yield ImageBoxes(
-                image_id,
-                self.det_box[d],
-                self.det_score[d],
-                self.det_class[d],
-                self.gt_box[g],
-                self.gt_class[g],
-                self.gt_area[g],
-                self.gt_crowd[g],
-            )
-
-    def save_matches(self, path: Path) -> None:
-        """Write the matches (:class:`boxmetrics.matches.Matches` reads them) and this table.
-
-        Beside the arrays of ``Matches``, whose rows are those of this table, the file holds
-        ``image_recording`` and ``image_timestamp_us`` (N,) and ``det_class_confidence`` (D,).
-        """
-        np.savez_compressed(path, **{**asdict(match_images(self.images())), **asdict(self)})
+    def shared_groups(self) -> Iterator[tuple[slice, slice]]:
+        """Rows of predictions and of ground truth of each image and class that has both."""
+        dets = _groups(self.det_image, self.det_class)
+        gts = _groups(self.gt_image, self.gt_class)
+        shared = np.intersect1d(dets, gts)
+        edges = [np.searchsorted(g, shared, end) for g in (dets, gts) for end in ("left", "right")]
+        for d0, d1, g0, g1 in zip(*edges, strict=True):
+            yield slice(d0, d1), slice(g0, g1)
 
     @classmethod
     def load(cls, path: Path) -> BoxTable:
-        """Read the table that :meth:`save_matches` wrote, to score it by another protocol."""
+        """Read what :func:`boxmetrics.matches.save_matches` wrote, to score it anew."""
         with np.load(path, allow_pickle=False) as arrays:
             return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+
+
+def rank_in_class(images: Ints, classes: Ints) -> Ints:
+    """The place (N,) of each prediction among those of its image and class, from 0.
+
+    The rows are sorted by image, class, then score, as in :class:`BoxTable`.
+    """
+    _, first, sizes = np.unique(_groups(images, classes), return_index=True, return_counts=True)
+    return np.arange(len(images)) - np.repeat(first, sizes)
+
+
+def _groups(images: Ints, classes: Ints) -> Ints:
+    """One number for each image and class (N,), rising where the rows are sorted."""
+    return images * (1 << 20) + classes
 
 
 def _rows(columns: list[ArrayLike]) -> Ints:

@@ -8,16 +8,16 @@ G ground-truth boxes, T IoU thresholds, B sets of weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from boxmetrics.average_precision import AP_DETECTIONS, RECALL_POINTS, rank_in_class
+from boxmetrics.average_precision import AP_DETECTIONS, RECALL_POINTS
 from boxmetrics.boxes import Floats
 from boxmetrics.matches import Matches
-from boxmetrics.matching import UNMATCHED, Ints, by_score
-from boxmetrics.tables import Mask
+from boxmetrics.matching import UNMATCHED, Ints, Mask, by_score
+from boxmetrics.tables import rank_in_class
 
 _MAX_ELEMENTS = 1 << 20
 """Of the largest array (weights, predictions); larger ones leave the cache and are slower."""
@@ -94,15 +94,11 @@ def weighted_ap(ranked: RankedClass, weights: Ints) -> Floats:
     """
     total = weights @ np.bincount(ranked.gt_unit, minlength=weights.shape[1])
     values = np.zeros(len(weights))
-    for part in _chunks(len(weights), len(ranked.det_unit)):
+    step = max(1, _MAX_ELEMENTS // max(1, len(ranked.det_unit)))
+    for start in range(0, len(weights), step):
+        part = slice(start, start + step)
         values[part] = _interpolated(ranked, weights[part], np.maximum(total[part], 1))
     return np.where(total > 0, values, np.nan)
-
-
-def _chunks(sets: int, predictions: int) -> Iterator[slice]:
-    """Slices of the sets of weights that keep the arrays small."""
-    step = max(1, _MAX_ELEMENTS // max(1, predictions))
-    yield from (slice(start, start + step) for start in range(0, sets, step))
 
 
 def _interpolated(ranked: RankedClass, weights: Ints, total: Ints) -> Floats:

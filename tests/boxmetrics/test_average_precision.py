@@ -7,8 +7,8 @@ import pytest
 from ap_scenes import coco_curves, random_image
 
 from boxmetrics.average_precision import precision_recall
-from boxmetrics.matches import ImageBoxes
-from boxmetrics.range_matching import AREA_RANGES
+from boxmetrics.matches import ImageBoxes, save_matches
+from boxmetrics.matching import AREA_RANGES
 from boxmetrics.tables import BoxTable
 
 RANGES = list(AREA_RANGES.values())
@@ -116,7 +116,7 @@ def test_a_class_beyond_the_last_is_refused():
 
 def test_the_table_survives_the_file_of_matches(tmp_path):
     table = random_table(4)
-    table.save_matches(tmp_path / "matches.npz")
+    save_matches(table, tmp_path / "matches.npz")
     again = BoxTable.load(tmp_path / "matches.npz")
     for name, column in vars(table).items():
         np.testing.assert_array_equal(getattr(again, name), column)

@@ -11,7 +11,7 @@ from ap_scenes import random_frames, random_image
 from boxmetrics import weighted_ap
 from boxmetrics.average_precision import precision_recall
 from boxmetrics.bootstrap import METRICS, Interval, bootstrap_ap, bootstrap_difference
-from boxmetrics.matches import ImageBoxes, Matches, match_images
+from boxmetrics.matches import ImageBoxes, Matches, match_images, match_table
 from boxmetrics.protocols import PROPHESEE, evaluate, keep
 from boxmetrics.tables import BoxTable
 
@@ -219,7 +219,7 @@ def test_no_predictions_give_zero_and_draws_without_truth_are_left_out():
 def test_the_boxes_that_a_protocol_keeps_can_be_resampled_by_recording():
     table = BoxTable.of_frames(random_frames(np.random.default_rng(1), 20, CLASSES - 1))
     kept = keep(PROPHESEE, table)[0]
-    interval = bootstrap_ap(match_images(kept.images()), groups=kept.image_recording)
+    interval = bootstrap_ap(match_table(kept), groups=kept.image_recording)
     scores = evaluate(PROPHESEE, table, ["car", "bus", "none"]).scores
     assert interval.estimate == pytest.approx(scores["AP50"], abs=1e-9)
 

@@ -8,7 +8,7 @@ from ap_scenes import random_image, scene
 
 from boxmetrics.average_precision import precision_recall
 from boxmetrics.confusion import confusion_matrix, false_alarms_on_empty, recall_by_size
-from boxmetrics.matches import ImageBoxes, match_images
+from boxmetrics.matches import ImageBoxes, match_images, match_table
 from boxmetrics.tables import BoxTable
 
 CLASSES = 3
@@ -64,7 +64,7 @@ def test_rows_are_the_ground_truth_and_columns_the_predictions(seed):
 
 
 def test_one_class_alone_is_the_matching_of_ap():
-    one = match_images(BoxTable.of_images(random_images(1)).as_one_class().images())
+    one = match_table(BoxTable.of_images(random_images(1)).as_one_class())
     counts = confusion_matrix(one, 1, min_score=0)
     assert counts[0, 0] == np.count_nonzero(one.gt_det[:, 0] >= 0) > 0
 
@@ -101,7 +101,7 @@ def test_what_only_comes_beyond_the_limit_is_not_found():
 def test_bins_add_up_to_the_recall_of_the_data_set(seed):
     images = random_images(seed)
     table = BoxTable.of_images(images).as_one_class()
-    bins = recall_by_size(match_images(table.images()), [5, 30, 100], iou=0.75)
+    bins = recall_by_size(match_table(table), [5, 30, 100], iou=0.75)
     recall = precision_recall(table, 1, thresholds=[0.75]).ar(100)
     assert sum(b.count for b in bins) == np.count_nonzero(~table.gt_crowd)
     assert 100 * sum(b.found for b in bins) / sum(b.count for b in bins) == pytest.approx(recall)

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from boxmetrics.boxes import box_area
-from boxmetrics.matches import ImageBoxes, Matches
+from boxmetrics.matches import ImageBoxes, Matches, save_matches
 from boxmetrics.protocols import COCO, evaluate
 from boxmetrics.tables import BoxTable
 from labbook.config.studies import Study
@@ -199,7 +199,7 @@ def write_evaluation(
     if study.family == "etram":
         names = np.array([f"recording_{n // 4}" for n in range(len(scene))])
         table = replace(table, image_recording=names)
-    table.save_matches(home / "matches.npz")
+    save_matches(table, home / "matches.npz")
     if study.family == "ofat":  # COCO images have no such arrays
         Matches.load(home / "matches.npz").save(home / "matches.npz")
     small = [0, 2] if study.family == "etram" else []

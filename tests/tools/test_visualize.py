@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from boxmetrics.matches import ImageBoxes
+from boxmetrics.matches import ImageBoxes, save_matches
 from boxmetrics.tables import BoxTable, Frame
 from labbook.config.load import load_config, save_config
 
@@ -48,7 +48,7 @@ def write_matches(folder: Path) -> None:
     image = ImageBoxes(1, box, np.array([0.9]), np.array([4]), none, *[np.zeros(0, int)] * 3)
     folder.mkdir(parents=True)
     table = BoxTable.of_frames([Frame(image, "val_day_0001", 100_000)])
-    table.save_matches(folder / "matches.npz")
+    save_matches(table, folder / "matches.npz")
 
 
 def predict(monkeypatch, *arguments: object) -> str:

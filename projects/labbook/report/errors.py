@@ -11,7 +11,7 @@ from typing import Any
 from boxmetrics.confusion import confusion_matrix, false_alarms_on_empty, recall_by_size
 from boxmetrics.error_types import ErrorCost, error_costs
 from boxmetrics.matches import Matches
-from boxmetrics.range_matching import AREA_RANGES
+from boxmetrics.matching import AREA_RANGES
 from labbook.results.intervals import UNREADABLE, checksum, read_stored
 from runfolder.files import write_json
 from runfolder.run import Run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from detectron2.structures import Instances
 
 from boxmetrics.average_precision import MAX_DETECTIONS
 from boxmetrics.boxes import as_boxes, box_area, xyxy_to_xywh
+from boxmetrics.matches import save_matches
 from boxmetrics.matching import COCO_THRESHOLDS
 from boxmetrics.protocols import COCO, Result, evaluate, get_protocol
 from boxmetrics.tables import BoxTable, Frame
@@ -140,7 +142,7 @@ class EventBoxEvaluator(BoxEvaluator):
         if self.output_dir:
             facts = self._facts(table, results, collected)
             folder = Path(self.output_dir)
-            write_outputs(folder, event_results(table), table.save_matches, facts)
+            write_outputs(folder, event_results(table), partial(save_matches, table), facts)
         return scores
 
     def _picture(self, image_id: int) -> Picture:
