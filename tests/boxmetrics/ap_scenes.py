@@ -59,6 +59,13 @@ def scene(dets: Any, gts: Any, image_id: int = 0, crowd: Any = (), areas: Any = 
     )
 
 
+def image(image_id: int, boxes=(), scores=(), gt=(), classes=None, gt_classes=None) -> ImageBoxes:
+    """The same from columns; without classes, all are of class 0."""
+    found = zip(boxes, scores, [0] * len(boxes) if classes is None else classes, strict=True)
+    truth = zip(gt, [0] * len(gt) if gt_classes is None else gt_classes, strict=True)
+    return scene([*found], [*truth], image_id)
+
+
 def random_frames(rng: np.random.Generator, count: int, classes: int) -> list[Frame]:
     """Frames of two recordings; the confidence in the class ranks unlike the score."""
     images = [random_image(rng, n, classes) for n in range(count)]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ap_scenes import random_frames, random_image
+from ap_scenes import image, random_frames, random_image
 
 from boxmetrics import weighted_ap
 from boxmetrics.average_precision import precision_recall
@@ -19,19 +19,6 @@ CLASSES = 3  # the last never has ground truth
 BOX = [10.0, 10.0, 30.0, 30.0]
 FAR = [60.0, 60.0, 80.0, 80.0]
 IOU = {"AP": None, "AP50": 0.5, "AP75": 0.75}
-
-
-def image(image_id: int, boxes=(), scores=(), gt=(), classes=None, gt_classes=None) -> ImageBoxes:
-    return ImageBoxes(
-        image_id,
-        boxes,
-        scores,
-        [0] * len(boxes) if classes is None else classes,
-        gt,
-        [0] * len(gt) if gt_classes is None else gt_classes,
-        [400.0] * len(gt),
-        [False] * len(gt),
-    )
 
 
 def random_images(seed: int, count: int = 10) -> list[ImageBoxes]:

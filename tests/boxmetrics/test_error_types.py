@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -38,25 +38,23 @@ def random_images(seed: int, most: int = 10**6, crowds: bool = True) -> list[Ima
     chosen: list[ImageBoxes] = []
     while len(chosen) < 6:
         image = next(images)
-        if len(np.asarray(image.scores)) <= most:
+        if len(image.scores) <= most:
             chosen.append(spoiled(rng, image, crowds))
     return chosen
 
 
 def spoiled(rng: np.random.Generator, image: ImageBoxes, crowds: bool) -> ImageBoxes:
     """The image with more predictions beside the boxes, of wrong classes, and no equal scores."""
-    known, extra = len(np.asarray(image.gt_classes)), 20 if len(np.asarray(image.gt_classes)) else 0
+    known, extra = len(image.gt_classes), 20 if len(image.gt_classes) else 0
     picked = rng.integers(known, size=extra) if known else np.zeros(0, int)
-    boxes = np.asarray(image.gt_boxes, float).reshape(-1, 4)[picked]
-    sides = boxes[:, 2:] - boxes[:, :2]
-    labels = np.asarray(image.gt_classes, int)[picked] ^ (rng.random(extra) < 0.4)
-    shift = np.tile(sides * rng.uniform(-0.7, 0.7, (extra, 1)), 2)
-    found = len(np.asarray(image.scores))
+    boxes = image.gt_boxes[picked]
+    labels = image.gt_classes[picked] ^ (rng.random(extra) < 0.4)
+    shift = np.tile((boxes[:, 2:] - boxes[:, :2]) * rng.uniform(-0.7, 0.7, (extra, 1)), 2)
     return replace(
         image,
-        boxes=np.concatenate([np.asarray(image.boxes, float).reshape(-1, 4), boxes + shift]),
-        classes=np.concatenate([np.asarray(image.classes, int), labels]),
-        scores=rng.random(found + extra),
+        boxes=np.concatenate([image.boxes, boxes + shift]),
+        classes=np.concatenate([image.classes, labels]),
+        scores=rng.random(len(image.scores) + extra),
         gt_crowd=image.gt_crowd if crowds else np.zeros(known, bool),
     )
 
@@ -242,24 +240,12 @@ def without(matches: Matches, labels, label: Label) -> BoxTable:
 
 
 def rebuilt(matches: Matches, dets=slice(None), gts=slice(None)) -> BoxTable:
-    images = []
-    for n in range(len(matches.image_ids)):
-        d = np.arange(len(matches.det_image))[dets]
-        g = np.arange(len(matches.gt_image))[gts]
-        d, g = d[matches.det_image[d] == n], g[matches.gt_image[g] == n]
-        images.append(
-            ImageBoxes(
-                n,
-                matches.det_box[d],
-                matches.det_score[d],
-                matches.det_class[d],
-                matches.gt_box[g],
-                matches.gt_class[g],
-                matches.gt_area[g],
-                matches.gt_crowd[g],
-            )
-        )
-    return BoxTable.of_images(images)
+    """The boxes of the matches, or those of ``dets`` and ``gts``, as a table."""
+    names = {field.name for field in fields(BoxTable)}
+    columns = {name: column for name, column in vars(matches).items() if name in names}
+    zeros = np.zeros_like(matches.image_ids)
+    places = {"image_recording": zeros.astype(str), "image_timestamp_us": zeros}
+    return BoxTable(**columns, **places, det_class_confidence=matches.det_score).select(dets, gts)
 
 
 def test_nothing_to_score():
@@ -313,8 +299,7 @@ def test_equals_tidecv(classes, monkeypatch):
 
 
 def one_class(image: ImageBoxes) -> ImageBoxes:
-    zeros = [0] * len(np.asarray(image.scores)), [0] * len(np.asarray(image.gt_classes))
-    return replace(image, classes=zeros[0], gt_classes=zeros[1])
+    return replace(image, classes=0 * image.classes, gt_classes=0 * image.gt_classes)
 
 
 def tidecv_run(tidecv, matches: Matches):

@@ -1,16 +1,16 @@
-"""The named protocols: what they drop, and by how much they differ on one toy set."""
+"""The named protocols: what they drop, how they differ on a toy set, the published numbers."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from ap_scenes import coco_curves, random_frames
+from ap_scenes import coco_curves, random_frames, scene
 
-from boxmetrics.boxes import box_area
-from boxmetrics.matches import ImageBoxes
+from boxmetrics.boxes import xywh_to_xyxy
 from boxmetrics.protocols import (
     COCO,
     ETRAM_PUBLISHED,
@@ -30,17 +30,8 @@ TINY, UPRIGHT = [300, 300, 330, 330], [400, 300, 460, 420]
 
 def frame(timestamp_us, truth=(), found=()) -> Frame:
     """``truth`` holds (box, class), ``found`` (box, class, score, class score)."""
-    boxes = [box for box, _ in truth]
-    image = ImageBoxes(
-        timestamp_us,
-        boxes=[box for box, *_ in found],
-        scores=[score for _, _, score, _ in found],
-        classes=[k for _, k, *_ in found],
-        gt_boxes=boxes,
-        gt_classes=[k for _, k in truth],
-        gt_areas=box_area(boxes),
-        gt_crowd=[False] * len(truth),
-    )
+    dets = [(box, score, k) for box, k, score, _ in found]
+    image = scene(dets, truth, timestamp_us)
     return Frame(image, "toy", timestamp_us, [c for *_, c in found])
 
 
@@ -172,3 +163,62 @@ def test_the_description_holds_all_that_defines_the_numbers():
     assert described["area_ranges"]["small"] == [0, 64**2]
     with pytest.raises(ValueError, match=r"'gen4'; expected one of \['coco', 'etram_published'"):
         get_protocol("gen4")
+
+
+# The evaluator published with RVT ----------------------------------------------------------------
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "rvt" / "evaluator.npz"
+PUBLISHED = {  # the filter of the 304 x 240 sensor is half as strict
+    "case0_gen4": PROPHESEE,
+    "case1_gen4": replace(PROPHESEE, name="full_resolution", resolution=1.0),
+    "case2_gen1": replace(PROPHESEE, name="gen1", min_diagonal=30, min_side=10, resolution=1.0),
+}
+
+
+@pytest.fixture(scope="module")
+def golden():
+    with np.load(GOLDEN) as arrays:
+        return dict(arrays)
+
+
+def golden_table(arrays: dict[str, np.ndarray], case: str, scale: float) -> BoxTable:
+    """The boxes of a case; ``scale`` turns its pixels into those of the sensor."""
+    columns = []
+    for what in ("labels", "preds"):
+        ends = arrays[f"{case}/{what}_split"]
+        assert ends[-1] == len(arrays[f"{case}/{what}"])
+        columns.append(np.split(arrays[f"{case}/{what}"], ends[:-1]))
+    return table_of(*(golden_frame(*pair, scale) for pair in zip(*columns, strict=True)))
+
+
+def golden_frame(truth: np.ndarray, found: np.ndarray, scale: float) -> Frame:
+    gt, det = (
+        scale * xywh_to_xyxy(np.stack([rows[name] for name in "xywh"], axis=1).astype(np.float64))
+        for rows in (truth, found)
+    )
+    times = {*truth["t"].tolist(), *found["t"].tolist()}
+    assert len(times) <= 1
+    scores = [found["class_confidence"]] * 2
+    return frame(
+        *(times or {0}),
+        [*zip(gt, truth["class_id"], strict=True)],
+        [*zip(det, found["class_id"], *scores, strict=True)],
+    )
+
+
+@pytest.mark.parametrize("case", PUBLISHED)
+def test_equals_the_published_evaluator(golden, case):
+    meta = {c["name"]: c for c in json.loads(str(golden["meta_json"]))["cases"]}[case]
+    table = golden_table(golden, case, 2.0 if meta["downsample_by_2"] else 1.0)
+    classes = [f"class {k}" for k in range(meta["num_classes"])]
+    scores = evaluate(PUBLISHED[case], table, classes).scores
+    for key, value in meta["metrics"].items():
+        expected = None if value == -1 else pytest.approx(100 * value, abs=1e-9)
+        name = key.replace("_", "")
+        assert scores[name[:2] + name[2:].lower()] == expected, key
+
+
+def test_the_golden_case_really_drops_boxes(golden):
+    _, dropped = keep(PROPHESEE, golden_table(golden, "case0_gen4", 2.0))
+    assert set(dropped.ground_truth) == {"early", "diagonal", "side"}
+    assert set(dropped.predictions) >= {"early", "diagonal", "side"}

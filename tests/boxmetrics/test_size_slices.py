@@ -5,13 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from boxmetrics.slices import (
-    SizeRow,
-    SizeThresholds,
-    size_table,
-    size_thresholds,
-    table_text,
-)
+from boxmetrics.slices import SizeRow, SizeThresholds, size_table, size_thresholds, table_text
 
 
 def test_terciles_put_a_third_into_each_bin():
