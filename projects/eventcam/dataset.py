@@ -92,7 +92,7 @@ class EventRecordings:
                     f"The head predicts {found} classes ({key}.num_classes), but the class map "
                     f"{self.class_map.name} has {len(classes)} ({', '.join(classes)})."
                 )
-        frames = {split: self._labelled_frames(split) for split in ("train", "val")}
+        frames = {s: sum(r.num_frames for r in self.recordings(s)) for s in ("train", "val")}
         if not all(frames.values()) or (images and images != frames["train"]):
             raise EventDataError(
                 f"{self.root} has {frames['train']} labelled frames in train and {frames['val']} "
@@ -106,16 +106,13 @@ class EventRecordings:
     def fingerprint(self) -> str:
         """A checksum of names, labels and lengths of all recordings."""
         digest = hashlib.sha256(self.class_map.name.encode())
-        for split in ("train", "val", "test"):
+        for split in self.splits:
             for recording in self.recordings(split):
                 digest.update(f"{split}/{recording.name}/{recording.num_steps}".encode())
                 for frame in range(recording.num_frames):
                     for values in recording.boxes(frame):
                         digest.update(values.tobytes())
         return digest.hexdigest()
-
-    def _labelled_frames(self, split: str) -> int:
-        return sum(recording.num_frames for recording in self.recordings(split))
 
     def _why_empty(self, frames: Mapping[str, int]) -> str:
         """Why the first recording was left out, of a split without labelled frames."""

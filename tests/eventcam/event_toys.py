@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from eventcam.io import BBOX_DTYPE, Events, write_bbox, write_h5_recording
+from eventcam.io import rvt_layout as layout
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "rvt"
 WIDTH, HEIGHT = 64, 48
@@ -67,6 +68,23 @@ def write_recording(
     labels = make_labels(label_times(30)) if labels is None else labels
     write_h5_recording(split / f"{name}_td.h5", [events], WIDTH, HEIGHT)
     write_bbox(split / f"{name}_bbox.npy", labels)
+
+
+def write_prepared(
+    folder: Path, downsample: str, histograms: np.ndarray, steps: list[int], box: Any, class_id: int
+) -> Path:
+    """A prepared recording with one box, x, y, w, h in px of the sensor, at each of ``steps``."""
+    sizes = len(histograms), histograms.shape[1:]
+    file, data = layout.create_representations(folder, downsample, *sizes)
+    with file:
+        data[:] = histograms
+    ends = 50_000 * np.arange(1, len(histograms) + 1)
+    labels = make_labels(ends[steps], class_id)
+    labels["x"], labels["y"], labels["w"], labels["h"] = box
+    layout.save_labels(folder, labels, labels["t"])
+    layout.save_array(folder, layout.WINDOW_ENDS, ends)
+    layout.save_array(folder, layout.FRAME_STEPS, np.array(steps))
+    return folder
 
 
 def write_dat(

@@ -40,35 +40,25 @@ def published_window(name):
     return Window(x, y, int(W / factor), int(H / factor)), Window(x, y, W / factor, H / factor)
 
 
-def matches(boxes, name):
+def published_results():
+    """Of each operation: boxes and events."""
+    (whole_in, in_), (whole_out, out) = map(published_window, ("zoom_in", "zoom_out"))
+    degrees = META["rotate_deg"]
+    turned = ops.clip_boxes(ops.rotate_boxes(BOXES, degrees, W, H), W, H)
+    return {
+        "flip": (ops.flip_boxes(BOXES, W), ops.flip_events(EVENTS)),
+        "zoom_in": (ops.zoom_in_boxes(BOXES, in_, W, H), ops.zoom_in_events(EVENTS, whole_in)),
+        "zoom_out": (ops.zoom_out_boxes(BOXES, out, W, H), ops.zoom_out_events(EVENTS, whole_out)),
+        "rotate": (turned, ops.rotate_events(EVENTS, degrees)),
+    }
+
+
+@pytest.mark.parametrize("name", ["flip", "zoom_in", "zoom_out", "rotate"])
+def test_operations_as_published(name):
+    boxes, events = published_results()[name]
     expected = corners(ARRAYS[f"{name}/labels"])
     torch.testing.assert_close(boxes[ops.has_area(boxes)], expected, rtol=0, atol=1e-4)
-
-
-def shows(events, name):
     assert torch.equal(events[0], torch.from_numpy(ARRAYS[f"{name}/x"]))
-
-
-def test_flip_as_published():
-    matches(ops.flip_boxes(BOXES, W), "flip")
-    shows(ops.flip_events(EVENTS), "flip")
-
-
-def test_zoom_in_as_published():
-    whole, exact = published_window("zoom_in")
-    matches(ops.zoom_in_boxes(BOXES, exact, W, H), "zoom_in")
-    shows(ops.zoom_in_events(EVENTS, whole), "zoom_in")
-
-
-def test_zoom_out_as_published():
-    whole, exact = published_window("zoom_out")
-    matches(ops.zoom_out_boxes(BOXES, exact, W, H), "zoom_out")
-    shows(ops.zoom_out_events(EVENTS, whole), "zoom_out")
-
-
-def test_rotation_as_published():
-    matches(ops.clip_boxes(ops.rotate_boxes(BOXES, META["rotate_deg"], W, H), W, H), "rotate")
-    shows(ops.rotate_events(EVENTS, META["rotate_deg"]), "rotate")
 
 
 def test_flipping_twice_is_identity():

@@ -70,8 +70,11 @@ def hostile_windows(draw):
 def test_compiled_and_plain_counting_equal_one_event_at_a_time(window):
     histogram, events = window
     wanted, borders = plain_histogram(events, histogram), bin_borders(events.t, histogram.bins)
-    assert np.array_equal(histogram.plain(events, borders), wanted)
-    assert np.array_equal(histogram(events), wanted)
+    for sort_below in (0.0, 2.0):  # always counting, always sorting
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(representations, "_SORT_BELOW", sort_below)
+            assert np.array_equal(histogram.plain(events, borders), wanted)
+    assert histogram.shape == wanted.shape and np.array_equal(histogram(events), wanted)
     if KERNEL.available():
         assert np.array_equal(histogram._compiled(events, borders), wanted)
 
@@ -115,32 +118,6 @@ def test_counts_stand_still_at_the_cutoff(cutoff, repeats):
     found = StackedHistogram(8, 8, cutoff=cutoff)(events)
     assert found[10, 5, 3] == min(repeats, 255 if cutoff is None else cutoff, 255)
     assert np.count_nonzero(found) == 1
-
-
-@pytest.mark.parametrize("count", [0, 1, 50, 20_000])
-@pytest.mark.parametrize("share", [0.0, 2.0])
-def test_sorting_and_counting_equal_one_event_at_a_time(count, share, monkeypatch):
-    monkeypatch.setattr(representations, "_SORT_BELOW", share)
-    events = make_events(count)
-    full = plain_counts(events, HEIGHT, WIDTH, 10)
-    summed = full.reshape(20, HEIGHT // 2, 2, WIDTH // 2, 2).sum((2, 4))
-    wanted = {"none": full, "nearest": full[:, 1::2, 1::2], "sum": summed}
-    for downsample, counts in wanted.items():
-        histogram = StackedHistogram(HEIGHT, WIDTH, cutoff=3, downsample=downsample)
-        found = histogram.plain(events, bin_borders(events.t, 10))
-        assert np.array_equal(found, np.minimum(counts, 3))
-        assert found.shape == histogram.shape
-
-
-@pytest.mark.parametrize("downsample", ["none", "nearest", "sum"])
-def test_an_odd_sensor_loses_its_last_row_and_column_at_half_resolution(downsample):
-    events = make_events(5000)
-    found = StackedHistogram(47, 63, downsample=downsample)(events)
-    half = downsample != "none"
-    assert found.shape == ((20, 23, 31) if half else (20, 47, 63))
-    inside, _ = inside_sensor(events, 62, 46)
-    if half and (inside.t[0], inside.t[-1]) == (events.t[0], events.t[-1]):
-        assert np.array_equal(found, StackedHistogram(46, 62, downsample=downsample)(inside))
 
 
 def test_events_outside_the_sensor_are_dropped_and_counted():

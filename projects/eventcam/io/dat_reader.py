@@ -11,12 +11,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import numpy as np
 
 from eventcam.errors import EventDataError
-from eventcam.io.events import CHUNK_EVENTS, Events
+from eventcam.io.events import CHUNK_EVENTS, EventReader, Events
 from eventcam.io.h5_reader import DEFAULT_HEIGHT, DEFAULT_WIDTH, as_polarity
 
 LOG = logging.getLogger(__name__)
@@ -27,8 +27,8 @@ _WRAP = 1 << 32  # the u32 clock starts again after 71.6 minutes
 _SAMPLE_EVERY = 1 << 16  # events between two looks at the clock; far less than half a wrap
 
 
-class DatReader:
-    """Recording in ``.dat``; see :class:`eventcam.io.events.EventReader`.
+class DatReader(EventReader):
+    """Recording in ``.dat``.
 
     The 32-bit clock is continued when it starts again (``clock_restarts`` in ``counts``). Bytes
     after the last whole event are counted (``trailing_bytes``).
@@ -53,19 +53,15 @@ class DatReader:
         return self._bytes // EVENT_BYTES
 
     def time_range_us(self) -> tuple[int, int]:
-        """Times of the first and the last event of the file; (0, 0) if it has none.
-
-        The clock is followed by samples, so that restarts are seen without reading every event.
-        """
         if self.num_events() == 0:
             return 0, 0
+        # The clock is followed by samples, so that restarts are seen without reading every event.
         events = np.memmap(self.path, "<u4", "r", self._start, (self.num_events(), 2))
         samples = np.append(events[::_SAMPLE_EVERY, 0], events[-1, 0]).astype(np.int64)
         times = _Clock().unwrap(samples)
         return int(times[0]), int(times[-1])
 
     def chunks(self, max_events: int = CHUNK_EVENTS) -> Iterator[Events]:
-        """Blocks of at most ``max_events`` events, in file order."""
         self.counts = Counter(trailing_bytes=self._bytes % EVENT_BYTES)
         clock, total = _Clock(), self.num_events()
         for start in range(0, total, max_events):
@@ -86,12 +82,6 @@ class DatReader:
 
     def close(self) -> None:
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class _Clock:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class Events:
         return Events(*columns)
 
 
-class EventReader(Protocol):
+class EventReader(ABC):
     """A recording that is read block by block; a context manager.
 
     Attributes:
@@ -63,18 +64,22 @@ class EventReader(Protocol):
     height: int
     counts: Counter[str]
 
+    @abstractmethod
     def num_events(self) -> int: ...
 
+    @abstractmethod
     def time_range_us(self) -> tuple[int, int]:
         """Times of the first and the last event of the file; (0, 0) if it has none."""
-        ...
 
+    @abstractmethod
     def chunks(self, max_events: int = CHUNK_EVENTS) -> Iterator[Events]:
         """Blocks of at most ``max_events`` events, in file order."""
-        ...
 
+    @abstractmethod
     def close(self) -> None: ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(self, *_: object) -> None: ...
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -10,14 +10,14 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from eventcam.errors import EventDataError
 from eventcam.io.arrays import damage_reported
 from eventcam.io.column_reader import ColumnReader
-from eventcam.io.events import CHUNK_EVENTS, Events
+from eventcam.io.events import CHUNK_EVENTS, EventReader, Events
 from eventcam.io.hdf5 import Dataset, Group, open_h5
 
 LOG = logging.getLogger(__name__)
@@ -25,8 +25,8 @@ DEFAULT_WIDTH, DEFAULT_HEIGHT = 1280, 720  # px, eTraM's sensor; the published c
 OUTSIDE = np.iinfo(np.uint16).max  # a coordinate that no sensor has
 
 
-class H5Reader:
-    """Recording in HDF5; see :class:`eventcam.io.events.EventReader`.
+class H5Reader(EventReader):
+    """Recording in HDF5.
 
     Blocks that cannot be decompressed are left out and counted (``events_unreadable``).
     """
@@ -50,7 +50,6 @@ class H5Reader:
         return min(len(column) for column in self._columns.values())
 
     def time_range_us(self) -> tuple[int, int]:
-        """Times of the first and the last event of the file; (0, 0) if it has none."""
         if self.num_events() == 0:
             return 0, 0
         times = self._columns["t"]
@@ -58,7 +57,6 @@ class H5Reader:
             return int(times[0]), int(times[self.num_events() - 1])
 
     def chunks(self, max_events: int = CHUNK_EVENTS) -> Iterator[Events]:
-        """Blocks of at most ``max_events`` events, in file order."""
         total = self.num_events()
         longest = max(len(column) for column in self._columns.values())
         self.counts = Counter(events_incomplete=longest - total)
@@ -81,12 +79,6 @@ class H5Reader:
     def close(self) -> None:
         self._reader.close()
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def as_polarity(values: np.ndarray) -> tuple[np.ndarray, int]:

@@ -9,11 +9,7 @@ from eventcam.io.dat_reader import DatReader
 from eventcam.io.events import EventReader
 from eventcam.io.h5_reader import H5Reader
 
-READERS: dict[str, type[H5Reader] | type[DatReader]] = {
-    ".h5": H5Reader,
-    ".hdf5": H5Reader,
-    ".dat": DatReader,
-}
+READERS = {".h5": H5Reader, ".hdf5": H5Reader, ".dat": DatReader}
 
 
 def open_events(path: Path | str) -> EventReader:

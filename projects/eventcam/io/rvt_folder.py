@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -57,10 +57,8 @@ class RvtRecording:
         self.timestamps_us = _load(self.folder, layout.WINDOW_ENDS)
         self.frame_steps = _load(self.folder, layout.FRAME_STEPS)
         self.frame_times_us = _load(self.folder, layout.FRAME_TIMES)
-        known_empty = self.folder / layout.KNOWN_EMPTY
-        self.known_empty_steps = (
-            _load(self.folder, layout.KNOWN_EMPTY) if known_empty.exists() else None
-        )
+        known_empty = (self.folder / layout.KNOWN_EMPTY).exists()
+        self.known_empty_steps = _load(self.folder, layout.KNOWN_EMPTY) if known_empty else None
         self._labels, self.boxes_dropped = self._load_labels(num_classes)
         self._check_lengths()
 
@@ -149,12 +147,6 @@ class RvtRecording:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None, "_process": -1}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class RvtFolder:

@@ -11,7 +11,8 @@ import numpy as np
 from eventcam.errors import EventDataError
 from eventcam.io.bbox import BBOX_DTYPE, without_gaps
 from eventcam.io.events import Events
-from eventcam.io.hdf5 import COMPRESSION, Group, create_h5
+from eventcam.io.hdf5 import COMPRESSION, create_h5
+from runfolder.files import replacing
 
 _COLUMNS = {"x": np.uint16, "y": np.uint16, "p": np.uint8, "t": np.int64}
 _BLOCK = 1 << 16  # events in one compressed block of the file
@@ -29,20 +30,15 @@ def write_h5_recording(path: Path, chunks: Iterable[Events], width: int, height:
     Returns:
         Number of events written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.in_progress")
-    try:
-        with create_h5(temporary) as file:
-            group = file.create_group("events")
-            group.create_dataset("width", data=width)
-            group.create_dataset("height", data=height)
-            _create_columns(group)
-            written = sum(_append(group, chunk) for chunk in chunks)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return written
+    with replacing(Path(path)) as partial, create_h5(partial) as file:
+        group = file.create_group("events")
+        group.create_dataset("width", data=width)
+        group.create_dataset("height", data=height)
+        for name, kind in _COLUMNS.items():
+            group.create_dataset(
+                name, shape=(0,), maxshape=(None,), chunks=(_BLOCK,), dtype=kind, **COMPRESSION
+            )
+        return sum(_append(group, chunk) for chunk in chunks)
 
 
 def write_bbox(path: Path, labels: np.ndarray) -> None:
@@ -56,21 +52,8 @@ def write_bbox(path: Path, labels: np.ndarray) -> None:
             f"Boxes for {path} have the fields {labels.dtype.names}, expected was a structured "
             f"array with {BBOX_DTYPE.names} (eventcam.io.BBOX_DTYPE)."
         )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.in_progress.npy")
-    try:
-        np.save(temporary, without_gaps(labels))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _create_columns(group: Group) -> None:
-    for name, kind in _COLUMNS.items():
-        group.create_dataset(
-            name, shape=(0,), maxshape=(None,), chunks=(_BLOCK,), dtype=kind, **COMPRESSION
-        )
+    with replacing(Path(path)) as partial:
+        np.save(partial, without_gaps(labels))
 
 
 def _append(group: Any, events: Events) -> int:

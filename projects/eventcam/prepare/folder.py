@@ -8,12 +8,12 @@ written then.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +65,6 @@ class Summary:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class _Job:
-    recording: RawRecording
-    out: Path
-    settings: Preparation
-
-    def __str__(self) -> str:
-        return self.recording.key
-
-
 def prepare_all(
     raw: Path, out: Path, settings: Preparation, workers: int = 2, progress: bool = True
 ) -> Summary:
@@ -96,17 +86,11 @@ def prepare_all(
             process keeps working in it.
     """
     recordings = find_recordings(Path(raw))
-    with _locked(Path(out)):
-        return _prepare(recordings, Path(out), settings, workers, progress)
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Nobody else prepares into ``out`` meanwhile; it is created."""
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
     try:
-        out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / _LOCK_NAME, timeout=_WAIT_SECONDS):
-            yield
+            return _prepare(recordings, out, settings, workers, progress)
     except Timeout as error:
         raise EventDataError(
             f"Another process has been preparing recordings into {out} for an hour. Wait until it "
@@ -119,11 +103,11 @@ def _prepare(
 ) -> Summary:
     _claim(out, settings)
     summary = Summary(out / layout.MANIFEST)
-    jobs = [_Job(recording, out, settings) for recording in recordings]
-    bar = tqdm(total=len(jobs), unit="recording", disable=None if progress else True)
+    prepare = partial(_prepare_or_reuse, out=out, settings=settings)
+    bar = tqdm(total=len(recordings), unit="recording", disable=None if progress else True)
     try:
-        for job, outcome in run_jobs(_prepare_or_reuse, jobs, workers):
-            _note(summary, job.recording.key, outcome)
+        for recording, outcome in run_jobs(prepare, recordings, workers):
+            _note(summary, recording.key, outcome)
             bar.set_postfix(failed=len(summary.failed))
             bar.update()
     finally:
@@ -147,7 +131,6 @@ def _claim(out: Path, settings: Preparation) -> None:
     path = out / layout.MANIFEST
     found = read_json(path).get("settings") if path.exists() else None
     if found is None:
-        out.mkdir(parents=True, exist_ok=True)
         _write_manifest(out, settings, {})
         return
     check_class_map(found.get("class_map", ""), settings.class_map, out)
@@ -161,17 +144,16 @@ def _claim(out: Path, settings: Preparation) -> None:
         )
 
 
-def _prepare_or_reuse(job: _Job) -> bool:
+def _prepare_or_reuse(recording: RawRecording, out: Path, settings: Preparation) -> bool:
     """Prepare one recording; True if it was finished before. Runs in a worker process."""
-    recording, settings = job.recording, job.settings
-    target = job.out / recording.split / recording.name
+    target = out / recording.split / recording.name
     sources = {"events": recording.events, "labels": recording.labels}
     if _is_finished(target, {k: v for k, v in sources.items() if v}, settings):
         return True
     if recording.events is None or recording.labels is None:
         missing = "_td.h5 (or _td.dat)" if recording.events is None else "_bbox.npy"
         raise EventDataError(f"the file {recording.name}{missing} is missing")
-    folder = job.out / IN_PROGRESS / recording.split / recording.name
+    folder = out / IN_PROGRESS / recording.split / recording.name
     shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
     folder.mkdir(parents=True)
     result = prepare_recording(
@@ -218,7 +200,9 @@ def _write_manifest(
         for path in sorted((out / split).glob(f"*/{layout.RECORD}")):
             records[f"{split}/{path.parent.name}"] = read_json(path)
     groups = ("counts", "boxes_per_class", "dropped_or_changed")
-    totals = {group: dict(_total(records, group)) for group in groups}
+    totals = {group: Counter[str]() for group in groups}
+    for group, record in itertools.product(groups, records.values()):
+        totals[group].update(record.get(group, {}))
     manifest: dict[str, Any] = {
         "settings": settings.as_dict(),
         "classes": list(get_class_map(settings.class_map).classes),
@@ -227,11 +211,4 @@ def _write_manifest(
         "recordings": records,
     }
     write_json(out / layout.MANIFEST, manifest)
-    return totals
-
-
-def _total(records: dict[str, dict[str, Any]], group: str) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for record in records.values():
-        total.update(record.get(group, {}))
-    return total
+    return {group: dict(total) for group, total in totals.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +59,6 @@ class Preparation:
         return {"format": FORMAT, **asdict(self), "window_us": WINDOW_US}
 
 
-@dataclass(frozen=True)
-class _Boxes:
-    kept: np.ndarray  # mapped and filtered, sorted by time
-    raw_times_us: np.ndarray  # of all boxes
-    counts: Counter[str]  # what was dropped
-
-
 def prepare_recording(
     events: Path, labels: Path, folder: Path, settings: Preparation, train: bool
 ) -> dict[str, Any]:
@@ -86,19 +79,19 @@ def prepare_recording(
     """
     raw, dropped = read_bbox(labels)
     with open_events(events) as reader:
-        boxes = _select_boxes(raw, dropped, reader, settings, train)
-        times = schedule(boxes.kept["t"], settings.published)
-        written = _write_representations(folder, reader, times, settings, boxes.counts)
+        kept, counts = _select_boxes(raw, dropped, reader, settings, train)
+        times = schedule(kept["t"], settings.published)
+        written = _write_representations(folder, reader, times, settings, counts)
         total = reader.num_events()
         sensor = {"width": reader.width, "height": reader.height}
+    looked = raw["t"]
     if written < len(times.ends_us):
         times = _shortened(times, written)
-        looked = raw["t"][raw["t"] <= times.ends_us[-1]]
-        boxes = replace(boxes, raw_times_us=looked)
-    in_frames = boxes.kept[np.isin(boxes.kept["t"], times.frames_us)]
-    empty = known_empty_steps(times, boxes.raw_times_us)
-    _write_times_and_labels(folder, times, in_frames, boxes.raw_times_us, empty)
-    boxes.counts["boxes_not_at_a_frame"] = len(boxes.kept) - len(in_frames)
+        looked = looked[looked <= times.ends_us[-1]]
+    in_frames = kept[np.isin(kept["t"], times.frames_us)]
+    empty = known_empty_steps(times, looked)
+    _write_times_and_labels(folder, times, in_frames, looked, empty)
+    counts["boxes_not_at_a_frame"] = len(kept) - len(in_frames)
     unusable = dropped["boxes_not_finite"] + dropped["boxes_impossible_time"]
     names = get_class_map(settings.class_map).classes
     per_class = np.bincount(in_frames["class_id"], minlength=len(names))
@@ -106,7 +99,7 @@ def prepare_recording(
         "sensor": sensor,
         "counts": {
             "events_in_file": total,
-            "events_read": boxes.counts.pop("events_read", 0),
+            "events_read": counts.pop("events_read", 0),
             "representations": len(times.ends_us),
             "frames": len(times.frames_us),
             "frames_known_empty": len(empty),
@@ -114,7 +107,7 @@ def prepare_recording(
             "boxes": len(in_frames),
         },
         "boxes_per_class": dict(zip(names, per_class.tolist(), strict=True)),
-        "dropped_or_changed": dict(sorted((+boxes.counts).items())),
+        "dropped_or_changed": dict(sorted((+counts).items())),
     }
 
 
@@ -124,14 +117,15 @@ def _select_boxes(
     reader: EventReader,
     settings: Preparation,
     train: bool,
-) -> _Boxes:
+) -> tuple[np.ndarray, Counter[str]]:
+    """Boxes mapped and filtered, sorted by time, and what was dropped."""
     mapped, unknown = get_class_map(settings.class_map).apply(raw)
     kept, filtered = settings.label_filter.apply(mapped, reader.width, reader.height, train)
     counts = dropped + unknown + filtered
     if len(kept) == 0:
         reasons = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise EventDataError(f"no box is left of {len(raw)} ({reasons or 'the file has none'})")
-    return _Boxes(kept, raw["t"], counts)
+    return kept, counts
 
 
 def _write_representations(

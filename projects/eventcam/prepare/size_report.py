@@ -10,24 +10,14 @@ import ast
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from eventcam.errors import EventDataError
+from eventcam.io.rvt_folder import RvtRecording
 
 BINS = 60  # of the histogram; equally wide on a logarithmic scale
-
-Literal = int | float | str
-
-
-class LabelledRecording(Protocol):
-    """What is needed of a prepared recording."""
-
-    frame_steps: np.ndarray  # (F,), an entry a labelled frame
-    shape: tuple[int, int, int]
-
-    def boxes(self, frame: int) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 class BoxSizes(NamedTuple):
@@ -48,7 +38,7 @@ class BoxSizes(NamedTuple):
     resolution: tuple[int, int]
 
 
-def box_sizes(recordings: Sequence[LabelledRecording]) -> BoxSizes:
+def box_sizes(recordings: Sequence[RvtRecording]) -> BoxSizes:
     """Area and class of every box at a labelled frame.
 
     Raises:
@@ -117,7 +107,7 @@ def draw_sizes(
     figure.savefig(path, dpi=120)
 
 
-def write_literals(config: Path, values: Mapping[str, Literal]) -> bool:
+def write_literals(config: Path, values: Mapping[str, float | str]) -> bool:
     """Replace the values of top-level assignments in a Python file, and nothing else.
 
     Args:

@@ -61,6 +61,17 @@ def _caption(shot: Shot) -> str:
     return f"{shot.time_us / 1e6:.2f} s{'' if shot.truth is not None else ', not labelled'}"
 
 
+def is_video(out: Path) -> bool:
+    """Whether to write a video (.mp4) or a contact sheet (.png).
+
+    Raises:
+        EventDataError: another suffix.
+    """
+    if out.suffix.lower() not in (".mp4", ".png"):
+        raise EventDataError(f"{out} must end in .png (contact sheet) or .mp4 (video).")
+    return out.suffix.lower() == ".mp4"
+
+
 def write_footage(
     footage: Footage,
     out: Path,
@@ -85,13 +96,10 @@ def write_footage(
     Raises:
         EventDataError: another suffix, or videos cannot be written here.
     """
-    suffix = out.suffix.lower()
-    if suffix == ".mp4":
+    if is_video(out):
         shown = shot_images(footage, predictions, theme, width=_VIDEO_WIDTH)
         titled = (with_title(image, title, theme.truth, theme.background) for image in shown)
         return write_video(out, titled, FRAMES_PER_SECOND)
-    if suffix != ".png":
-        raise EventDataError(f"{out} must end in .png (contact sheet) or .mp4 (video).")
     times = footage.known_us if len(footage.known_us) else footage.times_us
     places = np.linspace(0, len(times) - 1, max(images, 1)).round().astype(int)
     chosen = times[np.unique(places)].tolist()

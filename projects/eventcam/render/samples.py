@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from eventcam.errors import EventDataError
-from eventcam.render.footage import FRAMES_PER_SECOND, shot_images
+from eventcam.render.footage import FRAMES_PER_SECOND, is_video, shot_images
 from eventcam.render.sources import sample_footage
 from pictures.boxes import DARK, Theme
 from pictures.sheet import contact_sheet, write_png
@@ -52,12 +51,10 @@ def write_samples(
     Raises:
         EventDataError: another suffix, or videos cannot be written here.
     """
-    if out.suffix.lower() == ".mp4":
+    if is_video(out):
         frames = _side_by_side(batches, class_names, samples, theme)
         wanted = max(1, round((_SECONDS if seconds is None else seconds) * FRAMES_PER_SECOND))
         return write_video(out, islice(frames, wanted), FRAMES_PER_SECOND)
-    if out.suffix.lower() != ".png":
-        raise EventDataError(f"{out} must end in .png (contact sheet) or .mp4 (video).")
     chosen = list(islice(chain.from_iterable(batches), max(samples, 1)))
     rows = [_some(_images(sample, class_names, theme, _SHEET_WIDTH)) for sample in chosen]
     pictures = [picture for row in rows for picture in row]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,7 +201,7 @@ def _prepared_truth(recording: RvtRecording) -> dict[int, BoxSet]:
 def _prepared_shots(
     recording: RvtRecording, steps: range, truth: Mapping[int, BoxSet]
 ) -> Iterator[Shot]:
-    with recording:
+    with closing(recording):
         for step in steps:
             counts = count_histogram(recording.events(step, step + 1)[0])
             yield Shot(int(recording.timestamps_us[step]), counts, truth.get(step))

@@ -3,60 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from eventcam.errors import EventDataError
-from eventcam.sampling.sequences import Chunk, Recording, Sample, Sequences
+from eventcam.sampling.sequences import Chunk, Recording, Sequences
 from eventcam.sampling.spans import Span, whole_span
 from eventcam.sampling.streams import evaluation_slots, evaluation_steps
-from eventcam.sampling.workers import as_tensors, data_loader, process
+from eventcam.sampling.workers import SampleLoader, process
 
 logger = logging.getLogger(__name__)
-
-
-class SequenceEvalLoader:
-    """Lists of samples: recordings in order, one in each place of the list, until all are played.
-
-    Every labelled step comes once, in one of the processes. A place without recordings left gives
-    padding (``padded`` all True, nothing labelled), so that each list has ``batch_size`` samples.
-
-    Args:
-        sequences: the recordings.
-        spans: what to play of them.
-        batch_size: recordings that are played at once by a process.
-        num_workers: worker processes; 0 loads in this one.
-        rank: of this process.
-        world_size: number of processes; each plays whole recordings.
-    """
-
-    def __init__(
-        self,
-        sequences: Sequences,
-        spans: Sequence[Span],
-        batch_size: int,
-        num_workers: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        if batch_size < 1:
-            raise EventDataError(f"batch_size={batch_size} was given; it must be at least 1.")
-        slots = evaluation_slots(spans, batch_size, rank, world_size)
-        steps = evaluation_steps(slots, sequences.length)
-        streams = range(rank * batch_size, (rank + 1) * batch_size)
-        batches = [
-            [
-                _chunk(place, stream, sequences.length)
-                for place, stream in zip(step, streams, strict=True)
-            ]
-            for step in steps
-        ]
-        self._loader = data_loader(sequences, batches, num_workers)
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
-    def __iter__(self) -> Iterator[list[Sample]]:
-        return map(as_tensors, self._loader)
 
 
 def build_sequence_eval_loader(
@@ -68,9 +23,11 @@ def build_sequence_eval_loader(
     limit: int | None = None,
     rank: int | None = None,
     world_size: int | None = None,
-) -> SequenceEvalLoader:
-    """The evaluation loader of one process; see :class:`SequenceEvalLoader`.
+) -> SampleLoader:
+    """The evaluation loader of one process: recordings in order, one in each place of a batch.
 
+    Every labelled step comes once, in one of the processes. A place without recordings left gives
+    padding (``padded`` all True, nothing labelled), so that each batch has ``batch_size`` samples.
     As published, a recording is played from ``sequence_length`` - 1 steps before its first
     labelled step to its end, so that the recurrent state of the first labelled steps is warmer
     with longer samples. Recordings without labelled steps are left out, and counted.
@@ -79,16 +36,24 @@ def build_sequence_eval_loader(
         recordings: of one split, in their order.
         sequence_length: steps of a sample. It also sets the warm-up (see above): compare results
             of equal lengths only.
-        batch_size: recordings that are played at once.
+        batch_size: recordings that are played at once by a process.
         num_workers: worker processes of this process.
         known_empty: whether steps known to be empty count as labelled.
         limit: only the first so many labelled steps.
         rank: of this process; asked from torch.distributed if None, like ``world_size``.
-        world_size: number of processes.
+        world_size: number of processes; each plays whole recordings.
     """
+    if batch_size < 1:
+        raise EventDataError(f"batch_size={batch_size} was given; it must be at least 1.")
+    rank, world_size = process(rank, world_size)
     sequences = Sequences(recordings, sequence_length, known_empty)
-    spans = evaluation_spans(sequences, limit)
-    return SequenceEvalLoader(sequences, spans, batch_size, num_workers, *process(rank, world_size))
+    slots = evaluation_slots(evaluation_spans(sequences, limit), batch_size, rank, world_size)
+    first = rank * batch_size
+    batches = [
+        [_chunk(place, stream, sequence_length) for stream, place in enumerate(step, first)]
+        for step in evaluation_steps(slots, sequence_length)
+    ]
+    return SampleLoader(sequences, batches, num_workers)
 
 
 def evaluation_spans(sequences: Sequences, limit: int | None = None) -> list[Span]:

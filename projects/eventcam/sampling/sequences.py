@@ -103,25 +103,21 @@ class Sequences(Dataset):
 
     def __getitem__(self, chunk: Chunk) -> Sample:
         recording, real = self.recordings[chunk.recording], chunk.stop - chunk.start
-        steps = range(chunk.start, chunk.stop)
         events = torch.from_numpy(self._events(chunk))
-        boxes, classes = self._labels(chunk.recording, steps)
+        boxes, classes = self._labels(chunk)
         counts = BoxCounts(dropped=0, clipped=0)
         if chunk.drawn is not None:
             events, boxes, classes, counts = augment(events, boxes, classes, chunk.drawn)
         missing = self.length - real
         known = [b is not None for b in boxes]
-        ids = np.where(known, np.arange(*_ends(steps)) + self._first_ids[chunk.recording], _UNKNOWN)
+        ids = np.arange(chunk.start, chunk.stop) + self._first_ids[chunk.recording]
+        times = recording.timestamps_us[chunk.start : chunk.stop].copy()
         return {
             "events": _padded(events, missing),
             "boxes": boxes + [None] * missing,
             "classes": classes + [None] * missing,
-            "image_ids": _padded(torch.from_numpy(ids), missing, _UNKNOWN),
-            "timestamps_us": _padded(
-                torch.from_numpy(recording.timestamps_us[chunk.start : chunk.stop].copy()),
-                missing,
-                _UNKNOWN,
-            ),
+            "image_ids": _padded(np.where(known, ids, _UNKNOWN), missing, _UNKNOWN),
+            "timestamps_us": _padded(times, missing, _UNKNOWN),
             "padded": torch.arange(self.length) >= real,
             "is_first": chunk.is_first,
             "stream": chunk.stream,
@@ -141,24 +137,20 @@ class Sequences(Dataset):
             self.recordings[self._open.pop(0)].close()
         return recording.events(chunk.start, chunk.stop)
 
-    def _labels(self, number: int, steps: range) -> tuple[list[Tensor | None], list[Tensor | None]]:
+    def _labels(self, chunk: Chunk) -> tuple[list[Tensor | None], list[Tensor | None]]:
         """Boxes and classes of each step."""
-        recording, labelled = self.recordings[number], self.labelled[number]
-        boxes: list[Tensor | None] = [None] * len(steps)
-        classes: list[Tensor | None] = [None] * len(steps)
-        first, stop = np.searchsorted(labelled, _ends(steps))
+        recording, labelled = self.recordings[chunk.recording], self.labelled[chunk.recording]
+        boxes: list[Tensor | None] = [None] * (chunk.stop - chunk.start)
+        classes = boxes.copy()
+        first, stop = np.searchsorted(labelled, [chunk.start, chunk.stop])
         for step in labelled[first:stop].tolist():
             frame = int(np.searchsorted(recording.frame_steps, step))
             found = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
             if frame < len(recording.frame_steps) and recording.frame_steps[frame] == step:
                 found = recording.boxes(frame)
-            boxes[step - steps.start] = torch.from_numpy(found[0])
-            classes[step - steps.start] = torch.from_numpy(found[1])
+            boxes[step - chunk.start] = torch.from_numpy(found[0])
+            classes[step - chunk.start] = torch.from_numpy(found[1])
         return boxes, classes
-
-
-def _ends(steps: range) -> tuple[int, int]:
-    return steps.start, steps.stop
 
 
 def _labelled_steps(recording: Recording, known_empty: bool) -> np.ndarray:
@@ -166,8 +158,9 @@ def _labelled_steps(recording: Recording, known_empty: bool) -> np.ndarray:
     return np.union1d(recording.frame_steps, [] if empty is None else empty).astype(np.int64)
 
 
-def _padded(values: Tensor, missing: int, fill: int = 0) -> Tensor:
+def _padded(given: Tensor | np.ndarray, missing: int, fill: int = 0) -> Tensor:
     """(T, ...) with ``missing`` more entries of value ``fill`` at the end."""
+    values = torch.as_tensor(given)
     if missing == 0:
         return values.contiguous()
     return torch.cat([values, values.new_full((missing, *values.shape[1:]), fill)])

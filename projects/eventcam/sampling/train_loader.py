@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from eventcam.errors import EventDataError
 from eventcam.sampling.schedule import SamplingSettings, TrainingSchedule
 from eventcam.sampling.sequences import Chunk, Recording, Sample, Sequences
-from eventcam.sampling.workers import as_tensors, data_loader, process
+from eventcam.sampling.workers import SampleLoader, process
 
 logger = logging.getLogger(__name__)
 _REPORT_SAMPLES = 1000  # before the first line about lost boxes, and at least between two
@@ -36,37 +36,25 @@ class SequenceTrainLoader:
 
     Args:
         schedule: the order.
-        micro_batch_size: samples per forward pass of a process; at most its share is used.
+        places: those of the batch that are this process's share.
+        micro: samples per forward pass; divides the share.
         num_workers: worker processes; 0 loads in this one.
-        rank: of this process.
-        world_size: number of processes.
 
     Attributes:
         samples_seen: samples that were handed out, by all processes together.
         dropped_boxes: boxes that augmentation left without area, in this process's samples.
         clipped_boxes: boxes that it cut at the border, likewise. Both are logged, about once per
             epoch.
-
-    Raises:
-        EventDataError: the batch sizes do not divide.
     """
 
     def __init__(
-        self,
-        schedule: TrainingSchedule,
-        micro_batch_size: int,
-        num_workers: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
+        self, schedule: TrainingSchedule, places: range, micro: int, num_workers: int = 0
     ) -> None:
-        local = _share(schedule.places, micro_batch_size, world_size)
-        micro = min(micro_batch_size, local)
-        self.schedule, self._steps_per_batch = schedule, local // micro
+        self.schedule, self._steps_per_batch = schedule, len(places) // micro
         self.samples_seen = self.dropped_boxes = self.clipped_boxes = 0
         self._next_report = _REPORT_SAMPLES
-        places = range(rank * local, (rank + 1) * local)
         self._batches = _MicroBatches(schedule, places, micro)
-        self._loader = data_loader(schedule.sequences, self._batches, num_workers)
+        self._loader = SampleLoader(schedule.sequences, self._batches, num_workers)
 
     @property
     def epoch(self) -> float:
@@ -87,7 +75,7 @@ class SequenceTrainLoader:
         self._batches.start = self.samples_seen // self.schedule.places
         micro_batches = iter(self._loader)
         while True:
-            step = [as_tensors(next(micro_batches)) for _ in range(self._steps_per_batch)]
+            step = [next(micro_batches) for _ in range(self._steps_per_batch)]
             self.samples_seen += self.schedule.places
             self._count_boxes(step)
             yield step
@@ -132,10 +120,11 @@ def build_sequence_train_loader(
         EventDataError: batch sizes do not divide, or the data cannot be used.
     """
     rank, world_size = process(rank, world_size)
-    _share(total_batch_size, micro_batch_size, world_size)
+    share = _share(total_batch_size, micro_batch_size, world_size)
+    places = range(rank * share, (rank + 1) * share)
     sequences = Sequences(recordings, sequence_length, known_empty)
     schedule = TrainingSchedule(sequences, sampling, total_batch_size)
-    return SequenceTrainLoader(schedule, micro_batch_size, num_workers, rank, world_size)
+    return SequenceTrainLoader(schedule, places, min(micro_batch_size, share), num_workers)
 
 
 def _share(total: int, micro: int, world_size: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,34 +23,38 @@ def process(rank: int | None, world_size: int | None) -> tuple[int, int]:
     return rank, world_size
 
 
-def data_loader(sequences: Sequences, batches: Any, num_workers: int) -> DataLoader:
-    """Lists of samples from worker processes; pass them through :func:`as_tensors`.
+class SampleLoader:
+    """Lists of samples from worker processes.
 
     Args:
         sequences: what a worker loads from.
         batches: iterable of lists of chunks.
         num_workers: 0 loads in this process.
     """
-    # A generator of its own: each iteration draws a seed, which else would come from the global
-    # generator and make the model's randomness depend on how often a run was resumed.
-    return DataLoader(
-        sequences,
-        batch_sampler=batches,
-        num_workers=num_workers,
-        collate_fn=_from_worker,
-        persistent_workers=num_workers > 0,
-        generator=torch.Generator().manual_seed(0),
-    )
+
+    def __init__(self, sequences: Sequences, batches: Any, num_workers: int) -> None:
+        # A generator of its own: each iteration draws a seed, which else would come from the
+        # global generator and make the model's randomness depend on how often a run was resumed.
+        self._loader = DataLoader(
+            sequences,
+            batch_sampler=batches,
+            num_workers=num_workers,
+            collate_fn=_from_worker,
+            persistent_workers=num_workers > 0,
+            generator=torch.Generator().manual_seed(0),
+        )
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[list[Sample]]:
+        for samples in self._loader:
+            yield [_mapped(sample, np.ndarray, torch.from_numpy) for sample in samples]
 
 
 def _from_worker(samples: list[Sample]) -> list[Sample]:
     """Small tensors as arrays: each tensor from a worker keeps a file open until it is freed."""
     return [_mapped(sample, torch.Tensor, torch.Tensor.numpy) for sample in samples]
-
-
-def as_tensors(samples: list[Sample]) -> list[Sample]:
-    """Samples as they came from a worker, as the contract has them."""
-    return [_mapped(sample, np.ndarray, torch.from_numpy) for sample in samples]
 
 
 def _mapped(sample: Sample, kind: type, change: Callable[[Any], Any]) -> Sample:

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from eventcam.io import blosc, chunk_writer, hdf5, rvt_layout
+from eventcam.io import blosc, chunk_writer, rvt_layout
 from eventcam.io.chunk_writer import ChunkWriter
 
 SHAPE = (20, 24, 32)
@@ -96,10 +96,3 @@ def test_a_failure_of_the_caller_ends_the_thread(tmp_path):
         writer.append(entries()[0])
         raise KeyError
     assert threading.active_count() == before
-
-
-def test_a_file_in_memory_leaves_nothing_on_disk(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with hdf5.h5_in_memory() as file:
-        file["a"] = np.arange(9)
-    assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import shutil
+from contextlib import closing
 
 import h5py
 import numpy as np
@@ -154,7 +155,7 @@ def test_damaged_bytes_end_in_a_sentence(published):
         assert all(str(published / "train/a") in text for text in folder.skipped.values())
         for recording in folder.recordings("train"):
             try:
-                with recording:
+                with closing(recording):
                     recording.events(0, recording.num_steps)
             except EventDataError as error:  # any other error fails the test
                 assert recording.name == "a" and str(published / "train/a") in str(error)

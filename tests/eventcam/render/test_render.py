@@ -7,9 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from event_toys import HEIGHT, WIDTH, make_labels, write_prepared
 
 from eventcam.errors import EventDataError
-from eventcam.io import BBOX_DTYPE, Events, rvt_layout, write_bbox, write_h5_recording
+from eventcam.io import Events, rvt_layout, write_bbox, write_h5_recording
 from eventcam.render.footage import shot_images, write_footage
 from eventcam.render.frames import (
     count_events,
@@ -23,8 +24,6 @@ from pictures import video as render_video
 from pictures.boxes import DARK, LIGHT, BoxSet
 from pictures.sheet import contact_sheet, write_png
 from pictures.video import write_video
-
-WIDTH, HEIGHT = 64, 48
 
 
 def make_events(x, y, p, t) -> Events:
@@ -89,10 +88,8 @@ def test_boxes_outside_the_picture_and_unknown_classes_do_no_harm():
 
 
 def test_labels_become_boxes():
-    labels = np.zeros(1, BBOX_DTYPE)
-    labels["x"], labels["y"], labels["w"], labels["h"], labels["class_id"] = 3, 4, 10, 20, 5
-    found = labelled_boxes(labels)
-    assert found.boxes.tolist() == [[3, 4, 13, 24]] and found.classes.tolist() == [5]
+    found = labelled_boxes(make_labels([0], class_id=5))
+    assert found.boxes.tolist() == [[10, 8, 30, 24]] and found.classes.tolist() == [5]
 
 
 def test_a_contact_sheet_holds_every_image():
@@ -150,10 +147,8 @@ def raw(tmp_path) -> Path:
     """0.4 s: one event per ms that wanders right; a box at 100 ms and 300 ms."""
     times = np.arange(1, 400) * 1000
     events = make_events(times // 10_000, np.full(399, 20), times // 1000 % 2, times)
-    labels = np.zeros(2, BBOX_DTYPE)
-    labels["t"], labels["x"], labels["y"], labels["w"], labels["h"] = (100_000, 300_000), 5, 6, 9, 9
     write_h5_recording(tmp_path / "street_td.h5", [events[:150], events[150:]], WIDTH, HEIGHT)
-    write_bbox(tmp_path / "street_bbox.npy", labels)
+    write_bbox(tmp_path / "street_bbox.npy", make_labels([100_000, 300_000]))
     return tmp_path / "street_td.h5"
 
 
@@ -187,15 +182,10 @@ def test_predictions_appear_at_their_time(raw):
 
 def prepared_folder(root: Path, downsample: str) -> Path:
     """Three steps; the second has a box of 20 px on the sensor, the third is known to be empty."""
-    folder = root / "val" / "street"
-    file, data = rvt_layout.create_representations(folder, downsample, 3, (20, HEIGHT, WIDTH))
-    data[1, 10, 5, 5] = 3
-    file.close()
-    labels = np.zeros(1, BBOX_DTYPE)
-    labels["t"], labels["x"], labels["y"], labels["w"], labels["h"] = 100_000, 8, 8, 20, 20
-    rvt_layout.save_labels(folder, labels, np.array([100_000]))
-    rvt_layout.save_array(folder, rvt_layout.WINDOW_ENDS, np.array([50_000, 100_000, 150_000]))
-    rvt_layout.save_array(folder, rvt_layout.FRAME_STEPS, np.array([1]))
+    histograms = np.zeros((3, 20, HEIGHT, WIDTH), np.uint8)
+    histograms[1, 10, 5, 5] = 3
+    box = (8, 8, 20, 20)
+    folder = write_prepared(root / "val/street", downsample, histograms, [1], box, class_id=0)
     rvt_layout.save_array(folder, rvt_layout.KNOWN_EMPTY, np.array([2]))
     return folder
 

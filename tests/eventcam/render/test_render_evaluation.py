@@ -9,33 +9,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from event_toys import HEIGHT, WIDTH, write_prepared
 
 from eventcam.errors import EventDataError
-from eventcam.io import BBOX_DTYPE, rvt_layout
 from eventcam.io.rvt_folder import RvtRecording
 from eventcam.render.evaluation import Evaluation, View, write_evaluation
 from eventcam.render.footage import SHEET_IMAGES
 from pictures.boxes import CLASS_COLOURS
 
-WIDTH, HEIGHT, ZOOM, GAP = 64, 48, 8, 6
+ZOOM, GAP = 8, 6
 STEPS, CLASS = 8, 2
 BOX = (16.0, 20.0, 48.0, 36.0)  # px of the sensor
 
 
 def prepared(root: Path, name: str, downsample: str = "none") -> RvtRecording:
     """Windows of 50 ms; every second one has a box far from the predicted one."""
-    folder = root / "val" / name
-    file, _ = rvt_layout.create_representations(folder, downsample, STEPS, (20, HEIGHT, WIDTH))
-    file.close()
-    labelled = np.arange(1, STEPS, 2)
-    labels = np.zeros(len(labelled), BBOX_DTYPE)
-    labels["t"], labels["x"], labels["y"] = (labelled + 1) * 50_000, 2, 2
-    labels["w"], labels["h"], labels["class_id"] = 8, 8, CLASS
-    rvt_layout.save_labels(folder, labels, np.arange(len(labelled)))
-    rvt_layout.save_array(folder, rvt_layout.FRAME_TIMES, labels["t"])
-    rvt_layout.save_array(folder, rvt_layout.WINDOW_ENDS, np.arange(1, STEPS + 1) * 50_000)
-    rvt_layout.save_array(folder, rvt_layout.FRAME_STEPS, labelled)
-    return RvtRecording(folder, 8)
+    nothing, steps = np.zeros((STEPS, 20, HEIGHT, WIDTH), np.uint8), [*range(1, STEPS, 2)]
+    box = (2, 2, 8, 8)
+    return RvtRecording(
+        write_prepared(root / "val" / name, downsample, nothing, steps, box, CLASS), 8
+    )
 
 
 def evaluated(folder: Path, names: list[str], times_us: list[int]) -> Path:

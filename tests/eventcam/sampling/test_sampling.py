@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import chain
-
 import numpy as np
 import pytest
 from event_toys import golden
 
 from eventcam.sampling.spans import (
     Span,
-    deal,
     enough_spans,
     labelled_spans,
     random_state,
@@ -104,12 +101,6 @@ def test_halving_spans_keeps_every_step():
         assert covered == [(s.recording, step) for s in spans for step in range(s.start, s.stop)]
         assert sum(p.chunks(5) for p in parts) == 11
     assert enough_spans([], 5, 3) == []
-
-
-def test_deal_keeps_all():
-    hands = deal(list(range(11)), 4)
-    assert sorted(chain.from_iterable(hands)) == list(range(11))
-    assert deal([1], 3) == [[1], [], []] and deal([], 2) == [[], []]
 
 
 def test_random_state_depends_on_every_word():

@@ -66,12 +66,6 @@ def test_image_ids_do_not_depend_on_length_or_labels():
             assert found["image_ids"][0] == 23 + 9 + 14
 
 
-def test_one_recording_of_one_step():
-    found = sample([FakeRecording("a", 1, [0])], (0, 0, 1), length=5)
-    assert found["padded"].tolist() == [False] + [True] * 4
-    assert len(found["boxes"][0]) == 1
-
-
 def test_few_files_stay_open(monkeypatch):
     monkeypatch.setattr(module, "_MAX_OPEN", 2)
     recordings = dataset()

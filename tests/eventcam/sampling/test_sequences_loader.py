@@ -6,15 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from sequence_toys import (
-    HEIGHT,
-    FakeRecording,
-    dataset,
-    flat,
-    same,
-    steps,
-    train_loader,
-)
+from sequence_toys import HEIGHT, FakeRecording, dataset, flat, same, steps, train_loader
 
 from eventcam.errors import EventDataError
 from eventcam.sampling.eval_loader import build_sequence_eval_loader
@@ -244,12 +236,9 @@ def test_few_recordings_are_cut_into_enough_spans(caplog):
         ({"total": 3, "world_size": 2, "rank": 0}, "cannot be divided"),
     ],
 )
-def test_settings_that_do_not_fit(options, message):
+def test_settings_and_places_that_do_not_fit(options, message):
     with pytest.raises(EventDataError, match=message):
         train_loader(**options)
-
-
-def test_seek_refuses_half_a_step():
     with pytest.raises(EventDataError, match="whole number of steps"):
         train_loader().seek(6)
 
