@@ -125,21 +125,18 @@ class EventRecordings:
         return f"{len(reasons)} recordings were left out, the first one, {name}, because: {reason} "
 
     def _prepared(self) -> RvtFolder:
-        """The folder, after what is missing was generated."""
-        if self._folder is None:
-            if self.generate is not None:
-                self._ensure_prepared(self.generate)
-            self._folder = RvtFolder(self.root, self.class_map.name, self.downsample)
-        return self._folder
+        """The folder, after what is missing was generated and prepared.
 
-    def _ensure_prepared(self, generate: Generator) -> None:
-        """Generate and prepare what is missing; others who start at the same time wait.
-
-        Each of the two steps holds a lock in its own folder.
+        Each of the two steps holds a lock in its own folder; others who start meanwhile wait.
         """
-        raw = Path(f"{self.root}_raw")
-        generate.ensure(raw, workers=2)
-        settings = Preparation(self.class_map.name, self.downsample)
-        summary = prepare_all(raw, Path(self.root), settings, workers=0, progress=False)
-        if summary.failed:
-            raise EventDataError(f"Generated recordings could not be prepared: {summary.failed}.")
+        if self._folder is not None:
+            return self._folder
+        if self.generate is not None:
+            raw = Path(f"{self.root}_raw")
+            self.generate.ensure(raw, workers=2)
+            settings = Preparation(self.class_map.name, self.downsample)
+            failed = prepare_all(raw, Path(self.root), settings, workers=0, progress=False).failed
+            if failed:
+                raise EventDataError(f"Generated recordings could not be prepared: {failed}.")
+        self._folder = RvtFolder(self.root, self.class_map.name, self.downsample)
+        return self._folder

@@ -52,8 +52,7 @@ def crop_to_frame(labels: np.ndarray, width: int, height: int) -> tuple[np.ndarr
     Returns:
         The cropped boxes and the number of dropped ones.
     """
-    edges = (labels["x"], labels["y"], labels["x"] + labels["w"], labels["y"] + labels["h"])
-    return _with_edges(labels, *edges, width, height)
+    return _with_edges(labels, boxes_xyxy(labels), width, height)
 
 
 def scale_boxes(
@@ -67,10 +66,8 @@ def scale_boxes(
     Returns:
         The scaled boxes and the number of dropped ones.
     """
-    factor = np.float32(scale)
-    right, bottom = labels["x"] + labels["w"], labels["y"] + labels["h"]
-    edges = (labels["x"] * factor, labels["y"] * factor, right * factor, bottom * factor)
-    return _with_edges(labels, *edges, width * scale, height * scale)
+    edges = boxes_xyxy(labels) * np.float32(scale)
+    return _with_edges(labels, edges, width * scale, height * scale)
 
 
 def boxes_xyxy(labels: np.ndarray) -> np.ndarray:
@@ -80,18 +77,12 @@ def boxes_xyxy(labels: np.ndarray) -> np.ndarray:
 
 
 def _with_edges(
-    labels: np.ndarray,
-    left: np.ndarray,
-    top: np.ndarray,
-    right: np.ndarray,
-    bottom: np.ndarray,
-    width: float,
-    height: float,
+    labels: np.ndarray, edges: np.ndarray, width: float, height: float
 ) -> tuple[np.ndarray, int]:
-    """``labels`` with these edges, clipped into the frame, without the flat ones."""
+    """``labels`` with these edges (n, 4), clipped into the frame, without the flat ones."""
+    limits = np.array([width - 1, height - 1] * 2, np.float32)
+    left, top, right, bottom = edges.clip(0, limits).T
     moved = labels.copy()
-    moved["x"], moved["y"] = left.clip(0, width - 1), top.clip(0, height - 1)
-    moved["w"] = right.clip(0, width - 1) - moved["x"]
-    moved["h"] = bottom.clip(0, height - 1) - moved["y"]
+    moved["x"], moved["y"], moved["w"], moved["h"] = left, top, right - left, bottom - top
     kept = (moved["w"] > 0) & (moved["h"] > 0)
     return moved[kept], int(np.count_nonzero(~kept))

@@ -83,10 +83,6 @@ class RvtRecording:
         with damage_reported(self.folder, f"representations {start} to {stop - 1}"):
             return self._data()[start:stop]
 
-    def labels(self, frame: int) -> np.ndarray:
-        """Boxes of a labelled frame (structured, ``BBOX_DTYPE``), px of the representation."""
-        return self._labels[frame]
-
     def boxes(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (n, 4) float32 xyxy_abs, px of the representation, and classes (n,) int64."""
         labels = self._labels[frame]

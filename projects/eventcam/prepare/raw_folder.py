@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,17 +58,13 @@ def find_recordings(root: Path) -> list[RawRecording]:
 def _in_split(folder: Path, split: str) -> Iterator[RawRecording]:
     if not folder.is_dir():
         return
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    files = [path for path in files if not path.name.startswith(".")]
-    labels = {
-        path.name.removesuffix(_LABEL_ENDING): path
-        for path in files
-        if path.name.endswith(_LABEL_ENDING)
-    }
+    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    boxes = [path for path in files if path.name.endswith(_LABEL_ENDING)]
+    labels = {path.name.removesuffix(_LABEL_ENDING): path for path in boxes}
     events: dict[str, Path] = {}
     for ending in _EVENT_ENDINGS:
         for path in files:
             if path.name.endswith(ending) and path not in events.values():
-                events.setdefault(re.sub(f"{re.escape(ending)}$", "", path.name), path)
+                events.setdefault(path.name.removesuffix(ending), path)
     for name in sorted(labels.keys() | events.keys()):
         yield RawRecording(split, name, events.get(name), labels.get(name))

@@ -48,7 +48,7 @@ class Footage:
 
     Attributes:
         source: what is shown.
-        width: px of the events; ``height`` likewise.
+        width: px of the events.
         class_names: by class id of the boxes.
         times_us: of all shots; ``known_us``: of those whose boxes are known.
         shots: read while one iterates, once.
@@ -56,7 +56,6 @@ class Footage:
 
     source: str
     width: int
-    height: int
     class_names: Sequence[str]
     times_us: np.ndarray
     known_us: np.ndarray
@@ -84,14 +83,14 @@ def open_footage(path: Path, start: float = 0.0, seconds: float | None = None) -
 def _raw_footage(path: Path, start: float, seconds: float | None) -> Footage:
     with open_events(path) as reader:
         first, last = reader.time_range_us()
-        width, height = reader.width, reader.height
+        width = reader.width
     # Windows end at whole multiples of their length and do not contain their beginning.
     begins = np.arange((first - 1) // WINDOW_US * WINDOW_US, max(last, 1), WINDOW_US)
     ends = _within(begins, start, seconds, path) + WINDOW_US
     labels = _labels_beside(path)
     known = ends if labels is not None else ends[:0]
     shots = _raw_shots(path, ends, labels)
-    return Footage(path.name, width, height, ETRAM_RAW, ends, known, shots)
+    return Footage(path.name, width, ETRAM_RAW, ends, known, shots)
 
 
 def _within(begins: np.ndarray, start: float, seconds: float | None, path: Path) -> np.ndarray:
@@ -179,14 +178,13 @@ def recording_footage(
         EventDataError: there is nothing in that time.
     """
     recording.close()
-    _, height, width = recording.shape
     steps = recording.timestamps_us
     truth = _prepared_truth(recording)
     times = _within(steps - WINDOW_US, start, seconds, recording.folder) + WINDOW_US
     known = times[np.isin(times, steps[sorted(truth)])]
     first = int(np.searchsorted(steps, times[0]))
     shots = _prepared_shots(recording, range(first, first + len(times)), truth)
-    return Footage(recording.name, width, height, class_names, times, known, shots)
+    return Footage(recording.name, recording.shape[2], class_names, times, known, shots)
 
 
 def _prepared_truth(recording: RvtRecording) -> dict[int, BoxSet]:
@@ -226,5 +224,4 @@ def sample_footage(sample: Mapping[str, Any], class_names: Sequence[str]) -> Foo
         for time, histogram, boxes in zip(times, events, truth, strict=True)
     )
     known = times[[boxes is not None for boxes in truth]]
-    height, width = events.shape[2:]
-    return Footage("sample", width, height, class_names, times, known, shots)
+    return Footage("sample", events.shape[3], class_names, times, known, shots)

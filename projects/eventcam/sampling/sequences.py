@@ -92,7 +92,6 @@ class Sequences(Dataset):
         _check(recordings, length)
         self.recordings, self.length = list(recordings), length
         self.labelled = [_labelled_steps(r, known_empty) for r in recordings]
-        self.image_size = recordings[0].shape[1:]
         self._first_ids = np.cumsum([0, *(r.num_steps for r in recordings)]).tolist()
         self._open: list[int] = []
         for recording in recordings:
