@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from eventcam.errors import EventDataError
 from eventcam.sampling import spans as sampling
 from eventcam.sampling.sequences import Chunk, Sequences
 from eventcam.sampling.spans import Span, random_state
-from eventcam.sampling.streams import StreamSchedule
+from eventcam.sampling.streams import play_streams
 
 logger = logging.getLogger(__name__)
 SAMPLINGS = ("random", "streaming", "mixed")
@@ -82,7 +83,6 @@ class TrainingSchedule:
         self.windows: list[Span] = []
         if self.streams < places:
             self.windows = training_windows(sequences, settings.stride)
-        self._order = (-1, [])  # of the windows in one epoch
 
     @property
     def samples_per_epoch(self) -> float:
@@ -93,26 +93,17 @@ class TrainingSchedule:
 
     def steps(self, start: int) -> Iterator[list[Chunk]]:
         """The chunks of all places (B), from optimisation step ``start`` on, without end."""
-        streams = self._streams(start) if self.streams else None
-        randoms = self.places - self.streams
-        while True:
-            playing = iter(next(streams) if streams else [])
-            counter = start * randoms
-            chunks = []
-            for place in range(self.places):
-                if is_stream(place, self.streams, self.places):
-                    chunks.append(next(playing)._replace(stream=place))
-                else:
-                    chunks.append(self._window(counter)._replace(stream=place))
-                    counter += 1
-            yield chunks
-            start += 1
+        windows = self._windows(start * (self.places - self.streams))
+        playing = self._streams(start) if self.streams else itertools.repeat([])
+        for streams in map(iter, playing):
+            kinds = (is_stream(place, self.streams, self.places) for place in range(self.places))
+            chunks = [next(streams if stream else windows) for stream in kinds]
+            yield [chunk._replace(stream=place) for place, chunk in enumerate(chunks)]
 
     def _streams(self, start: int) -> Iterator[list[Chunk]]:
-        schedule = StreamSchedule(self._chunk_counts(), self.streams, self.settings.seed)
         augment, seed = self.settings.stream_augment, self.settings.seed
         size = self.sequences.length
-        for places in schedule.steps(start):
+        for places in play_streams(self._chunk_counts(), self.streams, seed, start):
             yield [
                 Chunk(
                     self.spans[place.span].recording,
@@ -124,15 +115,15 @@ class TrainingSchedule:
                 for place in places
             ]
 
-    def _window(self, counter: int) -> Chunk:
-        """The random window at place ``counter`` of an endless list; an epoch holds each once."""
-        epoch, place = divmod(counter, len(self.windows))
-        if epoch != self._order[0]:
-            order = random_state(self.settings.seed, _WINDOWS, epoch)
-            self._order = epoch, order.permutation(len(self.windows)).tolist()
-        augment = self.settings.random_augment
-        drawn = augment and draw(augment, self.settings.seed, _FROM_WINDOW, counter)
-        return Chunk(*self.windows[self._order[1][place]], is_first=True, stream=0, drawn=drawn)
+    def _windows(self, start: int) -> Iterator[Chunk]:
+        """Random windows from place ``start`` of an endless list on; an epoch holds each once."""
+        augment, seed, order = self.settings.random_augment, self.settings.seed, []
+        for counter in itertools.count(start):
+            epoch, place = divmod(counter, len(self.windows))
+            if place == 0 or not order:
+                order = random_state(seed, _WINDOWS, epoch).permutation(len(self.windows)).tolist()
+            drawn = augment and draw(augment, seed, _FROM_WINDOW, counter)
+            yield Chunk(*self.windows[order[place]], is_first=True, stream=0, drawn=drawn)
 
     def _chunk_counts(self) -> list[int]:
         return [span.chunks(self.sequences.length) for span in self.spans]

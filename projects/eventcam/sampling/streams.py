@@ -7,7 +7,6 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from eventcam.errors import EventDataError
 from eventcam.sampling.spans import Span, deal, random_state
 
 _ORDER = 1  # of the spans in an epoch; keeps the generator apart from the others
@@ -27,47 +26,40 @@ class Place(NamedTuple):
     play: int
 
 
-class StreamSchedule:
-    """Endless streams that share one queue of spans.
+def play_streams(
+    chunk_counts: Sequence[int], streams: int, seed: int, start: int
+) -> Iterator[list[Place]]:
+    """The place of every endless stream, from optimisation step ``start`` on.
 
-    The queue holds every span once per epoch, in an order of its own for each epoch. A stream that
-    has played a span to its end takes the next one from the queue; if several are ready, the lowest
-    number comes first. So all streams are always busy, each span is played exactly once per epoch,
-    whole, by one stream, and with fewer spans than streams the next epoch begins at once. What is
-    played in step k depends on the arguments and k only.
+    The streams share one queue, which holds every span once per epoch, in an order of its own for
+    each epoch. A stream that has played a span to its end takes the next one from the queue; if
+    several are ready, the lowest number comes first. So all streams are always busy, each span is
+    played exactly once per epoch, whole, by one stream, and with fewer spans than streams the next
+    epoch begins at once. What is played in step k depends on the other arguments and k only.
 
     Args:
-        chunk_counts: chunks of each span, at least 1.
+        chunk_counts: chunks of each span, at least 1; at least one span.
         streams: how many play at once.
         seed: of the order.
-
-    Raises:
-        EventDataError: there is no span.
+        start: first step that is wanted.
     """
+    queue = _queue(len(chunk_counts), seed)
+    playing = [(0, Place(0, 0, 0))] * streams  # first step and first place of each stream
+    ready = [(0, stream) for stream in range(streams)]  # a heap: free from which step on
+    for now in itertools.count(start):
+        while ready[0][0] <= now:
+            begin, stream = ready[0]
+            playing[stream] = begin, next(queue)
+            until = begin + chunk_counts[playing[stream][1].span]
+            heapq.heapreplace(ready, (until, stream))
+        yield [place._replace(chunk=now - begin) for begin, place in playing]
 
-    def __init__(self, chunk_counts: Sequence[int], streams: int, seed: int) -> None:
-        if not chunk_counts:
-            raise EventDataError("There is nothing to stream: no recording has a span to play.")
-        self.chunk_counts, self.streams, self.seed = list(chunk_counts), streams, seed
 
-    def steps(self, start: int) -> Iterator[list[Place]]:
-        """The place of every stream, from optimisation step ``start`` on, without end."""
-        queue = self._queue()
-        playing = [(0, Place(0, 0, 0))] * self.streams  # first step and first place of each stream
-        ready = [(0, stream) for stream in range(self.streams)]  # a heap: free from which step on
-        for now in itertools.count(start):
-            while ready[0][0] <= now:
-                begin, stream = ready[0]
-                playing[stream] = begin, next(queue)
-                until = begin + self.chunk_counts[playing[stream][1].span]
-                heapq.heapreplace(ready, (until, stream))
-            yield [place._replace(chunk=now - begin) for begin, place in playing]
-
-    def _queue(self) -> Iterator[Place]:
-        play = itertools.count()
-        for epoch in itertools.count():
-            order = random_state(self.seed, _ORDER, epoch).permutation(len(self.chunk_counts))
-            yield from (Place(span, 0, next(play)) for span in order.tolist())
+def _queue(spans: int, seed: int) -> Iterator[Place]:
+    play = itertools.count()
+    for epoch in itertools.count():
+        for span in random_state(seed, _ORDER, epoch).permutation(spans).tolist():
+            yield Place(span, 0, next(play))
 
 
 def evaluation_slots(

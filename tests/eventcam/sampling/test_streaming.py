@@ -7,15 +7,13 @@ from itertools import islice, pairwise
 
 import pytest
 
-from eventcam.errors import EventDataError
-from eventcam.sampling.spans import Span
-from eventcam.sampling.streams import StreamSchedule, evaluation_slots, evaluation_steps
+from eventcam.sampling.streams import play_streams
 
 COUNTS = [7, 1, 4, 12, 3]
 
 
 def play(streams, count, start=0, counts=COUNTS, seed=0):
-    return list(islice(StreamSchedule(counts, streams, seed).steps(start), count))
+    return list(islice(play_streams(counts, streams, seed, start), count))
 
 
 @pytest.mark.parametrize("streams", [1, 2, 3, 8])
@@ -59,26 +57,3 @@ def test_order_depends_on_seed_and_epoch():
 def test_a_far_start_is_quick_to_reach():
     (step,) = play(6, 1, start=100_000, counts=[20] * 50)
     assert len(step) == 6
-
-
-def test_nothing_to_stream_is_an_error():
-    with pytest.raises(EventDataError, match="nothing to stream"):
-        StreamSchedule([], 2, 0)
-
-
-@pytest.mark.parametrize(("world", "streams"), [(1, 1), (1, 3), (2, 2), (3, 4)])
-def test_evaluation_plays_every_span_once(world, streams):
-    spans = [Span(i, 2, 2 + n) for i, n in enumerate([20, 3, 11, 1, 30])]
-    played = []
-    for rank in range(world):
-        slots = evaluation_slots(spans, streams, rank, world)
-        steps = evaluation_steps(slots, 4)
-        assert all(len(step) == streams for step in steps)
-        assert all(any(step) for step in steps)
-        for stream in range(streams):
-            places = [step[stream] for step in steps]
-            ended = places.index(None) if None in places else len(places)
-            assert not any(places[ended:])
-            assert places[:ended] == [(s, i) for s in slots[stream] for i in range(s.chunks(4))]
-            played += [span.recording for span in slots[stream]]
-    assert sorted(played) == [0, 1, 2, 3, 4]
