@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,17 +135,3 @@ def test_files_without_recordings_or_damaged_are_sentences(tmp_path):
     (tmp_path / "matches.npz").write_bytes(b"nothing")
     with pytest.raises(EventDataError, match="cannot be read"):
         Evaluation(tmp_path / "matches.npz")
-
-
-def test_names_around_a_box_do_not_hide_one_another():
-    from pictures.text import free_place
-
-    image = np.zeros((200, 300, 3), np.uint8)
-    taken: list[tuple[int, int, int, int]] = []
-    for _ in range(4):
-        taken.append(free_place(image, "Pedestrian", np.array([120, 80, 150, 120]), taken))
-    covered = Counter(
-        (x, y) for x0, y0, x1, y1 in taken for x in range(x0, x1) for y in range(y0, y1)
-    )
-    assert max(covered.values()) == 1
-    assert min(np.array(taken)[:, 0]) >= 0 and max(np.array(taken)[:, 2]) <= 300

@@ -1,0 +1,70 @@
+"""Contact sheets, PNGs and videos that read back; names that do not hide one another."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+
+from pictures import video
+from pictures.sheet import contact_sheet, write_png
+from pictures.text import free_place
+from pictures.video import write_video
+
+
+def test_a_contact_sheet_holds_every_image():
+    images = [np.full((10, 20, 3), 40 * i, np.uint8) for i in range(5)]
+    sheet = contact_sheet(images, columns=2, gap=3)
+    assert sheet.shape == (3 * 13 + 3, 2 * 23 + 3, 3)
+    assert np.all(sheet[3 + 13 + 5, 3 + 23 + 5] == 40 * 3)
+    with pytest.raises(ValueError, match="one size"):
+        contact_sheet([images[0], np.zeros((3, 3, 3), np.uint8)])
+
+
+def test_a_png_reads_back_as_rgb(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (12, 17, 3), dtype=np.uint8)
+    write_png(tmp_path / "new" / "ümlaut.png", image)
+    raw = np.frombuffer((tmp_path / "new" / "ümlaut.png").read_bytes(), np.uint8)
+    assert np.array_equal(cv2.imdecode(raw, cv2.IMREAD_COLOR)[:, :, ::-1], image)
+
+
+def test_a_video_reads_back(tmp_path):
+    images = [np.full((49, 65, 3), (250 - 40 * i, 20, 40 * i), np.uint8) for i in range(6)]
+    path = tmp_path / "clip.mp4"
+    assert write_video(path, iter(images), 20) == 6
+    assert [file.name for file in tmp_path.iterdir()] == ["clip.mp4"]
+    reader = cv2.VideoCapture(str(path))
+    assert reader.get(cv2.CAP_PROP_FPS) == pytest.approx(20)
+    for image in images:
+        ok, frame = reader.read()
+        assert ok and frame.shape == (48, 64, 3)
+        assert np.abs(frame[20, 20, ::-1].astype(int) - image[20, 20]).max() < 40
+
+
+def test_a_missing_codec_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(video, "CODEC", "zzzz")
+    with pytest.raises(ValueError, match="cannot write VP9"):
+        write_video(tmp_path / "clip.mp4", [np.zeros((48, 64, 3), np.uint8)], 20)
+    assert not list(tmp_path.iterdir())
+
+
+def test_videos_without_images_or_of_several_sizes_are_sentences(tmp_path):
+    with pytest.raises(ValueError, match="at least one"):
+        write_video(tmp_path / "clip.mp4", [], 20)
+    images = [np.zeros((48, 64, 3), np.uint8), np.zeros((50, 64, 3), np.uint8)]
+    with pytest.raises(ValueError, match="one size"):
+        write_video(tmp_path / "clip.mp4", images, 20)
+
+
+def test_names_around_a_box_do_not_hide_one_another():
+    image = np.zeros((200, 300, 3), np.uint8)
+    taken: list[tuple[int, int, int, int]] = []
+    for _ in range(4):
+        taken.append(free_place(image, "Pedestrian", np.array([120, 80, 150, 120]), taken))
+    covered = Counter(
+        (x, y) for x0, y0, x1, y1 in taken for x in range(x0, x1) for y in range(y0, y1)
+    )
+    assert max(covered.values()) == 1
+    assert min(np.array(taken)[:, 0]) >= 0 and max(np.array(taken)[:, 2]) <= 300
