@@ -2,14 +2,19 @@
 
 h5py lets no other Python thread run while HDF5 reads or writes. The library that hdf5plugin
 registers with HDF5 also has the plain functions of c-blosc 1, which ctypes calls without Python's
-lock.
+lock. :class:`ChunkWriter` and :class:`ColumnReader` compress and decompress with them in threads
+of their own.
 """
 
 from __future__ import annotations
 
 import ctypes
 import logging
-from functools import cache
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, partial
+from typing import Self
 
 import numpy as np
 
@@ -18,13 +23,124 @@ from eventcam.io.hdf5 import (
     COMPRESSOR,
     LEVEL,
     SHUFFLE,
+    Dataset,
     blosc_library,
     h5_in_memory,
+    is_plain_blosc,
 )
 
 LOG = logging.getLogger(__name__)
 _OVERHEAD = 16  # bytes by which c-blosc's result can exceed what it was given
+_WAITING = 3  # entries that are compressed or wait for it; bounds the memory
+_THREADS = 2  # that decompress
 _SIZE, _POINTER, _INT = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int
+
+
+class ChunkWriter:
+    """Fills a dataset entry by entry while another thread compresses.
+
+    A context manager, whose end waits for all of them. What is in the file is the same as after
+    ``data[i] = values``. After an exception within the block the last entries may be missing.
+
+    Args:
+        data: compressed as :data:`eventcam.io.hdf5.COMPRESSION`, one entry a chunk.
+
+    Attributes:
+        count: entries that were appended.
+    """
+
+    def __init__(self, data: Dataset) -> None:
+        self.count = 0
+        self._data = data
+        self._written = 0
+        self._waiting: deque[Future[bytes]] = deque()
+        self._thread = ThreadPoolExecutor(1, "compress") if is_callable() else None
+
+    def append(self, values: np.ndarray) -> None:
+        """Write the next entry; ``values`` belong to the writer from now on.
+
+        Args:
+            values: of the shape and type of an entry, contiguous.
+        """
+        if self._thread is None:
+            self._data[self.count] = values
+        else:
+            if len(self._waiting) == _WAITING:
+                self._write_oldest()
+            self._waiting.append(self._thread.submit(compress, values))
+        self.count += 1
+
+    def _write_oldest(self) -> None:
+        place = (self._written, *(0 for _ in self._data.shape[1:]))
+        self._data.id.write_direct_chunk(place, self._waiting.popleft().result())
+        self._written += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            while self._waiting and kind is None:
+                self._write_oldest()
+        finally:
+            if self._thread is not None:
+                self._thread.shutdown(cancel_futures=True)
+
+
+class ColumnReader:
+    """Reads the same stretch of all columns, as ``column[start:stop]`` would.
+
+    Args:
+        columns: one-dimensional datasets.
+    """
+
+    def __init__(self, columns: Mapping[str, Dataset]) -> None:
+        self._columns = dict(columns)
+        self._direct = {n for n, c in columns.items() if is_callable() and is_plain_blosc(c)}
+        # The column with the largest items takes longest, so it comes first.
+        self._order = sorted(columns, key=lambda name: -columns[name].dtype.itemsize)
+        self._threads = ThreadPoolExecutor(_THREADS, "decompress") if self._direct else None
+
+    def read(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        """Values ``start`` to ``stop`` - 1 of each column.
+
+        Raises:
+            Exception: whatever h5py raises for chunks that cannot be read.
+        """
+        task = partial(self._read, start=start, stop=stop)
+        found = (self._threads.map if self._threads else map)(task, self._order)
+        return dict(zip(self._order, found, strict=True))
+
+    def close(self) -> None:
+        if self._threads is not None:
+            self._threads.shutdown()
+
+    def _read(self, name: str, start: int, stop: int) -> np.ndarray:
+        column = self._columns[name]
+        values = _read_directly(column, start, stop) if name in self._direct else None
+        return column[start:stop] if values is None else values
+
+
+def _read_directly(column: Dataset, start: int, stop: int) -> np.ndarray | None:
+    """Without HDF5's filters; None if a chunk is missing or damaged, or needed more than once."""
+    assert column.chunks is not None
+    (size,) = column.chunks
+    if stop - start < size:
+        return None  # HDF5 keeps the chunk for the next stretch, if it is not too large
+    out = np.empty(stop - start, column.dtype)
+    for first in range(start - start % size, stop, size):
+        whole = start <= first and first + size <= stop
+        chunk = out[first - start : first - start + size] if whole else np.empty(size, out.dtype)
+        try:
+            skipped, content = column.id.read_direct_chunk((first,))
+        except Exception:  # which one depends on the damage; HDF5's own way will say it
+            return None
+        if skipped or not decompress(content, chunk):
+            return None
+        if not whole:
+            low, high = max(first, start), min(first + size, stop)
+            out[low - start : high - start] = chunk[low - first : high - first]
+    return out
 
 
 def compress(values: np.ndarray) -> bytes:

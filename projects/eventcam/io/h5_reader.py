@@ -16,7 +16,7 @@ import numpy as np
 
 from eventcam.errors import EventDataError
 from eventcam.io.arrays import damage_reported
-from eventcam.io.column_reader import ColumnReader
+from eventcam.io.blosc import ColumnReader
 from eventcam.io.events import CHUNK_EVENTS, EventReader, Events
 from eventcam.io.hdf5 import Dataset, Group, open_h5
 

@@ -13,7 +13,7 @@ from eventcam.class_maps import get_class_map
 from eventcam.errors import EventDataError
 from eventcam.io import rvt_layout as layout
 from eventcam.io.bbox import read_bbox
-from eventcam.io.chunk_writer import ChunkWriter
+from eventcam.io.blosc import ChunkWriter
 from eventcam.io.events import EventReader
 from eventcam.io.opening import open_events
 from eventcam.labels import LabelFilter

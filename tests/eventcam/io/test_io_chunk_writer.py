@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-from eventcam.io import blosc, chunk_writer, rvt_layout
-from eventcam.io.chunk_writer import ChunkWriter
+from eventcam.io import blosc, rvt_layout
+from eventcam.io.blosc import ChunkWriter
 
 SHAPE = (20, 24, 32)
 
@@ -38,7 +38,7 @@ def write(folder, values):
     with file, ChunkWriter(data) as writer:
         for entry in values:
             writer.append(entry.copy())
-            assert len(writer._waiting) <= chunk_writer._WAITING
+            assert len(writer._waiting) <= blosc._WAITING
     return writer
 
 
@@ -56,7 +56,7 @@ def test_the_file_is_as_if_hdf5_had_compressed(tmp_path):
 
 
 def test_without_direct_access_hdf5_compresses(tmp_path, monkeypatch):
-    monkeypatch.setattr(chunk_writer, "is_callable", lambda: False)
+    monkeypatch.setattr(blosc, "is_callable", lambda: False)
     before = threading.active_count()
     values = entries()
     assert write(tmp_path, values).count == len(values)
@@ -84,7 +84,8 @@ def test_a_failure_of_the_thread_reaches_the_caller(tmp_path, monkeypatch):
     def fail(values):
         raise RuntimeError("no more")
 
-    monkeypatch.setattr(chunk_writer, "compress", fail)
+    assert blosc.is_callable()  # which is remembered
+    monkeypatch.setattr(blosc, "compress", fail)
     with pytest.raises(RuntimeError, match="no more"):
         write(tmp_path, entries(2))
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventcam.io import blosc, column_reader
-from eventcam.io.column_reader import ColumnReader
+from eventcam.io import blosc
+from eventcam.io.blosc import ColumnReader
 
 LENGTH, CHUNK = 1000, 128  # the last chunk is not full
 BLOSC = hdf5plugin.Blosc
@@ -63,7 +63,7 @@ def test_any_stretch_is_as_hdf5_reads_it(path, start, count):
 
 
 def test_without_direct_access_hdf5_reads(path, monkeypatch):
-    monkeypatch.setattr(column_reader, "is_callable", lambda: False)
+    monkeypatch.setattr(blosc, "is_callable", lambda: False)
     before = threading.active_count()
     with h5py.File(path) as file:
         reader = ColumnReader(columns(file))
@@ -74,7 +74,7 @@ def test_without_direct_access_hdf5_reads(path, monkeypatch):
 
 
 def test_what_can_be_read_directly_is(path, monkeypatch):
-    monkeypatch.setattr(column_reader.Dataset, "__getitem__", None)
+    monkeypatch.setattr(blosc.Dataset, "__getitem__", None)
     with h5py.File(path) as file:
         reader = ColumnReader({name: file.get(name) for name in DIRECT})
         assert all(len(values) == 996 for values in reader.read(3, 999).values())
