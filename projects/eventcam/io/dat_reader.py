@@ -62,6 +62,7 @@ class DatReader(EventReader):
         return int(times[0]), int(times[-1])
 
     def chunks(self, max_events: int = CHUNK_EVENTS) -> Iterator[Events]:
+        """Blocks of at most ``max_events`` events, in file order."""
         self.counts = Counter(trailing_bytes=self._bytes % EVENT_BYTES)
         clock, total = _Clock(), self.num_events()
         for start in range(0, total, max_events):

@@ -57,6 +57,7 @@ class H5Reader(EventReader):
             return int(times[0]), int(times[self.num_events() - 1])
 
     def chunks(self, max_events: int = CHUNK_EVENTS) -> Iterator[Events]:
+        """Blocks of at most ``max_events`` events, in file order."""
         total = self.num_events()
         longest = max(len(column) for column in self._columns.values())
         self.counts = Counter(events_incomplete=longest - total)
