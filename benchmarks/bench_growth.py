@@ -18,8 +18,8 @@ os.environ.pop("OMP_WAIT_POLICY", None)
 import torch
 
 from benchmarks.growth.curves import CURVES, measured
+from benchmarks.growth.fit import load, save
 from benchmarks.growth.page import PAGE, row, write_page
-from benchmarks.growth.records import load, save
 from runfolder.provenance import devices
 
 RESULTS = Path(__file__).resolve().parents[1] / "work_dirs" / "growth.json"

@@ -44,10 +44,24 @@ class Curve(NamedTuple):
     build: Callable[[Sequence[int], Path], Series]  # of sizes, and an empty folder
 
 
-def measured(curve: Curve) -> dict[str, Line]:
-    """The lines of ``curve``, by name."""
+CURVES: dict[str, Curve] = {}
+
+
+def curve(axis: str, thing: str, sizes: Sequence[int], rounds: int) -> Callable:
+    """Enter the decorated builder into ``CURVES``; its docstring begins with the title."""
+
+    def enter(build: Callable[[Sequence[int], Path], Series]) -> Callable:
+        title = str(build.__doc__).splitlines()[0].removesuffix(".")
+        CURVES[build.__name__] = Curve(title, axis, thing, sizes, rounds, build)
+        return build
+
+    return enter
+
+
+def measured(one: Curve) -> dict[str, Line]:
+    """The lines of a curve, by name."""
     with tempfile.TemporaryDirectory() as folder:
-        return in_turn(curve.build(curve.sizes, Path(folder)), curve.rounds)
+        return in_turn(one.build(one.sizes, Path(folder)), one.rounds)
 
 
 def in_turn(series: Series, rounds: int) -> dict[str, Line]:
@@ -62,15 +76,17 @@ def in_turn(series: Series, rounds: int) -> dict[str, Line]:
     }
 
 
-def scan_lengths(lengths: Sequence[int], _: Path) -> Series:
-    """Backends by length in steps, batch 1."""
+@curve("length, steps", "length", [2**n for n in range(8, 15)], rounds=9)
+def scan_length(lengths: Sequence[int], _: Path) -> Series:
+    """Selective scan, 384 channels, state 16, batch 1."""
     series = scans({n: scan.inputs(1, n) for n in lengths})
     reference = {n: call for n, call in series["reference"].items() if n <= REFERENCE_UP_TO}
     return {**series, "reference": reference}
 
 
-def scan_batches(batches: Sequence[int], _: Path) -> Series:
-    """Backends by batch, at ViM's length."""
+@curve("batch", "batch", [1, 2, 4, 8, 16], rounds=7)
+def scan_batch(batches: Sequence[int], _: Path) -> Series:
+    """Selective scan, 384 channels, state 16, length 1,600."""
     return scans({n: scan.inputs(n, SCAN_LENGTH) for n in batches})
 
 
@@ -80,15 +96,20 @@ def scans(points: Mapping[int, dict[str, Any]]) -> Series:
     return {name: {n: scan.forward(name, given) for n, given in points.items()} for name in names}
 
 
-def rvt_resolutions(multiples: Sequence[int], _: Path) -> Series:
-    """A time step of RVT-T by millions of pixels; sizes are multiples of 192x320 px."""
+@curve("resolution, millions of pixels", "number of pixels", [1, 2, 3, 4, 5], rounds=15)
+def rvt_resolution(multiples: Sequence[int], _: Path) -> Series:
+    """RVT-T, a time step, patch 4.
+
+    The sizes are multiples of 192x320 px.
+    """
     detector, _published = rvt_pair("tiny")
     shapes = [(UNIT_HEIGHT * n, UNIT_WIDTH * n) for n in multiples]
     return {"RVT-T": {h * w / 1e6: rvt_step(detector, h, w) for h, w in shapes}}
 
 
-def rvt_patches(patches: Sequence[int], _: Path) -> Series:
-    """A time step of RVT-T at 384x640 px by thousands of tokens; sizes are patch sides in px."""
+@curve("tokens of the first stage, thousands", "number of tokens", [8, 4, 2], rounds=15)
+def rvt_patch(patches: Sequence[int], _: Path) -> Series:
+    """RVT-T, a time step at 384x640 px, patch 8, 4, 2."""
     return {
         "RVT-T": {
             PATCH_HEIGHT * PATCH_WIDTH / patch**2 / 1e3: rvt_step(
@@ -116,12 +137,16 @@ def rvt_step(detector: torch.nn.Module, height: int, width: int) -> Call:
     return call
 
 
-def preparations(millions: Sequence[int], folder: Path) -> Series:
-    """Recording to representations, from file to file in one process, by millions of events."""
-    return {"preparation": {n: preparation(n, folder / f"{n}M") for n in millions}}
+@curve("events, millions", "number of events", [2, 5, 10, 20, 40], rounds=7)
+def preparation(millions: Sequence[int], folder: Path) -> Series:
+    """Preparation of a recording, 10 M events a second.
+
+    From file to file in one process.
+    """
+    return {"preparation": {n: prepared_street(n, folder / f"{n}M") for n in millions}}
 
 
-def preparation(millions: int, folder: Path) -> Call:
+def prepared_street(millions: int, folder: Path) -> Call:
     """Of a recording of ``millions`` million events at a steady rate; all of them are in windows.
 
     The windows begin at 50 ms, and with these labels they end at the last event.
@@ -142,60 +167,9 @@ def preparation(millions: int, folder: Path) -> Call:
     return call
 
 
-def evaluations(detections: Sequence[int], _: Path) -> Series:
-    """COCO evaluation of 1,000 images with 8 objects of 8 classes, by detections an image."""
+@curve("detections an image", "number of detections", [10, 20, 50, 100, 200], rounds=9)
+def evaluation(detections: Sequence[int], _: Path) -> Series:
+    """COCO evaluation, 1,000 images, 8 classes."""
     data = {n: generated(CLASSES, IMAGES, n) for n in detections}
     calls = {n: prepared(COCO, COCOeval_faster, *pair) for n, pair in data.items()}
     return {"evaluation": calls}
-
-
-CURVES: Mapping[str, Curve] = {
-    "scan_length": Curve(
-        "Selective scan, 384 channels, state 16, batch 1",
-        "length, steps",
-        "length",
-        [2**n for n in range(8, 15)],
-        9,
-        scan_lengths,
-    ),
-    "scan_batch": Curve(
-        "Selective scan, 384 channels, state 16, length 1,600",
-        "batch",
-        "batch",
-        [1, 2, 4, 8, 16],
-        7,
-        scan_batches,
-    ),
-    "rvt_resolution": Curve(
-        "RVT-T, a time step, patch 4",
-        "resolution, millions of pixels",
-        "number of pixels",
-        [1, 2, 3, 4, 5],
-        15,
-        rvt_resolutions,
-    ),
-    "rvt_patch": Curve(
-        "RVT-T, a time step at 384x640 px, patch 8, 4, 2",
-        "tokens of the first stage, thousands",
-        "number of tokens",
-        [8, 4, 2],
-        15,
-        rvt_patches,
-    ),
-    "preparation": Curve(
-        "Preparation of a recording, 10 M events a second",
-        "events, millions",
-        "number of events",
-        [2, 5, 10, 20, 40],
-        7,
-        preparations,
-    ),
-    "evaluation": Curve(
-        "COCO evaluation, 1,000 images, 8 classes",
-        "detections an image",
-        "number of detections",
-        [10, 20, 50, 100, 200],
-        9,
-        evaluations,
-    ),
-}

@@ -7,10 +7,13 @@ half of the range, halved on the logarithmic axis: from two sizes at least.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from runfolder.files import read_json, write_json
 
 IN_PROPORTION = 0.05  # an exponent this close to 1 is called 1
 
@@ -24,6 +27,9 @@ class Line(NamedTuple):
     @property
     def medians_ms(self) -> list[float]:
         return [float(np.median(samples)) for samples in self.samples_ms]
+
+
+Results = dict[str, dict[str, Line]]  # by name of the curve, then of the line
 
 
 class Fit(NamedTuple):
@@ -74,6 +80,34 @@ def in_words(fit: Fit, thing: str) -> str:
 def short(number: float) -> str:
     """Three digits, or all before the point."""
     return f"{number:,.3g}" if number < 100 else f"{number:,.0f}"
+
+
+def load(path: Path, machine: Mapping[str, Any]) -> Results:
+    """Curves measured earlier on the same ``machine``; those of another one are left out.
+
+    Raises:
+        ValueError: the file is no record.
+    """
+    stored = read_json(path) or {}
+    if stored.get("machine") != machine:
+        return {}
+    return {
+        name: {label: Line(kept["sizes"], kept["samples_ms"]) for label, kept in lines.items()}
+        for name, lines in stored["curves"].items()
+    }
+
+
+def save(path: Path, machine: Mapping[str, Any], results: Results) -> None:
+    """Write samples and fits, with what they were measured on.
+
+    Raises:
+        ValueError: a line that cannot be fitted.
+    """
+    curves = {
+        name: {label: {**line._asdict(), **fitted(line)._asdict()} for label, line in one.items()}
+        for name, one in results.items()
+    }
+    write_json(path, {"machine": machine, "curves": curves})
 
 
 def _spread(line: Line) -> float:

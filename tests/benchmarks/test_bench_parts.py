@@ -6,26 +6,22 @@ import time
 
 import pytest
 import torch
+from benchmarks.parts import feature_cache, memory, overhead
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-
-@pytest.fixture
-def part(tool_module):
-    """Imports a part by name, or a module that parts share."""
-    shared = ("saved", "ofat")
-    return lambda name: tool_module(f"benchmarks.{'' if name in shared else 'parts.'}{name}")
+from benchmarks import saved
 
 
-def test_the_share_outside_of_the_model(part):
+def test_the_share_outside_of_the_model():
     steps = [(1.0, 0.95), (2.0, 1.9), (4.0, 3.8), (1.0, 0.1), (1.0, 0.95)]
-    row = part("overhead").share_row("x", steps)
+    row = overhead.share_row("x", steps)
     assert (row.reference_ms, row.candidate_ms) == (1000, pytest.approx(100))
     assert row.ratio == pytest.approx(0.10 / 0.05) and row.passed
-    assert not part("overhead").share_row("x", [(1.0, 0.8)] * 3).passed
+    assert not overhead.share_row("x", [(1.0, 0.8)] * 3).passed
 
 
-def test_the_clock_takes_forward_backward_and_optimizer_as_inside(part, monkeypatch):
+def test_the_clock_takes_forward_backward_and_optimizer_as_inside(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
 
@@ -39,7 +35,7 @@ def test_the_clock_takes_forward_backward_and_optimizer_as_inside(part, monkeypa
             now[0] += 3
 
     model = Slow(1, 1)
-    optimizer, clock = SlowStep(model.parameters(), lr=1.0), part("overhead").StepClock()
+    optimizer, clock = SlowStep(model.parameters(), lr=1.0), overhead.StepClock()
     backward = torch.Tensor.backward
     with clock.attached(model):
         for _ in range(3):
@@ -57,8 +53,7 @@ def test_the_clock_takes_forward_backward_and_optimizer_as_inside(part, monkeypa
     assert len(clock.steps) == 2, "nothing is watched afterwards"
 
 
-def test_each_storage_that_is_kept_counts_once(part):
-    saved = part("saved")
+def test_each_storage_that_is_kept_counts_once():
     weight = torch.randn(100, 100, requires_grad=True)
     x = torch.randn(50, 100)
     kept = []
@@ -72,8 +67,7 @@ def test_each_storage_that_is_kept_counts_once(part):
     assert counted.mb == pytest.approx(x.nbytes / 1e6), "its input"
 
 
-def test_what_fits_a_card(part):
-    memory = part("memory")
+def test_what_fits_a_card():
     peaks, state = (1300.0, 2300.0), 900.0  # 300 fixed, 1,000 MB an image
     assert memory.an_image(peaks) == 1000
     for card in (1, 2, 4, 8, 24, 80):
@@ -84,8 +78,7 @@ def test_what_fits_a_card(part):
     assert memory.fitting(peaks, state, 2) == 0 < memory.fitting(peaks, state, 8)
 
 
-def test_the_part_that_keeps_most(part, monkeypatch):
-    memory = part("memory")
+def test_the_part_that_keeps_most(monkeypatch):
 
     class Toy(nn.Module):
         def __init__(self) -> None:
@@ -107,6 +100,6 @@ def test_the_part_that_keeps_most(part, monkeypatch):
     assert not any(module._forward_hooks for module in toy.modules())
 
 
-def test_the_sweep_is_nine_runs(part):
-    images, epochs = part("feature_cache").sweep()
+def test_the_sweep_is_nine_runs():
+    images, epochs = feature_cache.sweep()
     assert (images, epochs) == (1271, 7 * 100 + 150 + 200)

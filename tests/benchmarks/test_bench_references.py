@@ -8,17 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from benchmarks.published import events, simota
+from benchmarks.published.rvt import PublishedRVT
 from torch import Tensor
 
 from toy_detection import GOLDEN
 
 CLOSE = {"rtol": 2e-4, "atol": 2e-5}
-
-
-@pytest.fixture
-def published(tool_module):
-    """Imports a module of references by name."""
-    return lambda name: tool_module(f"benchmarks.published.{name}")
 
 
 def read(name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -27,10 +23,10 @@ def read(name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return numbers, json.loads(str(file["meta_json"]))
 
 
-def model_of(load: Any, arrays: dict[str, Tensor], meta: dict[str, Any]) -> Any:
+def model_of(arrays: dict[str, Tensor], meta: dict[str, Any]) -> Any:
     weights = {k.removeprefix("sd/"): v for k, v in arrays.items() if k.startswith("sd/")}
     options = meta["config"]["backbone"]
-    return load("rvt").PublishedRVT(
+    return PublishedRVT(
         weights,
         options["stage"]["attention"]["dim_head"],
         options["stem"]["patch_size"],
@@ -40,9 +36,9 @@ def model_of(load: Any, arrays: dict[str, Tensor], meta: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("name", ["e2e_p4", "e2e_p2"])
 @torch.no_grad()
-def test_detections_and_losses_of_the_model(name: str, published):
+def test_detections_and_losses_of_the_model(name: str):
     arrays, meta = read(name)
-    model, found, rows = model_of(published, arrays, meta), [], []
+    model, found, rows = model_of(arrays, meta), [], []
     states: Any = [None] * 4
     labels = []
     for t, counts in enumerate(arrays["in/x"][0]):
@@ -57,38 +53,36 @@ def test_detections_and_losses_of_the_model(name: str, published):
     assert f"eval/det{len(found)}" not in arrays
     model.training = True
     outputs = model.outputs(model.fuse([torch.cat(x) for x in zip(*rows, strict=True)]))
-    module = published("simota")
     frames = [
-        module.Labels(torch.cat([x[:, 1:3] + x[:, 3:] / 2, x[:, 3:]], dim=1), x[:, 0].long())
+        simota.Labels(torch.cat([x[:, 1:3] + x[:, 3:] / 2, x[:, 3:]], dim=1), x[:, 0].long())
         for x in labels
     ]
-    for name, loss in module.losses(*outputs, frames).items():
+    for name, loss in simota.losses(*outputs, frames).items():
         expected = arrays[f"train/chunk0/{name}"]
         torch.testing.assert_close(loss.double(), expected, **CLOSE)
 
 
-def test_assignments(published):
+def test_assignments():
     arrays, meta = read("simota")
-    module = published("simota")
     for case in (item["name"] for item in meta["cases"]):
         given = {k.removeprefix(f"{case}/"): v for k, v in arrays.items() if k.startswith(case)}
-        labels = module.Labels(given["gts"][:, 1:], given["gts"][:, 0].long())
+        labels = simota.Labels(given["gts"][:, 1:], given["gts"][:, 0].long())
         places = torch.stack([given["x_shifts"][0], given["y_shifts"][0]], dim=1)
         strides = given["strides"][0]
         logits = torch.cat([given["obj_logits"], given["cls_logits"]], dim=1)
         centres = (places + 0.5) * strides[:, None]
-        found = module.assign(labels, given["pred_boxes"], logits, centres, strides)
+        found = simota.assign(labels, given["pred_boxes"], logits, centres, strides)
         assert torch.equal(found.positive, given["fg_mask"]), case
         assert torch.equal(found.objects, given["matched_gt"]), case
         torch.testing.assert_close(found.ious, given["matched_iou"], rtol=1e-4, atol=1e-6)
 
 
-def test_histograms(published):
+def test_histograms():
     arrays, meta = read("stacked_histogram")
     default = {"bins": 10, "count_cutoff": 10, "fastmode": True}
     standard = [case for case in meta["cases"] if default.items() <= case.items()]
     assert standard
     for case in standard:
-        events = [arrays[f"{case['name']}/{column}"].long() for column in "xypt"]
-        found = published("events").histogram(*events, case["height"], case["width"])
+        columns = [arrays[f"{case['name']}/{column}"].long() for column in "xypt"]
+        found = events.histogram(*columns, case["height"], case["width"])
         assert torch.equal(found, arrays[f"{case['name']}/out"]), case["name"]
