@@ -15,17 +15,18 @@ from toydata.streets.settings import LABELS_PER_SECOND
 from toydata.streets.view import StreetView
 
 SMALL = SceneSettings(width=160, height=120, seconds=1.5)
-QUIET = SceneSettings(width=160, height=120, seconds=1.0, noise_hz=0.0, flicker=0.0)
+QUIET = replace(SMALL, seconds=1.0, noise_hz=0.0, flicker=0.0)
 
 
 @pytest.fixture(scope="module")
 def recordings():
     """Four recordings: events in one block, labels."""
-    made = []
-    for seed in range(4):
-        events, labels = generate_recording(SMALL, seed)
-        made.append((Events.concatenate(list(events)), labels))
-    return made
+    return [recorded(SMALL, seed) for seed in range(4)]
+
+
+def recorded(settings: SceneSettings, seed: int) -> tuple[Events, np.ndarray]:
+    events, labels = generate_recording(settings, seed)
+    return Events.concatenate(list(events)), labels
 
 
 # The sensor model --------------------------------------------------------------------------------
@@ -38,13 +39,9 @@ def fire(frames: list[np.ndarray], **changes) -> list[tuple[np.ndarray, np.ndarr
     return [sensor.advance(frame, 1000.0 * (i + 1)) for i, frame in enumerate(frames[1:])]
 
 
-def test_a_still_scene_gives_no_signal():
-    frame = np.random.default_rng(1).normal(size=(20, 30)).astype(np.float32)
+def test_a_still_scene_gives_noise_at_its_rate_and_no_signal():
+    frame = np.random.default_rng(1).normal(size=(100, 100)).astype(np.float32)
     assert all(len(times) == 0 for _, _, times in fire([frame] * 50))
-
-
-def test_a_still_scene_gives_noise_at_its_rate():
-    frame = np.zeros((100, 100), np.float32)
     events = fire([frame] * 301, noise_hz=5.0)  # 0.3 s
     count = sum(len(times) for _, _, times in events)
     assert count == pytest.approx(100 * 100 * 5.0 * 0.3, rel=0.15)
@@ -64,6 +61,8 @@ def test_more_contrast_gives_more_events_in_proportion():
     for contrast in (0.5, 1.0, 2.0):
         ((_, _, times),) = fire([frame, frame + contrast], threshold=0.2)
         assert len(times) / frame.size == pytest.approx(contrast / 0.2 - 0.5, abs=0.05)
+    ((pixels, _, _),) = fire([frame, frame + 3], threshold=0.1, mismatch=0.2)
+    assert len(np.unique(np.bincount(pixels))) > 5, "thresholds vary"
 
 
 def test_crossings_of_a_ramp_are_evenly_spread_whatever_the_steps():
@@ -84,14 +83,6 @@ def test_the_reference_follows_so_that_a_return_cancels():
     assert len(down[2]) == len(again[2])
 
 
-def test_higher_thresholds_give_fewer_events_and_mismatch_varies_them():
-    frame = np.zeros((30, 30), np.float32)
-    low, high = (len(fire([frame, frame + 1], threshold=t)[0][2]) for t in (0.1, 0.4))
-    assert low > 3 * high
-    ((pixels, _, _),) = fire([frame, frame + 3], threshold=0.1, mismatch=0.2)
-    assert len(np.unique(np.bincount(pixels))) > 5
-
-
 # Recordings --------------------------------------------------------------------------------------
 
 
@@ -102,11 +93,7 @@ def test_equal_seeds_give_equal_recordings_in_any_portions(recordings):
         again = Events.concatenate(list(again))
         assert all(np.array_equal(getattr(events, n), getattr(again, n)) for n in "xypt")
         assert np.array_equal(labels, labels_again)
-
-
-def test_other_seeds_give_other_recordings(recordings):
-    assert len({len(events) for events, _ in recordings}) == len(recordings)
-    assert len({len(labels) for _, labels in recordings}) > 1
+    assert len({len(events) for events, _ in recordings}) == len(recordings), "of other seeds"
 
 
 def test_events_are_on_the_sensor_in_order_and_of_a_sane_rate(recordings):
@@ -119,13 +106,6 @@ def test_events_are_on_the_sensor_in_order_and_of_a_sane_rate(recordings):
         rate = len(events) / SMALL.seconds / (SMALL.width * SMALL.height)
         assert 0.2 < rate < 60  # events per second and pixel
         assert 0.2 < events.p.mean() < 0.8
-
-
-def test_time_stamps_are_spread_between_frames(recordings):
-    events, _ = recordings[0]
-    within = events.t % round(1e6 / SMALL.frames_per_second)
-    counts, _ = np.histogram(within, 10)
-    assert counts.min() > 0.5 * counts.mean()
 
 
 def test_labels_have_the_published_form_and_lie_on_the_sensor(recordings):
@@ -154,8 +134,7 @@ def test_boxes_are_where_the_events_are():
     """Without noise nearly all events are in or close to a box, and boxes have most of them."""
     inside = near = total = 0
     for seed in range(4):
-        events, labels = generate_recording(QUIET, seed)
-        events = Events.concatenate(list(events))
+        events, labels = recorded(QUIET, seed)
         for time in np.unique(labels["t"]):
             window = events[(events.t > time - 5000) & (events.t <= time)]
             boxes = labels[labels["t"] == time]
@@ -176,11 +155,9 @@ def in_any(events: Events, boxes: np.ndarray, margin: float) -> np.ndarray:
 
 def test_who_stands_still_stays_labelled_without_events():
     """Boxes that do not move and that no other box touches hold nothing but noise."""
-    settings = SceneSettings(width=160, height=120, seconds=3.0, noise_hz=0.0, flicker=0.0)
     still = 0
     for seed in range(4):
-        events, labels = generate_recording(settings, seed)
-        events = Events.concatenate(list(events))
+        events, labels = recorded(replace(QUIET, seconds=3.0), seed)
         for track in np.unique(labels["track_id"]):
             own = labels[labels["track_id"] == track]
             for before, after in zip(own[:-3], own[3:], strict=True):
@@ -217,7 +194,7 @@ def test_who_is_hidden_or_outside_is_not_labelled():
 
 
 def test_a_lull_is_empty_of_labels_and_changes_nothing_else():
-    settings = SceneSettings(width=160, height=120, seconds=2.0)
+    settings = replace(SMALL, seconds=2.0)
     usual = generate_recording(settings, 1)[1]
     labels = generate_recording(replace(settings, lull=0.5), 1)[1]
     times = np.unique(labels["t"])

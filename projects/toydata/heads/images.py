@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from toydata.heads.painting import Canvas
-from toydata.heads.people import paint_person, random_pose
+from toydata.heads.people import Person
 from toydata.heads.scenery import finish, paint_background, paint_round_thing, paint_screen
 
 GENERATOR_VERSION = 1
@@ -126,7 +126,7 @@ def _paint_people(
     """Paint each person; returns per head its window in the label map and its pixel count there."""
     drawn = []
     for label, (x, y, size) in enumerate(people, start=1):
-        paint_person(canvas, rng, random_pose(rng, x, y, size), label)
+        Person(canvas, rng, x, y, size, label).paint()
         window = _window(canvas, x, y, size)
         drawn.append((window, int(np.count_nonzero(canvas.labels[window] == label))))
     return drawn

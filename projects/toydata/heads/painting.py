@@ -93,6 +93,11 @@ def rotation(degrees: float) -> np.ndarray:
     return np.array([[cosine, -sine], [sine, cosine]])
 
 
+def palette(hexes: str) -> list[Colour]:
+    """The RGB colours of a list such as "f8d6b8 603e2c"."""
+    return [(red, green, blue) for red, green, blue in map(bytes.fromhex, hexes.split())]
+
+
 def move(point: np.ndarray, right: float, down: float) -> np.ndarray:
     """``point`` moved by so many px."""
     return point + np.array([right, down])

@@ -9,25 +9,15 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from toydata.heads.painting import Canvas, Colour, move, pick, shade, vary
+from toydata.heads.painting import Canvas, Colour, move, palette, pick, shade, vary
 
-SKIES = (
-    ((150, 196, 232), (226, 238, 244)),
-    ((196, 176, 214), (232, 222, 236)),
-    ((176, 188, 200), (222, 224, 226)),
-    ((84, 108, 160), (206, 190, 196)),
-)
-WALLS = ((196, 200, 204), (176, 190, 196), (184, 180, 198), (150, 162, 154), (216, 222, 222))
-BRIGHT = (
-    (220, 50, 90),
-    (40, 120, 210),
-    (60, 190, 190),
-    (50, 170, 90),
-    (150, 70, 190),
-    (110, 200, 70),
-)
-SEATS = ((92, 112, 148), (104, 112, 124), (96, 128, 110), (112, 104, 144), (88, 132, 140))
-GREENS = ((70, 120, 62), (92, 140, 70), (56, 98, 66), (120, 150, 80))
+SKIES = [
+    palette(pair) for pair in ("96c4e8 e2eef4", "c4b0d6 e8deec", "b0bcc8 dee0e2", "546ca0 cebec4")
+]
+WALLS = palette("c4c8cc b0bec4 b8b4c6 96a29a d8dede")
+BRIGHT = palette("dc325a 2878d2 3cbebe 32aa5a 9646be 6ec846")
+SEATS = palette("5c7094 68707c 60806e 706890 58848c")
+GREENS = palette("46783e 5c8c46 386242 789650")
 
 
 def paint_background(canvas: Canvas, rng: np.random.Generator, horizon: float) -> None:
