@@ -48,22 +48,18 @@ class Canvas:
         self._scale = np.array([columns / width_m, rows / height_m])
         self._layers = [np.zeros((rows, columns), np.uint8) for _ in range(2)]
 
-    def polygon(self, points: Sequence[Point], luminance: float) -> None:
-        corners = self._fixed(np.array(points, float))
+    def polygon(self, points: Sequence[Point] | np.ndarray, luminance: float) -> None:
+        pixels = np.array([0.0, self.height_m]) + np.asarray(points) * [1.0, -1.0]
+        corners = np.round((pixels * self._scale - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32)
         for layer, value in zip(self._layers, (luminance, 1.0), strict=True):
             cv2.fillPoly(layer, [corners], round(255 * value), cv2.LINE_AA, _SUBPIXEL_BITS)
 
     def box(self, x0: float, y0: float, x1: float, y1: float, luminance: float) -> None:
         self.polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], luminance)
 
-    def disc(self, x: float, y: float, radius: float, luminance: float) -> None:
-        self.oval(x, y, radius, radius, luminance)
-
     def oval(self, x: float, y: float, rx: float, ry: float, luminance: float) -> None:
         turn = np.linspace(0, 2 * np.pi, 25)[:-1]
-        self.polygon(
-            list(zip(x + rx * np.cos(turn), y + ry * np.sin(turn), strict=True)), luminance
-        )
+        self.polygon(np.stack([x + rx * np.cos(turn), y + ry * np.sin(turn)], 1), luminance)
 
     def ring(self, x: float, y: float, radius: float, thick: float, luminance: float) -> None:
         turn = np.linspace(0, 2 * np.pi, 25)
@@ -74,12 +70,9 @@ class Canvas:
     def bar(self, start: Point, end: Point, thick: float, luminance: float) -> None:
         along = np.subtract(end, start)
         across = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-6) * thick / 2
-        corners = [start + across, end + across, end - across, start - across]
-        self.polygon([(float(x), float(y)) for x, y in corners], luminance)
-
-    def _fixed(self, points: np.ndarray) -> np.ndarray:
-        pixels = np.array([0.0, self.height_m]) + points * [1.0, -1.0]
-        return np.round((pixels * self._scale - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32)
+        self.polygon(
+            np.array([start + across, end + across, end - across, start - across]), luminance
+        )
 
     def sprite(self, texture: np.ndarray, flipped: bool) -> Sprite:
         """The finished picture; ``texture`` (n, n) multiplies its luminance."""
@@ -90,12 +83,8 @@ class Canvas:
         picture = np.stack([luminance, alpha], axis=2)
         picture = picture[:, ::-1] if flipped else picture
         solid = picture[:, :, 1] > 0.5
-        return Sprite(
-            _levels(np.ascontiguousarray(picture)),
-            _extent(solid),
-            float(solid.mean()),
-            self.width_m / self.height_m,
-        )
+        levels, aspect = _levels(np.ascontiguousarray(picture)), self.width_m / self.height_m
+        return Sprite(levels, _extent(solid), float(solid.mean()), aspect)
 
 
 def _extent(solid: np.ndarray) -> tuple[float, float, float, float]:
@@ -103,12 +92,8 @@ def _extent(solid: np.ndarray) -> tuple[float, float, float, float]:
     height, width = solid.shape
     if not len(columns):
         return 0.0, 0.0, 1.0, 1.0
-    return (
-        float(columns[0] / width),
-        float(rows[0] / height),
-        float((columns[-1] + 1) / width),
-        float((rows[-1] + 1) / height),
-    )
+    left, right = float(columns[0] / width), float((columns[-1] + 1) / width)
+    return left, float(rows[0] / height), right, float((rows[-1] + 1) / height)
 
 
 def _levels(picture: np.ndarray) -> tuple[np.ndarray, ...]:

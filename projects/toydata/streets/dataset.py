@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from eventcam.io import write_bbox, write_h5_recording
 from toydata.folder import GeneratedDataError, ensure_folder
@@ -15,44 +16,31 @@ from toydata.streets.settings import SceneSettings
 
 GENERATOR_VERSION = 3  # raised whenever equal parameters give other files
 SPLITS = ("train", "val", "test")
+# In every marker; later parameters only where they are set, so that earlier folders stay valid.
+_MARKED = ("seed", *SPLITS, "seconds", "width", "height", "lull")
 
 
 @dataclass(frozen=True)
-class GeneratedRecordings:
+class GeneratedRecordings(SceneSettings):
     """A data set of recordings: two equal parameter sets give equal files.
 
     Attributes:
         seed: decides every recording.
         train: number of training recordings; ``val`` and ``test`` likewise.
-        seconds: length of each recording.
-        width: of the sensor, px.
-        height: of the sensor, px.
-        lull: seconds in the middle of each recording without road users, so that some times are
-            known to be empty.
     """
 
     seed: int = 0
     train: int = 8
     val: int = 2
     test: int = 2
-    seconds: float = 3.0
-    width: int = 240
-    height: int = 180
-    lull: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if min(self.train, self.val, self.test) < 1 or self.seed < 0:
             raise GeneratedDataError(
                 f"Generated data needs at least 1 recording in each split and a seed of at least "
                 f"0; asked for was {self}."
             )
-        self.scene()  # tells what is wrong with the other values
-
-    def scene(self) -> SceneSettings:
-        """The settings of each recording."""
-        return SceneSettings(
-            width=self.width, height=self.height, seconds=self.seconds, lull=self.lull
-        )
 
     def ensure(self, root: Path, workers: int = 1) -> None:
         """Record the data set ``root`` unless it is there; see :func:`ensure_folder`.
@@ -62,17 +50,22 @@ class GeneratedRecordings:
                 ``<name>_bbox.npy``.
             workers: processes; the files do not depend on it.
         """
-        # Numbers of one type, so that 3 and 3.0 seconds are the same request.
-        parameters = asdict(self) | {"seconds": float(self.seconds), "lull": float(self.lull)}
         writers = {split: partial(self._write_split, split, workers) for split in SPLITS}
-        ensure_folder(root, GENERATOR_VERSION, parameters, writers)
+        ensure_folder(root, GENERATOR_VERSION, self._parameters(), writers)
 
     def write_recording(self, folder: Path, split: str, number: int) -> None:
         """Write recording ``number`` of a split, ``<split>_day_<number + 1>``, into ``folder``."""
-        name, scene = f"{split}_day_{number + 1:04d}", self.scene()
-        events, labels = generate_recording(scene, [self.seed, SPLITS.index(split), number])
+        name = f"{split}_day_{number + 1:04d}"
+        events, labels = generate_recording(self, [self.seed, SPLITS.index(split), number])
         write_bbox(folder / f"{name}_bbox.npy", labels)
-        write_h5_recording(folder / f"{name}_td.h5", events, scene.width, scene.height)
+        write_h5_recording(folder / f"{name}_td.h5", events, self.width, self.height)
+
+    def _parameters(self) -> dict[str, Any]:
+        values = asdict(self)
+        set_here = {f.name: values[f.name] for f in fields(self) if values[f.name] != f.default}
+        # Numbers of one type, so that 3 and 3.0 seconds are the same request.
+        numbers = {"seconds": float(self.seconds), "lull": float(self.lull)}
+        return {name: values[name] for name in _MARKED} | set_here | numbers
 
     def _write_split(self, split: str, workers: int, folder: Path) -> None:
         write, count = partial(self.write_recording, folder, split), getattr(self, split)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from toydata.folder import GeneratedDataError
 
 LABELS_PER_SECOND = 30  # as in the published recordings, whose preparation knows 30 and 60 Hz only
@@ -77,6 +79,11 @@ class SceneSettings:
     def frames(self) -> int:
         """Number of simulated steps; the step ``i`` ends at ``(i + 1) / frames_per_second`` s."""
         return round(self.seconds * self.frames_per_second)
+
+    @property
+    def times(self) -> np.ndarray:
+        """(frames + 1,) seconds since the start."""
+        return np.arange(self.frames + 1) / self.frames_per_second
 
     def time_us(self, frame: int) -> float:
         """Time of a frame since the start, microseconds (whole ones only at some frames)."""

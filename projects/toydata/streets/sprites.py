@@ -23,22 +23,26 @@ class Kind:
         name: as in the published label list.
         class_id: raw id in the published labels.
         size: length, width and height, metres.
+        roof: width of a vehicle at the top, seen from the front; relative to the whole.
+        stride_m: way per double step or turn of the pedals, metres; None where nothing turns.
     """
 
     name: str
     class_id: int
     size: tuple[float, float, float]
+    roof: float | None = None
+    stride_m: float | None = None
 
 
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("pedestrian", 0, (0.8, 0.6, 1.75)),
-        Kind("car", 1, (4.3, 1.8, 1.5)),
-        Kind("bicycle", 2, (1.8, 0.65, 1.75)),
-        Kind("bus", 3, (9.0, 2.5, 3.1)),
+        Kind("pedestrian", 0, (0.8, 0.6, 1.75), stride_m=1.4),
+        Kind("car", 1, (4.3, 1.8, 1.5), roof=0.82),
+        Kind("bicycle", 2, (1.8, 0.65, 1.75), stride_m=4.5),
+        Kind("bus", 3, (9.0, 2.5, 3.1), roof=0.96),
         Kind("motorbike", 4, (2.1, 0.8, 1.5)),
-        Kind("truck", 5, (6.6, 2.4, 3.0)),
+        Kind("truck", 5, (6.6, 2.4, 3.0), roof=0.98),
     )
 }
 
@@ -64,12 +68,14 @@ def paint_sprites(
         px_per_metre: of the finest level.
     """
     looks = _Looks(rng)
-    paint = _PAINTERS[kind.name]
-    phases = PHASES if kind.name in ("pedestrian", "bicycle") else 1
+    phases = PHASES if kind.stride_m else 1
     sprites = []
     for phase in range(phases):
         canvas = Canvas(width_m, height_m, px_per_metre)
-        paint(canvas, looks, side_view, phase / phases)
+        if kind.roof and not side_view:
+            _paint_front(canvas, looks, kind.roof)
+        else:
+            _PAINTERS[kind.name](canvas, looks, side_view, phase / phases)
         sprites.append(canvas.sprite(looks.texture, flipped))
     return tuple(sprites)
 
@@ -102,15 +108,12 @@ _DARK = 0.03
 
 def _wheels(canvas: Canvas, places: Sequence[float], radius: float) -> None:
     for x in places:
-        canvas.disc(x, radius, radius, _DARK)
-        canvas.disc(x, radius, 0.5 * radius, 0.45)
+        canvas.oval(x, radius, radius, radius, _DARK)
+        canvas.oval(x, radius, 0.5 * radius, 0.5 * radius, 0.45)
 
 
-def _paint_car(canvas: Canvas, looks: _Looks, side: bool, _phase: float) -> None:
+def _paint_car(canvas: Canvas, looks: _Looks, _side: bool, _phase: float) -> None:
     w, h = canvas.width_m, canvas.height_m
-    if not side:
-        _paint_front(canvas, looks, roof=0.82)
-        return
     belt, front, rear = 0.6 * h, (0.62 + 0.1 * looks.parts[0]) * w, 0.14 * looks.parts[1] * w
     outline = [(0.01 * w, 0.16 * h), (0.99 * w, 0.16 * h), (0.99 * w, 0.42 * h), (0.9 * w, belt)]
     roof = [(front + 0.12 * w, belt), (front, 0.99 * h), (rear + 0.1 * w, 0.99 * h), (rear, belt)]
@@ -138,11 +141,8 @@ def _paint_front(canvas: Canvas, looks: _Looks, roof: float) -> None:
     canvas.box(0.35 * w, 0.2 * h, 0.65 * w, 0.3 * h, 0.6 if looks.body < 0.3 else 0.1)
 
 
-def _paint_truck(canvas: Canvas, looks: _Looks, side: bool, _phase: float) -> None:
+def _paint_truck(canvas: Canvas, looks: _Looks, _side: bool, _phase: float) -> None:
     w, h = canvas.width_m, canvas.height_m
-    if not side:
-        _paint_front(canvas, looks, roof=0.98)
-        return
     canvas.box(0.01 * w, 0.17 * h, 0.99 * w, 0.26 * h, _DARK)
     canvas.box(0, 0.24 * h, 0.7 * w, h, looks.body)
     cab = [(0.73 * w, 0.16 * h), (w, 0.16 * h), (w, 0.45 * h), (0.94 * w, 0.8 * h)]
@@ -152,11 +152,8 @@ def _paint_truck(canvas: Canvas, looks: _Looks, side: bool, _phase: float) -> No
     _wheels(canvas, (0.13 * w, 0.27 * w, 0.85 * w), 0.15 * h)
 
 
-def _paint_bus(canvas: Canvas, looks: _Looks, side: bool, _phase: float) -> None:
+def _paint_bus(canvas: Canvas, looks: _Looks, _side: bool, _phase: float) -> None:
     w, h = canvas.width_m, canvas.height_m
-    if not side:
-        _paint_front(canvas, looks, roof=0.96)
-        return
     canvas.box(0, 0.1 * h, w, h, looks.body)
     canvas.box(0, 0.2 * h, w, 0.3 * h, looks.second)
     panes = 7
@@ -173,7 +170,7 @@ def _paint_motorbike(canvas: Canvas, looks: _Looks, side: bool, _phase: float) -
         canvas.box(0.4 * w, 0, 0.6 * w, 0.45 * h, _DARK)
         canvas.oval(0.5 * w, 0.58 * h, 0.45 * w, 0.27 * h, looks.second)
         canvas.oval(0.5 * w, 0.42 * h, 0.3 * w, 0.17 * h, looks.body)
-        canvas.disc(0.5 * w, 0.5 * h, 0.16 * w, 0.98)
+        canvas.oval(0.5 * w, 0.5 * h, 0.16 * w, 0.16 * w, 0.98)
         canvas.oval(0.5 * w, 0.88 * h, 0.2 * w, 0.11 * h, looks.glass)
         return
     body = [(0.08 * w, 0.5 * h), (0.3 * w, 0.25 * h), (0.66 * w, 0.22 * h), (0.86 * w, 0.5 * h)]

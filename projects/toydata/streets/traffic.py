@@ -21,7 +21,6 @@ _FINEST = 1.5  # of the nearest scale: sharper pictures are not painted
 _HAZE = (0.75, 0.9)  # of the farthest scale: where distant objects dissolve
 _REACH_M = 150.0
 _FEWEST, _TRIES = 3, 20  # road users who are in view for long; streets drawn to get them
-_PHASE_M = {"pedestrian": 1.4, "bicycle": 4.5}  # way per double step, per turn of the pedals
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,8 @@ class Road:
         """(2,) unit vector, away from the camera where the road runs across the view."""
         return np.array([-self.heading[1], self.heading[0]])
 
-    def at(self, along: float, offset: float) -> np.ndarray:
+    def at(self, along: float | np.ndarray, offset: float) -> np.ndarray:
+        """(2,) X, Z of a place, or (N, 2) of ``along`` (N, 1)."""
         return self.middle + along * self.heading + offset * self.across
 
 
@@ -150,26 +150,13 @@ def populate(
 
     A street in which nearly nobody passes is tried again, so that short recordings have labels.
     """
+    crowd = _Crowd(settings, camera, road, rng)
     actors: list[Actor] = []
     for _ in range(_TRIES if settings.density > 0 else 1):
-        actors = _everybody(settings, camera, road, rng)
+        actors = crowd.everybody()
         if sum(_is_shown(actor, camera) for actor in actors) >= _FEWEST:
             break
-    return actors + _poles(settings, camera, road, rng)
-
-
-def _everybody(
-    settings: SceneSettings, camera: Camera, road: Road, rng: np.random.Generator
-) -> list[Actor]:
-    actors: list[Actor] = []
-    for side in (-1, 1):
-        lane = _lane(camera, road, side * CARRIAGEWAY_M, side)
-        actors += _traffic(settings, camera, lane, rng)
-        lane = _lane(camera, road, side * CYCLE_M, side)
-        actors += _walkers(settings, camera, lane, KINDS["bicycle"], 0.03, rng)
-        lane = _lane(camera, road, side * PAVEMENT_M, int(rng.choice([-1, 1])))
-        actors += _walkers(settings, camera, lane, KINDS["pedestrian"], 0.055, rng)
-    return [actor for actor in actors if actor.track[:, 2].any()]
+    return actors + crowd.poles()
 
 
 def _is_shown(actor: Actor, camera: Camera) -> bool:
@@ -179,121 +166,111 @@ def _is_shown(actor: Actor, camera: Camera) -> bool:
     return bool(np.mean(shown) > 0.3)
 
 
-def _lane(camera: Camera, road: Road, offset: float, direction: int) -> Lane | None:
-    """The part of the line that the camera sees, with a margin; None if it sees nothing of it."""
-    along = np.arange(-_REACH_M, _REACH_M, 0.25)
-    line = road.middle + along[:, None] * road.heading + offset * road.across
-    x, _, scale = camera.project(line).T
-    margin = 6.0 * scale
-    seen = (x > -margin) & (x < camera.width + margin)
-    seen &= (scale > _HAZE[0] * camera.farthest) & (scale < _GROWTH * camera.nearest)
-    visible = np.flatnonzero(seen)
-    if len(visible) < 8:
-        return None
-    start, stop = along[visible[[0, -1]]].tolist()
-    first = start if direction > 0 else stop
-    return Lane(road.at(first, offset), direction * road.heading, stop - start)
+class _Crowd:
+    """Draws who is on one street, and the way of each."""
 
+    def __init__(
+        self, settings: SceneSettings, camera: Camera, road: Road, rng: np.random.Generator
+    ) -> None:
+        self.settings, self.camera, self.road, self.rng = settings, camera, road, rng
 
-def _traffic(
-    settings: SceneSettings, camera: Camera, lane: Lane | None, rng: np.random.Generator
-) -> list[Actor]:
-    """Motor vehicles in a row; they share one speed, and stop together as at a light."""
-    if lane is None or settings.density == 0:
-        return []
-    way = _way(settings, rng, speed=rng.uniform(6.5, 12.5), stops=0.4)
-    actors, place = [], lane.length - rng.uniform(0, 6.0)
-    while place > -way[-1]:
-        kind = KINDS[rng.choice(["car", "truck", "bus", "motorbike"], p=[0.42, 0.17, 0.11, 0.3])]
-        length = kind.size[0]
-        actors.append(_actor(camera, lane, kind, place - length / 2 + way, 0.0, rng))
-        place -= length + 2.5 + rng.exponential(6.0 / settings.density)
-    return actors
+    def everybody(self) -> list[Actor]:
+        actors: list[Actor] = []
+        for side in (-1, 1):
+            actors += self._traffic(self._lane(side * CARRIAGEWAY_M, side))
+            actors += self._walkers(self._lane(side * CYCLE_M, side), KINDS["bicycle"], 0.03)
+            lane = self._lane(side * PAVEMENT_M, int(self.rng.choice([-1, 1])))
+            actors += self._walkers(lane, KINDS["pedestrian"], 0.055)
+        return [actor for actor in actors if actor.track[:, 2].any()]
 
+    def poles(self) -> list[Actor]:
+        """Lamp posts and tree trunks between the cycle lane and the pavement."""
+        rng, camera, actors = self.rng, self.camera, []
+        for _ in range(int(rng.integers(1, 4))):
+            side, along = rng.choice([-1, 1]), rng.uniform(-12, 12)
+            place = camera.project(self.road.at(along, side * _POLES_M)[None])
+            if not 0.5 * camera.farthest < place[0, 2] < _GROWTH * camera.nearest:
+                continue
+            thick, tall = rng.choice([rng.uniform(0.18, 0.35), rng.uniform(0.5, 0.8)]), 6.0
+            sprite = paint_pole(rng, float(thick), tall, float(place[0, 2]))
+            track = np.repeat(place, self.settings.frames + 1, axis=0)
+            still, there = np.zeros(len(track), np.int64), np.ones(len(track))
+            actors.append(Actor(None, (sprite,), tall, track, still, there))
+        return actors
 
-def _walkers(
-    settings: SceneSettings,
-    camera: Camera,
-    lane: Lane | None,
-    kind: Kind,
-    per_metre: float,
-    rng: np.random.Generator,
-) -> list[Actor]:
-    """People who move independently; ``per_metre``: how many, on average."""
-    if lane is None:
-        return []
-    actors = []
-    low, high = (1.0, 2.0) if kind.name == "pedestrian" else (3.5, 6.5)
-    usual = 0.5 * (low + high) * settings.seconds
-    for _ in range(rng.poisson(per_metre * settings.density * (lane.length + usual))):
-        way = _way(settings, rng, speed=rng.uniform(low, high), stops=0.25)
-        place = rng.uniform(-usual, lane.length)
-        aside = rng.uniform(-0.9, 0.9) if kind.name == "pedestrian" else rng.uniform(-0.3, 0.3)
-        actors.append(_actor(camera, lane, kind, place + way, aside, rng))
-    return actors
+    def _lane(self, offset: float, direction: int) -> Lane | None:
+        """The part of the line that the camera sees, with a margin; None if it sees nothing."""
+        camera, road, along = self.camera, self.road, np.arange(-_REACH_M, _REACH_M, 0.25)
+        x, _, scale = camera.project(road.at(along[:, None], offset)).T
+        margin = 6.0 * scale
+        seen = (x > -margin) & (x < camera.width + margin)
+        seen &= (scale > _HAZE[0] * camera.farthest) & (scale < _GROWTH * camera.nearest)
+        visible = np.flatnonzero(seen)
+        if len(visible) < 8:
+            return None
+        start, stop = along[visible[[0, -1]]].tolist()
+        first = start if direction > 0 else stop
+        return Lane(road.at(first, offset), direction * road.heading, stop - start)
 
+    def _traffic(self, lane: Lane | None) -> list[Actor]:
+        """Motor vehicles in a row; they share one speed, and stop together as at a light."""
+        rng, density = self.rng, self.settings.density
+        if lane is None or density == 0:
+            return []
+        way = self._way(speed=rng.uniform(6.5, 12.5), stops=0.4)
+        actors, place = [], lane.length - rng.uniform(0, 6.0)
+        while place > -way[-1]:
+            name = rng.choice(["car", "truck", "bus", "motorbike"], p=[0.42, 0.17, 0.11, 0.3])
+            length = KINDS[name].size[0]
+            actors.append(self._actor(lane, KINDS[name], place - length / 2 + way, 0.0))
+            place -= length + 2.5 + rng.exponential(6.0 / density)
+        return actors
 
-def _way(
-    settings: SceneSettings, rng: np.random.Generator, speed: float, stops: float
-) -> np.ndarray:
-    """(frames + 1,) metres since the start: an even movement, with a stop at a chance ``stops``."""
-    time = np.arange(settings.frames + 1) / settings.frames_per_second
-    begin, lasts = rng.uniform(0.2, 0.65) * settings.seconds, rng.uniform(0.7, 1.8)
-    pace = np.ones_like(time)
-    if rng.random() < stops:
-        knots = begin + np.array([0.0, 0.6, 0.6 + lasts, 1.5 + lasts])
-        pace = np.interp(time, knots, [1.0, 0.0, 0.0, 1.0])
-    steps = speed * 0.5 * (pace[1:] + pace[:-1]) / settings.frames_per_second
-    return np.concatenate([[0.0], np.cumsum(steps)])
+    def _walkers(self, lane: Lane | None, kind: Kind, per_metre: float) -> list[Actor]:
+        """People who move independently; ``per_metre``: how many, on average."""
+        if lane is None:
+            return []
+        rng, settings, actors = self.rng, self.settings, []
+        walks = kind.name == "pedestrian"
+        low, high = (1.0, 2.0) if walks else (3.5, 6.5)
+        usual = 0.5 * (low + high) * settings.seconds
+        for _ in range(rng.poisson(per_metre * settings.density * (lane.length + usual))):
+            way = self._way(speed=rng.uniform(low, high), stops=0.25)
+            place = rng.uniform(-usual, lane.length)
+            aside = rng.uniform(-0.9, 0.9) if walks else rng.uniform(-0.3, 0.3)
+            actors.append(self._actor(lane, kind, place + way, aside))
+        return actors
 
+    def _way(self, speed: float, stops: float) -> np.ndarray:
+        """(frames + 1,) metres since the start: even, with a stop at a chance of ``stops``."""
+        rng, settings, time = self.rng, self.settings, self.settings.times
+        begin, lasts = rng.uniform(0.2, 0.65) * settings.seconds, rng.uniform(0.7, 1.8)
+        pace = np.ones_like(time)
+        if rng.random() < stops:
+            knots = begin + np.array([0.0, 0.6, 0.6 + lasts, 1.5 + lasts])
+            pace = np.interp(time, knots, [1.0, 0.0, 0.0, 1.0])
+        steps = speed * 0.5 * (pace[1:] + pace[:-1]) / settings.frames_per_second
+        return np.concatenate([[0.0], np.cumsum(steps)])
 
-def _actor(
-    camera: Camera,
-    lane: Lane,
-    kind: Kind,
-    places: np.ndarray,
-    aside: float,
-    rng: np.random.Generator,
-) -> Actor:
-    """One individual whose middle is at ``places`` (frames + 1,) metres along the lane."""
-    across = np.array([-lane.heading[1], lane.heading[0]])
-    ground = lane.origin + places[:, None] * lane.heading + aside * across
-    track = camera.project(ground)
-    track[(places < 0) | (places > lane.length), 2] = 0.0  # not in view
-    length, broad, tall = np.array(kind.size) * rng.uniform(0.9, 1.1, 3)
-    sideways, towards = np.abs(lane.heading)
-    side_view = bool(sideways > 0.6)
-    if side_view:
-        width, height = length * sideways + 0.3 * broad * towards, tall
-    else:  # from above one sees something of the roof
-        width, height = broad * towards + 0.25 * length * sideways, tall + 0.06 * length
-    sprites = paint_sprites(
-        rng, kind, width, height, side_view, bool(lane.heading[0] < 0), _finest(camera, track)
-    )
-    turns = places / _PHASE_M.get(kind.name, 1.0) + rng.random()
-    phase = np.floor(turns * len(sprites)).astype(np.int64) % len(sprites)
-    low, high = (edge * camera.farthest for edge in _HAZE)
-    haze = np.clip((track[:, 2] - low) / (high - low), 0.0, 1.0)
-    return Actor(kind, sprites, height, track, phase, haze)
-
-
-def _finest(camera: Camera, track: np.ndarray) -> float:
-    return float(np.clip(track[:, 2].max(), 2.0, _FINEST * camera.nearest))
-
-
-def _poles(
-    settings: SceneSettings, camera: Camera, road: Road, rng: np.random.Generator
-) -> list[Actor]:
-    """Lamp posts and tree trunks between the cycle lane and the pavement."""
-    actors = []
-    for _ in range(int(rng.integers(1, 4))):
-        side, along = rng.choice([-1, 1]), rng.uniform(-12, 12)
-        place = camera.project(road.at(along, side * _POLES_M)[None])
-        if not 0.5 * camera.farthest < place[0, 2] < _GROWTH * camera.nearest:
-            continue
-        thick, tall = rng.choice([rng.uniform(0.18, 0.35), rng.uniform(0.5, 0.8)]), 6.0
-        sprite = paint_pole(rng, float(thick), tall, float(place[0, 2]))
-        track = np.repeat(place, settings.frames + 1, axis=0)
-        still, there = np.zeros(len(track), np.int64), np.ones(len(track))
-        actors.append(Actor(None, (sprite,), tall, track, still, there))
-    return actors
+    def _actor(self, lane: Lane, kind: Kind, places: np.ndarray, aside: float) -> Actor:
+        """One individual whose middle is at ``places`` (frames + 1,) metres along the lane."""
+        rng, camera = self.rng, self.camera
+        across = np.array([-lane.heading[1], lane.heading[0]])
+        track = camera.project(lane.origin + places[:, None] * lane.heading + aside * across)
+        track[(places < 0) | (places > lane.length), 2] = 0.0  # not in view
+        length, broad, tall = np.array(kind.size) * rng.uniform(0.9, 1.1, 3)
+        sideways, towards = np.abs(lane.heading)
+        side_view = bool(sideways > 0.6)
+        if side_view:
+            width, height = length * sideways + 0.3 * broad * towards, tall
+        else:  # from above one sees something of the roof
+            width, height = broad * towards + 0.25 * length * sideways, tall + 0.06 * length
+        finest = float(np.clip(track[:, 2].max(), 2.0, _FINEST * camera.nearest))
+        sprites = paint_sprites(
+            rng, kind, width, height, side_view, bool(lane.heading[0] < 0), finest
+        )
+        turns = places / (kind.stride_m or 1.0) + rng.random()
+        phase = np.floor(turns * len(sprites)).astype(np.int64) % len(sprites)
+        low, high = (edge * camera.farthest for edge in _HAZE)
+        haze = np.clip((track[:, 2] - low) / (high - low), 0.0, 1.0)
+        return Actor(kind, sprites, height, track, phase, haze)

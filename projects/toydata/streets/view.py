@@ -109,9 +109,8 @@ def _with_lull(
     """
     if settings.lull == 0:
         return actors
-    time = np.arange(settings.frames + 1) / settings.frames_per_second
     middle = rng.uniform(0.4, 0.6) * settings.seconds
-    distance = np.abs(time - middle) - settings.lull / 2
+    distance = np.abs(settings.times - middle) - settings.lull / 2
     seen = np.clip(0.5 + distance / _LULL_FADE, 0.0, 1.0)
     return [
         actor if actor.kind is None else replace(actor, haze=actor.haze * seen) for actor in actors
@@ -165,9 +164,9 @@ def _warp(
 
 def _flicker(settings: SceneSettings, rng: np.random.Generator) -> np.ndarray:
     """(frames + 1,) float32 change of log intensity common to all pixels."""
-    time = np.arange(settings.frames + 1) / settings.frames_per_second
     waves = [
-        np.sin(2 * np.pi * (rng.uniform(*_FLICKER_HZ) * time + rng.random())) for _ in range(2)
+        np.sin(2 * np.pi * (rng.uniform(*_FLICKER_HZ) * settings.times + rng.random()))
+        for _ in range(2)
     ]
     return (settings.flicker * 0.5 * np.sum(waves, axis=0)).astype(np.float32)
 
@@ -213,7 +212,7 @@ def _strip(
 ) -> None:
     """Fill the part of the ground between two lines parallel to the road."""
     steps = np.linspace(*along, 400 if along[1] - along[0] > 10 else 4)
-    lines = [road.middle + steps[:, None] * road.heading + o * road.across for o in offsets]
+    lines = [road.at(steps[:, None], offset) for offset in offsets]
     outline = np.concatenate([lines[0], lines[1][::-1]])
     outline = outline[outline[:, 1] > 0.35 * camera.focal / camera.nearest]
     if len(outline) < 3:
