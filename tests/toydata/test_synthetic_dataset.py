@@ -20,7 +20,7 @@ def dataset(tmp_path_factory):
 
 
 def test_a_data_set_reads_back_as_it_was_made(dataset):
-    events, labels = generate_recording(TINY.scene(), [TINY.seed, 0, 1])
+    events, labels = generate_recording(TINY, [TINY.seed, 0, 1])
     events = Events.concatenate(list(events))
     with open_events(dataset / "train" / "train_day_0002_td.h5") as reader:
         assert (reader.width, reader.height) == (TINY.width, TINY.height)
