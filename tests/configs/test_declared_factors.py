@@ -55,6 +55,23 @@ def test_each_config_declares_itself(study: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("study", "name"), REAL)
+def test_a_child_differs_from_its_parent_in_its_factors_only(study: str, name: str) -> None:
+    child = loaded(study, name)
+    parent = family(study).parent(child)
+    if parent is None:
+        return
+    # Before interpolations are resolved: what follows from others has not been changed by hand.
+    old, new = (flatten(OmegaConf.to_container(cfg, resolve=False)) for cfg in (parent, child))
+    changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+    changed = {key for key in changed if not key.startswith("experiment.")}
+    factors = set(child.experiment.factors)
+    moved = {f for f in factors if any(key == f or key.startswith(f"{f}.") for key in changed)}
+    stray = {key for key in changed if not any(key.startswith(factor) for factor in factors)}
+    # How much of a batch is in memory at once changes neither the experiment nor its factors.
+    assert moved == factors and stray <= {"train.micro_batch_size"}
+
+
+@pytest.mark.parametrize(("study", "name"), REAL)
 def test_each_real_config_has_a_toy_version_that_asks_the_same(study: str, name: str) -> None:
     real, toy = (to_plain(loaded(s, name).experiment) for s in (study, f"{study}-debug"))
     assert toy == {**real, "study": f"{study}-debug"}

@@ -16,7 +16,6 @@ from omegaconf import DictConfig, OmegaConf
 from labbook.config.experiment import is_met
 from labbook.config.load import diff_configs, load_config, save_config, to_plain
 from labbook.config.studies import find_experiments, get_study
-from labbook.config.trees import flatten
 from smalldet.engine.checkpoint import load_weights
 from smalldet.engine.run import run
 
@@ -79,8 +78,6 @@ USUAL = {
     "rescue_unmatched": False,
 }
 SHIPPED_THRESHOLDS = (353, 1103)  # tools/tune_thresholds.py --write puts your own data's there
-# How much of a batch is in memory at once changes neither the experiment nor its factors.
-MAY_FOLLOW = {"train.micro_batch_size"}
 
 
 @cache
@@ -131,24 +128,6 @@ def test_what_all_have_in_common(name):
     multiplier = instantiate(to_plain(cfg.lr_multiplier))
     peak = int(0.005 * cfg.train.max_iter) - 1
     assert multiplier(peak / cfg.train.max_iter) == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize("name", PARENTS)
-def test_a_child_differs_from_its_parent_in_its_factors_only(name):
-    child, parent = loaded(name), loaded(PARENTS[name])
-    assert child.experiment.parent == parent.experiment.name
-    changed = {key for key in changed_by_hand(parent, child) if not key.startswith("experiment.")}
-    factors = set(child.experiment.factors)
-    moved = {f for f in factors if any(key == f or key.startswith(f"{f}.") for key in changed)}
-    stray = {key for key in changed if not any(key.startswith(factor) for factor in factors)}
-    assert moved == factors and stray <= MAY_FOLLOW
-
-
-def changed_by_hand(parent: DictConfig, child: DictConfig) -> set[str]:
-    """Keys that differ before interpolations are resolved: what follows from others is none."""
-    sources = (OmegaConf.to_container(cfg, resolve=False) for cfg in (parent, child))
-    old, new = (flatten(source) for source in sources)
-    return {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
-from script_runs import ROOT, command, execute, metrics, results
+from script_runs import ROOT, assert_two_steps_and_scores
 
 from eventcam.prepare.folder import prepare_all
 from eventcam.prepare.recording import Preparation
@@ -67,13 +66,5 @@ def overrides(config: Path, recordings: Path) -> list[str]:
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_two_steps_and_an_evaluation(config, recordings, tmp_path):
-    done = execute(command(config, tmp_path, overrides(config, recordings)), threads=2)
-    assert done.returncode == 0, done.stdout + done.stderr
-    scores = results(tmp_path)
-    assert scores["parameters"] == {"trainable": PARAMETERS.get(config.stem, RVT_B), "frozen": 0}
-    assert scores["valid"]["bbox/num_images"] == scores["test"]["bbox/num_images"] == 2
-    assert scores["valid"]["bbox/AP"] is not None
-    steps = [row for row in metrics(tmp_path) if "total_loss" in row]
-    assert len(steps) == 2 and all(0 < row["total_loss"] < math.inf for row in steps)
-    for checkpoint in tmp_path.glob("*.pth"):
-        checkpoint.unlink()
+    found = assert_two_steps_and_scores(config, tmp_path, overrides(config, recordings))
+    assert found == {"trainable": PARAMETERS.get(config.stem, RVT_B), "frozen": 0}

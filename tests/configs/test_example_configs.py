@@ -1,13 +1,16 @@
-"""The two example configs at toy size: they load, train two steps and are scored."""
+"""The examples at toy size, configs and a script for Detectron2 alike, train and are scored."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from labbook.config.load import load_config, to_plain
 from smalldet.engine.run import run
+from toydata.heads import GeneratedHeads
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["max_iter=2", "eval_period=2", "checkpointer.period=2", "log_period=1"]
@@ -53,3 +56,12 @@ def test_trains_and_is_scored(name: str, tmp_path: Path):
     results = run(to_plain(load_config(config, [*SHORT, *EXAMPLES[name], *folders])))
     assert results["iterations"] == 2 and 0 < results["final_loss"] < float("inf")
     assert results["test"]["bbox/num_images"] == 2 and "bbox/AP50" in results["test"]
+
+
+def test_someone_s_own_script_trains_and_is_scored(tmp_path: Path):
+    GeneratedHeads(seed=0, image_size=64, train=4, valid=2, test=1).ensure(tmp_path / "data")
+    options = ["--steps=3", "--size=64", "--depth=1"]
+    command = [sys.executable, "configs/examples/own_script.py", str(tmp_path / "data"), *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "'AP50'" in done.stdout.splitlines()[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from script_runs import ROOT, command, execute, metrics, results
+from script_runs import ROOT, assert_two_steps_and_scores
 
 from smalldet.backbones.vim.random_checkpoint import write_random_checkpoint
 from toydata.heads import GeneratedHeads
@@ -36,13 +36,5 @@ def inputs(tmp_path_factory) -> list[str]:
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_two_steps_and_an_evaluation(config, inputs, tmp_path):
-    done = execute(command(config, tmp_path, inputs), threads=2)
-    assert done.returncode == 0, done.stdout + done.stderr
-    scores = results(tmp_path)
-    assert scores["parameters"] == {"trainable": TRAINABLE, "frozen": FROZEN}
-    assert scores["valid"]["bbox/num_images"] == scores["test"]["bbox/num_images"] == 2
-    assert scores["valid"]["bbox/AP"] is not None
-    steps = [row for row in metrics(tmp_path) if "total_loss" in row]
-    assert len(steps) == 2 and all(row["total_loss"] > 0 for row in steps)
-    for checkpoint in tmp_path.glob("*.pth"):
-        checkpoint.unlink()
+    parameters = assert_two_steps_and_scores(config, tmp_path, inputs)
+    assert parameters == {"trainable": TRAINABLE, "frozen": FROZEN}

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 from detectron2.config import instantiate
-from omegaconf import OmegaConf
 
-from labbook.config.load import ConfigError, diff_configs, load_config, to_plain
+from labbook.config.load import ConfigError, load_config, to_plain
 
 ROOT = Path(__file__).resolve().parents[2]
 OFAT = ROOT / "configs" / "ofat"
@@ -25,11 +24,6 @@ STEPS = {
     "ofat_lr0.001_bs8_adamw_ep200": 31_800,
 }
 CHILDREN = [name for name in STEPS if name.startswith("ofat")]
-DERIVED = {"train.max_iter", "train.iterations_per_epoch", "train.eval_period"} | {
-    "train.checkpointer.period",
-    "lr_multiplier.warmup_length",
-    "dataloader.train.total_batch_size",
-}
 
 
 def path_of(name: str) -> Path:
@@ -59,23 +53,8 @@ def test_batch_override_is_followed_everywhere():
 
 
 @pytest.mark.parametrize("name", CHILDREN)
-def test_a_child_moves_its_one_factor_and_nothing_else(name):
-    child = load_config(path_of(name))
-    changed = diff_configs(load_config(BASELINE), child).keys() - DERIVED
-    (factor,) = child.experiment.factors
-    moved = {key for key in changed if key.startswith(factor)}
-    stray = {
-        key
-        for key in changed - moved
-        if not key.startswith("experiment.") and not key.endswith("output_dir")
-    }
-    assert moved and not stray
-
-
-@pytest.mark.parametrize("name", CHILDREN)
-def test_children_are_short_and_say_what_they_ask(name):
+def test_children_say_what_they_ask(name):
     text = path_of(name).read_text()
-    assert len(text.splitlines()) <= 20
     assert all(word in text for word in ("Question:", "Hypothesis:", f"run_single_ofat.sh {name}"))
 
 
@@ -125,12 +104,6 @@ def test_learning_rate_warms_up_and_steps_down(max_iter):
 def test_unknown_keys_name_the_nearest(override, nearest):
     with pytest.raises(ConfigError, match=nearest):
         load_config(BASELINE, [override])
-
-
-def test_smaller_anchors_are_one_value():
-    key = "model.proposal_generator.anchor_generator.sizes"
-    cfg = load_config(BASELINE, [f"{key}=[[16],[32],[64],[128],[256]]"])
-    assert OmegaConf.select(cfg, key)[0] == [16]
 
 
 @pytest.mark.parametrize("path", [*(f"ofat/{name}.py" for name in STEPS), "demo/heads.py"])

@@ -1,13 +1,16 @@
-"""Starting the real training script from tests."""
+"""Starting the real training script from tests, and comparing what it leaves."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = "tools/lazyconfig_train_net.py"
@@ -33,6 +36,49 @@ def execute(arguments: list[str], threads: int = 1) -> subprocess.CompletedProce
         timeout=3600,
         check=False,
     )
+
+
+def run_script(
+    config: str | Path, folder: Path, overrides: list[str], *flags: str, threads: int = 1
+) -> str:
+    """Output of a run that must end well."""
+    done = execute(command(config, folder, overrides, *flags), threads)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def kill_and_resume(config: str, folder: Path, overrides: list[str]) -> None:
+    """A run that is killed behind its first checkpoint, and resumed to its end."""
+    words = command(config, folder, overrides)
+    process = subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
+    wait_for(folder / "last_checkpoint", process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "results.json").exists(), "the run was over before it was killed"
+    run_script(config, folder, overrides, "--resume")
+
+
+def assert_equal_ends(*folders: Path) -> None:
+    """The final weights and the scores of two runs are the same, digit by digit."""
+    ours, theirs = (
+        torch.load(folder / "model_final.pth", weights_only=True)["model"] for folder in folders
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    mine, other = map(results, folders)
+    assert (mine["test"], mine["final_loss"]) == (other["test"], other["final_loss"])
+
+
+def assert_two_steps_and_scores(config: Path, folder: Path, overrides: list[str]) -> dict:
+    """A full-size run of two steps is evaluated on two images; returns its parameters' numbers."""
+    run_script(config, folder, overrides, threads=2)
+    scores = results(folder)
+    assert scores["valid"]["bbox/num_images"] == scores["test"]["bbox/num_images"] == 2
+    assert scores["valid"]["bbox/AP"] is not None
+    steps = [row for row in metrics(folder) if "total_loss" in row]
+    assert len(steps) == 2 and all(0 < row["total_loss"] < float("inf") for row in steps)
+    for checkpoint in folder.glob("*.pth"):
+        checkpoint.unlink()
+    return scores["parameters"]
 
 
 def metrics(folder: Path) -> list[dict]:

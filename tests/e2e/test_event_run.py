@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 import torch
-from script_runs import ROOT, command, environment, execute, metrics, results, wait_for
+from script_runs import assert_equal_ends, kill_and_resume, metrics, results, run_script
 
 CONFIG = "configs/debug/etram/3scale_sizeaware_attention_100k.py"
 
@@ -37,17 +35,18 @@ def small(tmp_path_factory) -> list[str]:
 @pytest.fixture(scope="module")
 def whole_run(small, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
-    done = execute(command(CONFIG, folder, small))
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_script(CONFIG, folder, small)
     return folder
 
 
 def test_all_protocols_score_the_same_predictions(whole_run):
-    scores = results(whole_run)["test"]
-    assert {"bbox/AP50", "bbox/AP-small-classes", "prophesee/AP50", "etram_published/AP50"} <= set(
-        scores
-    )
-    assert (whole_run / "evaluation" / "test" / "matches.npz").exists()
+    protocols = {"bbox/AP-small-classes", "prophesee/AP50", "etram_published/AP50"}
+    assert {"bbox/AP50", *protocols} <= set(results(whole_run)["test"])
+    folder = whole_run / "evaluation" / "test"
+    assert (folder / "matches.npz").exists()
+    objects = json.loads((folder / "gallery.json").read_text())["objects"]
+    assert objects and all((folder / entry["file"]).exists() for entry in objects)
+    assert "class map etram_cls8" in (whole_run / "log.txt").read_text()
 
 
 def test_the_average_is_scored_beside_the_weights(whole_run):
@@ -63,16 +62,6 @@ def test_the_average_is_scored_beside_the_weights(whole_run):
     assert not all(torch.equal(raw[name], average[name]) for name in raw)
 
 
-def test_crops_of_true_objects_are_left(whole_run):
-    folder = whole_run / "evaluation" / "test"
-    objects = json.loads((folder / "gallery.json").read_text())["objects"]
-    assert objects and all((folder / entry["file"]).exists() for entry in objects)
-
-
-def test_the_log_has_what_the_event_room_says(whole_run):
-    assert "class map etram_cls8" in (whole_run / "log.txt").read_text()
-
-
 def test_checkpoints_hold_the_memory_of_each_stream(whole_run):
     checkpoint = torch.load(whole_run / "model_final.pth", weights_only=True)
     (process,) = checkpoint["processes"]
@@ -81,18 +70,6 @@ def test_checkpoints_hold_the_memory_of_each_stream(whole_run):
 
 
 def test_kill_9_and_resume_end_in_the_same_digits(whole_run, small, tmp_path):
-    process = subprocess.Popen(
-        command(CONFIG, tmp_path, small), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL
-    )
-    wait_for(tmp_path / "last_checkpoint", process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "results.json").exists(), "the run was over before it was killed"
-    done = execute(command(CONFIG, tmp_path, small, "--resume"))
-    assert done.returncode == 0, done.stdout + done.stderr
+    kill_and_resume(CONFIG, tmp_path, small)
     assert metrics(tmp_path) == metrics(whole_run)
-    ours, theirs = (
-        torch.load(folder / "model_final.pth", weights_only=True)["model"]
-        for folder in (tmp_path, whole_run)
-    )
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert_equal_ends(tmp_path, whole_run)

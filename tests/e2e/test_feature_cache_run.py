@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-import torch
-from script_runs import command, execute, metrics, results
+from script_runs import assert_equal_ends, command, execute, metrics, run_script
 
 CONFIG = "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
 
@@ -38,16 +37,11 @@ def cache(data, tmp_path_factory) -> str:
 
 
 def test_the_same_losses_weights_and_scores(data, cache, tmp_path):
-    for name, overrides in (("plain", []), ("cached", [f"train.feature_cache={cache}"])):
-        done = execute(command(CONFIG, tmp_path / name, [*data, *overrides]))
-        assert done.returncode == 0, done.stdout + done.stderr
-    assert metrics(tmp_path / "plain") == metrics(tmp_path / "cached")
-    ours, theirs = (
-        torch.load(tmp_path / name / "model_final.pth", weights_only=False)["model"]
-        for name in ("plain", "cached")
-    )
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert results(tmp_path / "plain")["test"] == results(tmp_path / "cached")["test"]
+    folders = tmp_path / "plain", tmp_path / "cached"
+    run_script(CONFIG, folders[0], data)
+    run_script(CONFIG, folders[1], [*data, f"train.feature_cache={cache}"])
+    assert metrics(folders[0]) == metrics(folders[1])
+    assert_equal_ends(*folders)
 
 
 def test_what_cannot_be_kept_is_refused(data, cache, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from detectron2.config import instantiate
-from script_runs import ROOT, command, execute, results
+from script_runs import ROOT, results, run_script
 
 from labbook.config.load import load_config, to_plain
 from smalldet.backbones.vim.random_checkpoint import write_random_checkpoint
@@ -45,8 +45,7 @@ def shuffle_labels(source: Path, target: Path, seed: int = 0) -> None:
 def test_untrained_model_finds_nothing(demo, tmp_path):
     folder, overrides = demo
     once = ["train.max_iter=1", "optimizer.lr=0.0", f"dataset.root={folder / 'heads'}"]
-    done = execute(command(CONFIG, tmp_path, [*overrides, *once]))
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_script(CONFIG, tmp_path, [*overrides, *once])
     assert results(tmp_path)["valid"]["bbox/AP50"] < 5
 
 
@@ -55,8 +54,7 @@ def test_labels_of_other_images_teach_nothing(demo, tmp_path):
     folder, overrides = demo
     shuffle_labels(folder / "heads", folder / "shuffled")
     root = f"dataset.root={folder / 'shuffled'}"
-    done = execute(command(CONFIG, tmp_path, [*overrides, root]), threads=2)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_script(CONFIG, tmp_path, [*overrides, root], threads=2)
     assert results(tmp_path)["valid"]["bbox/AP50"] < 5
     valid = [
         CocoSplits(str(folder / name)).filtered("valid").path for name in ("heads", "shuffled")
@@ -68,8 +66,7 @@ def test_labels_of_other_images_teach_nothing(demo, tmp_path):
 def test_the_demo_learns(demo, tmp_path):
     folder, overrides = demo
     root = f"dataset.root={folder / 'heads'}"
-    done = execute(command(CONFIG, tmp_path, [*overrides, root]), threads=2)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_script(CONFIG, tmp_path, [*overrides, root], threads=2)
     assert results(tmp_path)["valid"]["bbox/AP50"] >= 20
 
 
@@ -83,13 +80,11 @@ def test_untrained_event_model_finds_nothing(events, tmp_path):
     fewer = ["dataset.generate.train=1", "dataset.generate.val=2", "dataset.generate.test=1"]
     once = ["train.max_iter=1", "train.eval_period=1", "optimizer.lr=0.0"]
     root = [f"{events[0]}_small"]
-    done = execute(command(EVENTS, tmp_path, [*root, *fewer, *once]))
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_script(EVENTS, tmp_path, [*root, *fewer, *once])
     assert results(tmp_path)["valid"]["bbox/AP50"] < 5
 
 
 @pytest.mark.slow
 def test_the_event_demo_learns(events, tmp_path):
-    done = execute(command(EVENTS, tmp_path, events), threads=2)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_script(EVENTS, tmp_path, events, threads=2)
     assert results(tmp_path)["valid"]["bbox/AP50"] >= 20

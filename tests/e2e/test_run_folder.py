@@ -12,7 +12,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from script_runs import ROOT, SCRIPT, command, environment, execute, metrics, results, wait_for
+from script_runs import (
+    ROOT,
+    SCRIPT,
+    assert_equal_ends,
+    command,
+    environment,
+    execute,
+    kill_and_resume,
+    metrics,
+    results,
+    run_script,
+    wait_for,
+)
 
 BUFFERS = {"pixel_mean", "pixel_std"}
 CONFIG = "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
@@ -58,8 +70,7 @@ def small(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole_run(small, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
-    done = execute(command(CONFIG, folder, small))
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_script(CONFIG, folder, small)
     return folder
 
 
@@ -87,23 +98,9 @@ def test_frozen_bytes_do_not_change_and_have_no_optimizer_state(whole_run):
 
 
 def test_kill_9_and_resume_end_in_the_same_digits(whole_run, small, tmp_path):
-    process = subprocess.Popen(
-        command(CONFIG, tmp_path, small), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL
-    )
-    wait_for(tmp_path / "last_checkpoint", process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "results.json").exists(), "the run was over before it was killed"
-    done = execute(command(CONFIG, tmp_path, small, "--resume"))
-    assert done.returncode == 0, done.stdout + done.stderr
+    kill_and_resume(CONFIG, tmp_path, small)
     assert metrics(tmp_path) == metrics(whole_run)
-    ours, theirs = (
-        torch.load(folder / "model_final.pth", weights_only=True)["model"]
-        for folder in (tmp_path, whole_run)
-    )
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    mine, other = results(tmp_path), results(whole_run)
-    assert (mine["test"], mine["final_loss"]) == (other["test"], other["final_loss"])
+    assert_equal_ends(tmp_path, whole_run)
 
 
 def test_ctrl_c_saves_and_the_resumed_run_ends_in_the_same_digits(whole_run, small, tmp_path):
@@ -122,17 +119,11 @@ def test_ctrl_c_saves_and_the_resumed_run_ends_in_the_same_digits(whole_run, sma
     assert json.loads((tmp_path / "run.json").read_text())["status"] == "interrupted"
     (saved,) = tmp_path.glob("model_0*.pth")  # none was due
     assert (tmp_path / "last_checkpoint").read_text() == saved.name != "model_0000005.pth"
-    done = execute(command(CONFIG, tmp_path, overrides, "--resume"))
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_script(CONFIG, tmp_path, overrides, "--resume")
     resumed = {row["iteration"]: row for row in metrics(tmp_path)}
     for row in metrics(whole_run):
         assert resumed[row["iteration"]].items() >= row.items()
-    ours, theirs = (
-        torch.load(folder / "model_final.pth", weights_only=True)["model"]
-        for folder in (tmp_path, whole_run)
-    )
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert results(tmp_path)["test"] == results(whole_run)["test"]
+    assert_equal_ends(tmp_path, whole_run)
 
 
 def test_eval_only_needs_nothing_but_the_run_folder(whole_run, tmp_path):
@@ -149,14 +140,11 @@ def test_eval_only_needs_nothing_but_the_run_folder(whole_run, tmp_path):
         assert (moved / name).read_bytes() == (whole_run / name).read_bytes()
 
 
-def test_a_second_start_changes_nothing(whole_run, small):
+def test_a_second_start_and_a_resume_with_another_config_are_refused(whole_run, small):
     before = {p: p.stat().st_mtime_ns for p in whole_run.iterdir()}
     done = execute(command(CONFIG, whole_run, small))
     assert done.returncode != 0 and "--resume" in done.stderr
     assert {p: p.stat().st_mtime_ns for p in whole_run.iterdir()} == before
-
-
-def test_resume_with_another_config_is_refused(whole_run, small):
     done = execute(command(CONFIG, whole_run, [*small, "optimizer.lr=0.5"], "--resume"))
     assert done.returncode != 0 and "optimizer.lr" in done.stderr
 
