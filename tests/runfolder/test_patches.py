@@ -72,62 +72,51 @@ def test_applied_to_the_commit_it_gives_the_working_tree(checkout, tmp_path):
     assert trees[0] == trees[1] and len(trees[0]) == 4
 
 
-def test_the_checkout_stays_as_it_is(checkout):
+def test_files_are_named_with_their_lines_and_the_checkout_stays_as_it_is(checkout):
     change(checkout)
     git(checkout, "add", "raw.bin")
     before = git(checkout, "status", "--porcelain"), (checkout / ".git" / "index").read_bytes()
     patch = patch_of(checkout)
-    after = git(checkout, "status", "--porcelain"), (checkout / ".git" / "index").read_bytes()
-    assert before == after
-    assert "raw.bin (binary)" in patch.files
-
-
-def test_files_are_named_with_their_lines(checkout):
-    change(checkout)
-    description = patch_of(checkout).describe()
+    assert before == (
+        git(checkout, "status", "--porcelain"),
+        (checkout / ".git" / "index").read_bytes(),
+    )
+    description = patch.describe()
     assert description["files"] == [
         "package/a.py (+2 -1)",
         "package/neu ä.py (+1 -0)",
         "picture.bin (binary)",
         "raw.bin (binary)",
     ]
-    assert description["sha256"] == hashlib.sha256(patch_of(checkout).content).hexdigest()
+    assert description["sha256"] == hashlib.sha256(patch.content).hexdigest()
     assert description["left_out"] == [] and "note" not in description
 
 
-@pytest.mark.parametrize("state", ["clean", "no commit", "no checkout"])
-def test_nothing_to_tell_is_none(checkout, tmp_path, state):
+@pytest.mark.parametrize("state", ["clean", "no commit", "no checkout", "no git"])
+def test_nothing_to_tell_is_none(checkout, tmp_path, monkeypatch, state):
     folder = checkout if state == "clean" else tmp_path / "other"
     folder.mkdir(exist_ok=True)
     if state == "no commit":
         git(folder, "init", "-q")
         (folder / "a.py").touch()
+    if state == "no git":
+        change(checkout)
+        monkeypatch.setenv("PATH", "")
+        folder = checkout
     uncommitted_patch.cache_clear()
     assert uncommitted_patch(folder) is None
 
 
-def test_without_git_there_is_no_patch(checkout, monkeypatch):
-    change(checkout)
-    monkeypatch.setenv("PATH", "")
-    uncommitted_patch.cache_clear()
-    assert uncommitted_patch(checkout) is None
-
-
-def test_large_new_files_are_named_only(checkout, monkeypatch):
-    monkeypatch.setattr(patches, "MAX_NEW_FILE", 10)
-    (checkout / "big.json").write_text("0" * 11)
-    (checkout / "small.py").write_text("a = 1\n")
-    patch = patch_of(checkout)
-    assert patch.files == ("small.py (+1 -0)",) and patch.left_out == ("big.json",)
-    assert "are not in the patch" in patch.describe()["note"]
-
-
-def test_too_many_new_files_do_not_push_the_changes_out(checkout, monkeypatch):
-    monkeypatch.setattr(patches, "MAX_PATCH", 1000)
+@pytest.mark.parametrize("limit", ["MAX_NEW_FILE", "MAX_PATCH"])
+def test_large_new_files_are_named_only_and_do_not_push_the_changes_out(
+    checkout, monkeypatch, limit
+):
+    monkeypatch.setattr(patches, limit, 1000)  # bytes of one, and of all together
     (checkout / "package" / "a.py").write_text("x = 2\n")
-    (checkout / "new.py").write_text("a = 1\n" * 500)
+    (checkout / "big.json").write_text("0\n" * 1000)
     patch = patch_of(checkout)
-    assert patch.files == ("package/a.py (+1 -2)",) and patch.left_out == ("new.py",)
+    assert patch.files == ("package/a.py (+1 -2)",) and patch.left_out == ("big.json",)
+    assert "are not in the patch" in patch.describe()["note"]
 
 
 def test_too_large_a_patch_is_a_sentence(checkout, tmp_path, monkeypatch):
