@@ -20,6 +20,8 @@ from toydata.heads.painting import Canvas
 from toydata.heads.people import Person
 from toydata.heads.scenery import finish, paint_background, paint_round_thing, paint_screen
 
+People = list[tuple[float, float, float]]  # centre and height of each head: x, y, size in px
+
 GENERATOR_VERSION = 1
 CATEGORIES = (
     {"id": 0, "name": "heads-detection", "supercategory": "none"},
@@ -57,16 +59,14 @@ def paint_scene(rng: np.random.Generator, height: int, width: int) -> Scene:
         paint_round_thing(
             canvas, rng, rng.uniform(0, width), rng.uniform(0.05, 0.95) * height, size
         )
-    drawn = _paint_people(canvas, rng, _place_people(rng, height, width, horizon))
+    painted = _paint_people(canvas, rng, _place_people(rng, height, width, horizon))
     if rng.random() < 0.3:
         paint_screen(canvas, rng)
-    return Scene(finish(canvas.finished(), rng), _visible_boxes(canvas, drawn))
+    return Scene(finish(canvas.finished(), rng), _visible_boxes(canvas, painted))
 
 
-def _place_people(
-    rng: np.random.Generator, height: int, width: int, horizon: float
-) -> list[tuple[float, float, float]]:
-    """Head centres and heights (x, y, size in px), the farthest first."""
+def _place_people(rng: np.random.Generator, height: int, width: int, horizon: float) -> People:
+    """Heads, the farthest first."""
     kind = rng.choice(("nobody", "few", "group", "crowd"), p=(0.12, 0.43, 0.33, 0.12))
     if kind == "nobody":
         return []
@@ -78,7 +78,7 @@ def _place_people(
     largest = largest if kind == "few" else 0.24 * side
     sizes = np.sort(np.exp(rng.uniform(np.log(smallest), np.log(largest), count)))
     slope = rng.uniform(-0.6, 1.8)  # camera height: how much lower near heads appear
-    people: list[tuple[float, float, float]] = []
+    people: People = []
     for size in sizes:
         y = horizon + (slope + rng.normal(0, 0.35)) * size
         y = float(np.clip(y, 0.4 * size, height - 0.5 * size))
@@ -87,11 +87,7 @@ def _place_people(
 
 
 def _free_place(
-    rng: np.random.Generator,
-    people: list[tuple[float, float, float]],
-    width: int,
-    y: float,
-    size: float,
+    rng: np.random.Generator, people: People, width: int, y: float, size: float
 ) -> float:
     """An x at which the new body hides few of the earlier heads, as far as 8 tries find one."""
     tries = rng.uniform(0.3 * size, width - 0.3 * size, 8)
@@ -103,9 +99,7 @@ def _free_place(
     return float(tries[np.argmin(hidden.sum(axis=1))])
 
 
-def _place_crowd(
-    rng: np.random.Generator, height: int, width: int
-) -> list[tuple[float, float, float]]:
+def _place_crowd(rng: np.random.Generator, height: int, width: int) -> People:
     """Rows of people, growing and denser towards the viewer."""
     side = min(height, width)
     size = max(_SMALLEST_HEAD_PX, rng.uniform(0.03, 0.085) * side)
@@ -120,33 +114,24 @@ def _place_crowd(
     return people
 
 
-def _paint_people(
-    canvas: Canvas, rng: np.random.Generator, people: list[tuple[float, float, float]]
-) -> list[tuple[tuple[slice, slice], int]]:
-    """Paint each person; returns per head its window in the label map and its pixel count there."""
-    drawn = []
+def _paint_people(canvas: Canvas, rng: np.random.Generator, people: People) -> list[int]:
+    """Paint each person; returns of how many pixels each head was before others hid it."""
+    painted = []
     for label, (x, y, size) in enumerate(people, start=1):
         Person(canvas, rng, x, y, size, label).paint()
-        window = _window(canvas, x, y, size)
-        drawn.append((window, int(np.count_nonzero(canvas.labels[window] == label))))
-    return drawn
+        painted.append(np.count_nonzero(canvas.labels == label))
+    return painted
 
 
-def _window(canvas: Canvas, x: float, y: float, size: float) -> tuple[slice, slice]:
-    low_x, high_x = (max(int((x + side * size) * canvas.scale), 0) for side in (-1, 1))
-    low_y, high_y = (max(int((y + side * size) * canvas.scale), 0) for side in (-1, 1))
-    return slice(low_y, high_y), slice(low_x, high_x)
-
-
-def _visible_boxes(canvas: Canvas, drawn: list[tuple[tuple[slice, slice], int]]) -> np.ndarray:
+def _visible_boxes(canvas: Canvas, painted: list[int]) -> np.ndarray:
     """(N, 4) xywh_abs of the heads that are visible enough to be labelled."""
     boxes = []
-    for label, (window, painted) in enumerate(drawn, start=1):
-        rows, columns = np.nonzero(canvas.labels[window] == label)
-        if len(rows) == 0 or len(rows) < _VISIBLE_ENOUGH * painted:
+    for label, pixels in enumerate(painted, start=1):
+        rows, columns = np.nonzero(canvas.labels == label)
+        if len(rows) == 0 or len(rows) < _VISIBLE_ENOUGH * pixels:
             continue
-        x0, y0 = columns.min() + window[1].start, rows.min() + window[0].start
-        box = np.array([x0, y0, np.ptp(columns) + 1, np.ptp(rows) + 1]) / canvas.scale
+        corner, sides = (columns.min(), rows.min()), (np.ptp(columns) + 1, np.ptp(rows) + 1)
+        box = np.array([*corner, *sides]) / canvas.scale
         if box[2:].min() >= _SMALLEST_SIDE_PX:
             boxes.append(box)
     return np.array(boxes).reshape(-1, 4)

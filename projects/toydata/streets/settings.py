@@ -10,9 +10,6 @@ from toydata.folder import GeneratedDataError
 
 LABELS_PER_SECOND = 30  # as in the published recordings, whose preparation knows 30 and 60 Hz only
 
-_SMALLEST_SIDE_PX = 64
-_LARGEST_SIDE_PX = 4096
-
 
 @dataclass(frozen=True)
 class SceneSettings:
@@ -45,35 +42,18 @@ class SceneSettings:
     lull: float = 0.0
 
     def __post_init__(self) -> None:
-        sides = (self.width, self.height)
-        if min(sides) < _SMALLEST_SIDE_PX or max(sides) > _LARGEST_SIDE_PX:
-            raise GeneratedDataError(
-                f"A generated recording has sides of {_SMALLEST_SIDE_PX} to {_LARGEST_SIDE_PX} px; "
-                f"asked for was {self.width}x{self.height}."
-            )
-        if not 0.2 <= self.seconds <= 600:
-            raise GeneratedDataError(
-                f"A generated recording lasts 0.2 to 600 s; asked for was {self.seconds} s."
-            )
-        if self.frames_per_second < 60 or self.frames_per_second % LABELS_PER_SECOND:
-            raise GeneratedDataError(
-                f"frames_per_second is a multiple of {LABELS_PER_SECOND} and at least 60; "
-                f"asked for was {self.frames_per_second}."
-            )
-        if not 0.02 <= self.threshold <= 2 or not 0 <= self.mismatch <= 0.3:
-            raise GeneratedDataError(
-                f"The threshold lies in 0.02 to 2 and the mismatch in 0 to 0.3; asked for was "
-                f"{self.threshold} and {self.mismatch}."
-            )
-        if min(self.density, self.noise_hz, self.flicker, self.lull) < 0:
-            raise GeneratedDataError(
-                f"density, noise_hz, flicker and lull are not negative; asked for was {self}."
-            )
-        if self.lull > self.seconds / 3:
-            raise GeneratedDataError(
-                f"A lull takes a third of the recording at most; asked for were {self.lull} of "
-                f"{self.seconds} s."
-            )
+        sides, rate = (self.width, self.height), self.frames_per_second
+        for holds, rule in (
+            (min(sides) >= 64 and max(sides) <= 4096, "sides of 64 to 4096 px"),
+            (0.2 <= self.seconds <= 600, "a length of 0.2 to 600 s"),
+            (rate >= 60 and rate % LABELS_PER_SECOND == 0, "60, 90, 120, ... frames_per_second"),
+            (0.02 <= self.threshold <= 2, "a threshold of 0.02 to 2"),
+            (0 <= self.mismatch <= 0.3, "a mismatch of 0 to 0.3"),
+            (min(self.density, self.noise_hz, self.flicker) >= 0, "no negative rates"),
+            (0 <= self.lull <= self.seconds / 3, "a lull of a third of the recording at most"),
+        ):
+            if not holds:
+                raise GeneratedDataError(f"A generated recording has {rule}; asked was {self}.")
 
     @property
     def frames(self) -> int:
