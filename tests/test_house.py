@@ -116,7 +116,9 @@ def import_violations(path: str, tree: ast.AST) -> Iterator[str]:
 
 def is_own(path: str, found: Import) -> bool:
     """Configs import one another relatively; benchmarks are a package, which has tests."""
-    return any(path.startswith((f"{x}/", f"tests/{x}/")) and found.name.startswith(f"{x}.") for x in OWN)
+    return any(
+        path.startswith((f"{x}/", f"tests/{x}/")) and found.name.startswith(f"{x}.") for x in OWN
+    )
 
 
 def package_violations(path: str, package: str, found: Import) -> Iterator[str]:

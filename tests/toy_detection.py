@@ -137,6 +137,8 @@ def state_of(arrays: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
     """Largest difference over the largest expected magnitude."""
+    assert found.shape == expected.shape
+    found, expected = found.detach().double(), expected.double()
     return ((found - expected).abs().max() / expected.abs().max()).item()
 
 
