@@ -97,16 +97,25 @@ def test_a_stray_change_is_refused(study: str, name: str, key: str, value: objec
         check_declared(stray, parent)
 
 
-def test_steps_and_micro_batches_follow() -> None:
-    for study, name, followers in (
+@pytest.mark.parametrize(
+    ("study", "name", "followers"),
+    [
         ("ofat", "ofat_lr0.001_bs16_adamw_ep100", {"train.max_iter", "train.eval_period"}),
-        ("etram", "patch2_sizeaware_100k", {"train.micro_batch_size"}),
-    ):
-        cfg = loaded(study, name)
-        parent = family(study).parent(cfg)
-        assert parent is not None
-        found = {c.key: c.kind for c in changes(parent, cfg, cfg.experiment.factors)}
-        assert {found[key] for key in followers} == {"derived"}
+        (
+            "etram",
+            "patch2_sizeaware_100k",
+            {"train.micro_batch_size", "dataloader.train.micro_batch_size"},
+        ),
+        ("etram", "patch2_4scale_sizeaware_200k", {"lr_multiplier.num_updates"}),
+        ("etram", "3scale_sizeaware_sumpool_100k", {"dataset.root", "evaluation.test.dataset"}),
+    ],
+)
+def test_derived_values_follow(study: str, name: str, followers: set[str]) -> None:
+    cfg = loaded(study, name)
+    parent = family(study).parent(cfg)
+    assert parent is not None
+    found = {c.key: c.kind for c in changes(parent, cfg, cfg.experiment.factors)}
+    assert {found[key] for key in followers} == {"derived"}
 
 
 @pytest.mark.parametrize(("study", "name"), EXPERIMENTS)

@@ -42,13 +42,6 @@ def shuffle_labels(source: Path, target: Path, seed: int = 0) -> None:
     path.write_text(json.dumps(coco))
 
 
-def test_untrained_model_finds_nothing(demo, tmp_path):
-    folder, overrides = demo
-    once = ["train.max_iter=1", "optimizer.lr=0.0", f"dataset.root={folder / 'heads'}"]
-    run_script(CONFIG, tmp_path, [*overrides, *once])
-    assert results(tmp_path)["valid"]["bbox/AP50"] < 5
-
-
 @pytest.mark.slow
 def test_labels_of_other_images_teach_nothing(demo, tmp_path):
     folder, overrides = demo
@@ -62,29 +55,29 @@ def test_labels_of_other_images_teach_nothing(demo, tmp_path):
     assert valid[0].read_bytes() == valid[1].read_bytes()
 
 
-@pytest.mark.slow
-def test_the_demo_learns(demo, tmp_path):
-    folder, overrides = demo
-    root = f"dataset.root={folder / 'heads'}"
-    run_script(CONFIG, tmp_path, [*overrides, root], threads=2)
-    assert results(tmp_path)["valid"]["bbox/AP50"] >= 20
-
-
 @pytest.fixture(scope="module")
 def events(tmp_path_factory) -> list[str]:
     """Overrides that put the event demo's data into a folder of its own."""
     return [f"dataset.root={tmp_path_factory.mktemp('events') / 'prepared'}"]
 
 
-def test_untrained_event_model_finds_nothing(events, tmp_path):
-    fewer = ["dataset.generate.train=1", "dataset.generate.val=2", "dataset.generate.test=1"]
+def test_untrained_models_find_nothing(demo, events, tmp_path):
+    folder, overrides = demo
     once = ["train.max_iter=1", "train.eval_period=1", "optimizer.lr=0.0"]
-    root = [f"{events[0]}_small"]
-    run_script(EVENTS, tmp_path, [*root, *fewer, *once])
-    assert results(tmp_path)["valid"]["bbox/AP50"] < 5
+    fewer = ["dataset.generate.train=1", "dataset.generate.val=2", "dataset.generate.test=1"]
+    for config, there in (
+        (CONFIG, [*overrides, f"dataset.root={folder / 'heads'}"]),
+        (EVENTS, [f"{events[0]}_small", *fewer]),
+    ):
+        run = tmp_path / Path(config).stem
+        run_script(config, run, [*there, *once])
+        assert results(run)["valid"]["bbox/AP50"] < 5
 
 
 @pytest.mark.slow
-def test_the_event_demo_learns(events, tmp_path):
-    run_script(EVENTS, tmp_path, events, threads=2)
+@pytest.mark.parametrize("config", [CONFIG, EVENTS])
+def test_the_demo_learns(config, demo, events, tmp_path):
+    folder, overrides = demo
+    heads = [*overrides, f"dataset.root={folder / 'heads'}"]
+    run_script(config, tmp_path, heads if config == CONFIG else events, threads=2)
     assert results(tmp_path)["valid"]["bbox/AP50"] >= 20
