@@ -102,13 +102,9 @@ def _name_boxes(
 
 
 def _class_colour(class_id: int, theme: Theme) -> Colour:
-    colour = CLASS_COLOURS[class_id % len(CLASS_COLOURS)]
-    return _darkened(colour) if theme.background[0] > 128 else colour
-
-
-def _darkened(colour: Colour) -> Colour:
-    red, green, blue = (int(0.6 * part) for part in colour)
-    return red, green, blue
+    red, green, blue = CLASS_COLOURS[class_id % len(CLASS_COLOURS)]
+    darker = 0.6 if theme.background[0] > 128 else 1
+    return int(darker * red), int(darker * green), int(darker * blue)
 
 
 def _tag(class_id: int, score: float | None, names: Sequence[str]) -> str:

@@ -49,12 +49,7 @@ def prediction_sheet(
     found = _by_image(p for p in json.loads(predictions.read_text()) if p["score"] >= min_score)
     chosen = sorted(truth["images"], key=lambda i: (-len(boxes[i["id"]]), i["id"]))[:images]
     pairs = [
-        np.hstack(
-            [
-                _picture(image_root / entry["file_name"], names, tile, truth=boxes[entry["id"]]),
-                _picture(image_root / entry["file_name"], names, tile, found=found[entry["id"]]),
-            ]
-        )
+        _pair(image_root / entry["file_name"], names, tile, boxes[entry["id"]], found[entry["id"]])
         for entry in chosen
     ]
     title = f"left: ground truth - right: found with a score of at least {min_score}"
@@ -63,20 +58,15 @@ def prediction_sheet(
     return out
 
 
-def _picture(
-    path: Path,
-    names: list[str],
-    side: int,
-    truth: Entries | None = None,
-    found: Entries | None = None,
-) -> np.ndarray:
-    """One image (side, side, 3) RGB with boxes."""
+def _pair(path: Path, names: list[str], side: int, truth: Entries, found: Entries) -> np.ndarray:
+    """One image (side, 2 * side, 3) RGB twice: with ground truth, with predictions."""
     image = _read(path)
     scale = side / max(image.shape[:2])
-    large = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    there, predicted = (None if x is None else _box_set(x) for x in (truth, found))
-    draw_boxes(large, there, predicted, names, zoom=scale)
-    return fitted(large, side)
+    left = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    right = left.copy()
+    draw_boxes(left, truth=_box_set(truth), class_names=names, zoom=scale)
+    draw_boxes(right, predictions=_box_set(found), class_names=names, zoom=scale)
+    return np.hstack([fitted(left, side), fitted(right, side)])
 
 
 def _box_set(entries: Iterable[Mapping[str, Any]]) -> BoxSet:

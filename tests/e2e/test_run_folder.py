@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from script_runs import (
     command,
     environment,
     execute,
+    free_port,
     kill_and_resume,
     metrics,
     results,
@@ -169,10 +169,7 @@ def test_contradictions_end_in_a_sentence_before_the_first_step(
 
 @pytest.mark.slow
 def test_two_processes_train_on_a_cpu(small, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}"]
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}"]
     done = execute([sys.executable, *launcher, *command(CONFIG, tmp_path, small)[1:]])
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((tmp_path / "run.json").read_text())["status"] == "finished"

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 from pathlib import Path
 
 import gradients_script
 import pytest
 import torch
+from script_runs import free_port
 
 from labbook.run.processes import Processes
 
 HERE = Path(__file__).parent
 TESTS = HERE.parent
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
