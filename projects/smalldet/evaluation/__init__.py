@@ -3,5 +3,6 @@
 In come a registered name (``smalldet.data.catalog``) and, batch by batch, inputs with predictions;
 out come scores in percent under Detectron2's keys, and files that tell the rest without the model:
 ``predictions.json``, ``matches.npz``, ``evaluation.json``, crops of true objects. Imports ``data``
-and no model. Start reading at ``coco`` (images) or ``event_boxes`` (recordings).
+and no model. Start reading at ``evaluator``, then ``coco`` (images) or ``event_boxes``
+(recordings).
 """
