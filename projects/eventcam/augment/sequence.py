@@ -7,7 +7,7 @@ then rotation (off), then zooming in or out.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -115,36 +115,43 @@ def augment(
         The same three, augmented, and what became of the boxes.
     """
     height, width = events.shape[-2:]
-    moved = list(boxes)
-    cut = _each(moved, lambda b: torch.zeros(len(b), dtype=torch.bool))
+    steps = enumerate(zip(boxes, classes, strict=True))
+    known = [(step, b, c) for step, (b, c) in steps if b is not None and c is not None]
+    sizes = [len(b) for _, b, _ in known]
+    moved = torch.cat([torch.zeros(0, 4), *(b for _, b, _ in known)])  # the boxes of all steps
+    cut = torch.zeros(len(moved), dtype=torch.bool)
     if drawn.flip:
-        events = ops.flip_events(events)
-        moved = _each(moved, lambda b: ops.flip_boxes(b, width))
+        events, moved = ops.flip_events(events), ops.flip_boxes(moved, width)
     if drawn.degrees:
         events = ops.rotate_events(events, drawn.degrees)
-        moved = _each(moved, lambda b: ops.rotate_boxes(b, drawn.degrees, width, height))
-        cut = _each(moved, lambda b: ops.reaches_out(b, Window(0, 0, width, height)))
-        moved = _each(moved, lambda b: ops.clip_boxes(b, width, height))
+        moved = ops.rotate_boxes(moved, drawn.degrees, width, height)
+        cut = ops.reaches_out(moved, Window(0, 0, width, height))
+        moved = ops.clip_boxes(moved, width, height)
     if drawn.zoom < 1:
         window = zoom_out_window(drawn, width, height)
         events = ops.zoom_out_events(events, window)
-        moved = _each(moved, lambda b: ops.zoom_out_boxes(b, window, width, height))
-    elif drawn.zoom > 1 and (target := zoom_target(moved, drawn)) is not None:
+        moved = ops.zoom_out_boxes(moved, window, width, height)
+    elif drawn.zoom > 1 and (target := zoom_target(moved.split(sizes), drawn)) is not None:
         window = zoom_in_window(drawn, target, width, height)
         events = ops.zoom_in_events(events, window)
-        out = _each(moved, lambda b: ops.reaches_out(b, window))
-        cut = [None if c is None or o is None else c | o for c, o in zip(cut, out, strict=True)]
-        moved = _each(moved, lambda b: ops.zoom_in_boxes(b, window, width, height))
-    return events, *_with_area(moved, classes, cut)
+        cut = cut | ops.reaches_out(moved, window)
+        moved = ops.zoom_in_boxes(moved, window, width, height)
+    kept = ops.has_area(moved)
+    counts = BoxCounts(dropped=int((~kept).sum()), clipped=int((kept & cut).sum()))
+    left: list[Tensor | None] = [None] * len(boxes)
+    left_classes = left.copy()
+    for (step, _, c), b, keep in zip(known, moved.split(sizes), kept.split(sizes), strict=True):
+        left[step], left_classes[step] = b[keep], c[keep]
+    return events, left, left_classes, counts
 
 
-def zoom_target(boxes: Sequence[Tensor | None], drawn: Draw) -> Tensor | None:
+def zoom_target(boxes: Sequence[Tensor], drawn: Draw) -> Tensor | None:
     """The box (4,) that a zoom in keeps in view: any of the last step that shows some.
 
     Each box is as likely as any other (the published code never takes the last one).
     """
     for candidates in reversed(boxes):
-        if candidates is not None and len(usable := candidates[ops.has_area(candidates)]):
+        if len(usable := candidates[ops.has_area(candidates)]):
             return usable[int(drawn.target * len(usable))]
     return None
 
@@ -176,29 +183,3 @@ def _position(fraction: float, low: float, high: float, size: int, limit: int) -
 def _between(limits: tuple[float, float], fraction: float) -> float:
     low, high = limits
     return low + (high - low) * fraction
-
-
-def _each(
-    boxes: Sequence[Tensor | None], change: Callable[[Tensor], Tensor]
-) -> list[Tensor | None]:
-    return [None if b is None else change(b) for b in boxes]
-
-
-def _with_area(
-    boxes: Sequence[Tensor | None], classes: Sequence[Tensor | None], cut: Sequence[Tensor | None]
-) -> tuple[list[Tensor | None], list[Tensor | None], BoxCounts]:
-    """Without flat boxes, and how many those were; of the others, how many were ``cut`` (n,)."""
-    kept_boxes: list[Tensor | None] = []
-    kept_classes: list[Tensor | None] = []
-    dropped = clipped = 0
-    for b, c, was_cut in zip(boxes, classes, cut, strict=True):
-        if b is None or c is None or was_cut is None:
-            kept_boxes.append(None)
-            kept_classes.append(None)
-            continue
-        kept = ops.has_area(b)
-        kept_boxes.append(b[kept])
-        kept_classes.append(c[kept])
-        dropped += int((~kept).sum())
-        clipped += int((kept & was_cut).sum())
-    return kept_boxes, kept_classes, BoxCounts(dropped, clipped)
