@@ -18,7 +18,7 @@ from eventcam.render.samples import write_samples
 from eventcam.render.sources import open_footage
 from labbook.config.load import load_config, to_plain
 from pictures.boxes import DARK, LIGHT, BoxSet, draw_boxes
-from pictures.sheet import contact_sheet, fitted, write_png
+from pictures.sheet import contact_sheet, fitted, write_image
 
 
 def parse_arguments() -> Namespace:
@@ -68,7 +68,7 @@ def draw_image_samples(samples, out: Path, side: int = 320) -> int:
         boxes = BoxSet(gt.gt_boxes.tensor.numpy(), gt.gt_classes.numpy())
         tiles.append(cv2.resize(image, None, fx=scale, fy=scale))
         draw_boxes(tiles[-1], truth=boxes, zoom=scale)
-    write_png(out, contact_sheet([fitted(tile, side) for tile in tiles]))
+    write_image(out, contact_sheet([fitted(tile, side) for tile in tiles]))
     return len(tiles)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
 
@@ -113,3 +114,40 @@ class Windows:
     def _up_to(self, end: int) -> Events:
         parts = [p[: int(np.searchsorted(p.t, end, side="right"))] for p in self._pending]
         return Events.concatenate(parts)
+
+
+class LiveWindows:
+    """Cuts events into windows as they come.
+
+    Windows are those of :func:`window_ends`, from the first event on.
+    """
+
+    def __init__(self, duration_us: int = WINDOW_US) -> None:
+        self._duration = duration_us
+        self._blocks: deque[Events] = deque()
+        # Asked only for blocks that are there: a window is cut when a later event has come.
+        waiting = (self._blocks.popleft() for _ in count())
+        self._windows = Windows(waiting, duration_us=duration_us)
+        self._end: int | None = None
+
+    def push(self, events: Events) -> Iterator[tuple[int, Events]]:
+        """Take the next events (in order of time); yield end and events of each complete window."""
+        if len(events) == 0:
+            return
+        first, last = int(events.t[0]), int(events.t[-1])
+        if self._end is None:
+            self._end = window_ends(first, last, self._duration).start
+        self._blocks.append(events)
+        ends = range(self._end, last, self._duration)
+        for end, window in zip(ends, self._windows.cut(ends), strict=True):
+            self._end = end + self._duration
+            yield end, window
+
+
+def window_ends(first_us: int, last_us: int, duration_us: int = WINDOW_US) -> range:
+    """Ends of the windows that hold the events from ``first_us`` to ``last_us``.
+
+    They are whole multiples of their length; a window does not contain its beginning.
+    """
+    start = -(-first_us // duration_us) * duration_us
+    return range(start, max(last_us, start) + duration_us, duration_us)

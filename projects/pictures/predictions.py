@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from pictures.boxes import LIGHT, BoxSet, draw_boxes
-from pictures.sheet import contact_sheet, fitted, write_png
+from pictures.sheet import contact_sheet, fitted, write_image
 from pictures.text import with_title
 
 Entries = list[Mapping[str, Any]]
@@ -54,7 +54,7 @@ def prediction_sheet(
     ]
     title = f"left: ground truth - right: found with a score of at least {min_score}"
     sheet = contact_sheet(pairs, columns, theme=LIGHT)
-    write_png(out, with_title(sheet, title, LIGHT.truth, LIGHT.background))
+    write_image(out, with_title(sheet, title, LIGHT.truth, LIGHT.background))
     return out
 
 

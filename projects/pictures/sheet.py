@@ -33,11 +33,11 @@ def contact_sheet(
     return sheet
 
 
-def write_png(path: Path, image: np.ndarray) -> None:
-    """Write an RGB image; its folder is made."""
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write an RGB image in the format that the file's ending names; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # imencode and write_bytes: cv2.imwrite cannot write to every unicode path on every system.
-    _, data = cv2.imencode(".png", np.ascontiguousarray(image[:, :, ::-1]))
+    _, data = cv2.imencode(path.suffix, np.ascontiguousarray(image[:, :, ::-1]))
     path.write_bytes(data.tobytes())
 
 

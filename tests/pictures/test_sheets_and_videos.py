@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pictures import video
-from pictures.sheet import contact_sheet, write_png
+from pictures.sheet import contact_sheet, write_image
 from pictures.text import free_place
 from pictures.video import write_video
 
@@ -25,7 +25,7 @@ def test_a_contact_sheet_holds_every_image():
 
 def test_a_png_reads_back_as_rgb(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (12, 17, 3), dtype=np.uint8)
-    write_png(tmp_path / "new" / "ümlaut.png", image)
+    write_image(tmp_path / "new" / "ümlaut.png", image)
     raw = np.frombuffer((tmp_path / "new" / "ümlaut.png").read_bytes(), np.uint8)
     assert np.array_equal(cv2.imdecode(raw, cv2.IMREAD_COLOR)[:, :, ::-1], image)
 

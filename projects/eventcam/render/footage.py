@@ -13,7 +13,7 @@ from eventcam.render.frames import render_frame, zoom_for
 from eventcam.render.sources import Footage, Shot
 from eventcam.windows import WINDOW_US
 from pictures.boxes import DARK, BoxSet, Theme
-from pictures.sheet import contact_sheet, write_png
+from pictures.sheet import contact_sheet, write_image
 from pictures.text import with_title
 from pictures.video import write_video
 
@@ -105,5 +105,5 @@ def write_footage(
     chosen = times[np.unique(places)].tolist()
     shots = list(shot_images(footage, predictions, theme, chosen, _SHEET_WIDTH))
     sheet = contact_sheet(shots, math.ceil(math.sqrt(len(shots))), theme=theme)
-    write_png(out, with_title(sheet, title, theme.truth, theme.background))
+    write_image(out, with_title(sheet, title, theme.truth, theme.background))
     return len(shots)

@@ -12,7 +12,7 @@ import numpy as np
 from eventcam.render.footage import FRAMES_PER_SECOND, is_video, shot_images
 from eventcam.render.sources import sample_footage
 from pictures.boxes import DARK, Theme
-from pictures.sheet import contact_sheet, write_png
+from pictures.sheet import contact_sheet, write_image
 from pictures.text import with_title
 from pictures.video import write_video
 
@@ -60,7 +60,7 @@ def write_samples(
     pictures = [picture for row in rows for picture in row]
     sheet = contact_sheet(pictures, len(rows[0]), theme=theme)
     title = "training samples as augmented, one in each row    boxes: ground truth"
-    write_png(out, with_title(sheet, title, theme.truth, theme.background))
+    write_image(out, with_title(sheet, title, theme.truth, theme.background))
     return len(pictures)
 
 

@@ -87,7 +87,7 @@ def _raw_footage(path: Path, start: float, seconds: float | None) -> Footage:
     # Windows end at whole multiples of their length and do not contain their beginning.
     begins = np.arange((first - 1) // WINDOW_US * WINDOW_US, max(last, 1), WINDOW_US)
     ends = _within(begins, start, seconds, path) + WINDOW_US
-    labels = _labels_beside(path)
+    labels = labels_beside(path)
     known = ends if labels is not None else ends[:0]
     shots = _raw_shots(path, ends, labels)
     return Footage(path.name, width, ETRAM_RAW, ends, known, shots)
@@ -111,10 +111,10 @@ def _raw_shots(path: Path, ends: np.ndarray, labels: np.ndarray | None) -> Itera
         size = reader.width, reader.height
         windows = Windows(clean_chunks(reader.chunks(), *size, Counter()))
         for end, events in zip(ends.tolist(), windows.cut(ends.tolist()), strict=True):
-            yield Shot(end, count_events(events, *size), _labelled_at(labels, end))
+            yield Shot(end, count_events(events, *size), labelled_at(labels, end))
 
 
-def _labels_beside(path: Path) -> np.ndarray | None:
+def labels_beside(path: Path) -> np.ndarray | None:
     """The boxes of the recording ``<name>_td[.dat].h5`` or ``<name>_td.dat``; None without any."""
     name = path.name
     for suffix in (".dat.h5", *READERS):
@@ -123,7 +123,7 @@ def _labels_beside(path: Path) -> np.ndarray | None:
     return read_bbox(file)[0] if file.exists() else None
 
 
-def _labelled_at(labels: np.ndarray | None, time_us: int) -> BoxSet | None:
+def labelled_at(labels: np.ndarray | None, time_us: int) -> BoxSet | None:
     """The boxes drawn nearest to a time, at most half a window away."""
     if labels is None:
         return None
@@ -179,7 +179,7 @@ def recording_footage(
     """
     recording.close()
     steps = recording.timestamps_us
-    truth = _prepared_truth(recording)
+    truth = prepared_truth(recording)
     times = _within(steps - WINDOW_US, start, seconds, recording.folder) + WINDOW_US
     known = times[np.isin(times, steps[sorted(truth)])]
     first = int(np.searchsorted(steps, times[0]))
@@ -187,7 +187,7 @@ def recording_footage(
     return Footage(recording.name, recording.shape[2], class_names, times, known, shots)
 
 
-def _prepared_truth(recording: RvtRecording) -> dict[int, BoxSet]:
+def prepared_truth(recording: RvtRecording) -> dict[int, BoxSet]:
     """Boxes by step; steps of which nothing is known are left out."""
     empty = recording.known_empty_steps
     truth = {int(step): BoxSet() for step in (() if empty is None else empty)}

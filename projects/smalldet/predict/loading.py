@@ -1,0 +1,139 @@
+"""From a run folder, or a config with weights, to a predictor."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import instantiate
+from detectron2.data import MetadataCatalog
+from torch import nn
+
+from labbook.config.load import load_config, to_plain
+from runfolder.names import CONFIG
+from smalldet.detectors.recurrent import RecurrentDetector
+from smalldet.engine.build import build_model, load_pretrained
+from smalldet.engine.checkpoint import load_start_weights
+from smalldet.engine.run import best_checkpoint
+from smalldet.engine.settings import read_settings
+from smalldet.predict.images import ImagePredictor
+from smalldet.predict.recordings import EventPredictor
+
+logger = logging.getLogger(__name__)
+
+Predictor = ImagePredictor | EventPredictor
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a predictor is made of.
+
+    Attributes:
+        cfg: the config in plain dicts and lists.
+        weights: a checkpoint; "" leaves each part the pretrained weights that it names.
+        folder: the run folder, if it is one.
+    """
+
+    cfg: dict[str, Any]
+    weights: str
+    folder: Path | None = None
+
+
+def load(
+    run: str | Path,
+    weights: str | Path = "",
+    device: str = "auto",
+    overrides: Sequence[str] = (),
+) -> Predictor:
+    """The predictor of a trained run; mapper, sizes and classes come from its config.
+
+    Args:
+        run: a run folder, whose best model is taken; or a config file (``.py`` or ``.yaml``).
+        weights: a checkpoint to take instead. A config file without it takes
+            ``train.init_checkpoint`` or the best model in ``train.output_dir``.
+        device: "auto" (a GPU if there is one), "cpu" or "cuda".
+        overrides: ``key=value`` for the config.
+
+    Returns:
+        An :class:`ImagePredictor`, or an :class:`EventPredictor` if the model is recurrent.
+
+    Raises:
+        ValueError: it is no run folder and no config, or config and weights do not fit.
+        FileNotFoundError: there are no weights.
+    """
+    source = find_source(Path(run), str(weights), overrides)
+    settings = read_settings({**source.cfg["train"], "device": device})
+    model = build_model(source.cfg, settings)
+    if source.weights:
+        load_start_weights(model, source.weights)
+        logger.info(f"Weights of {source.weights}.")
+    else:
+        load_pretrained(model, "")
+    return predictor_of(source.cfg, model)
+
+
+def find_source(run: Path, weights: str = "", overrides: Sequence[str] = ()) -> Source:
+    """The config of a run and the checkpoint to take.
+
+    Raises:
+        ValueError, FileNotFoundError: see :func:`load`.
+    """
+    if not run.exists():
+        raise FileNotFoundError(f"There is no run folder and no config file {run}.")
+    config = run / CONFIG if run.is_dir() else run
+    if not config.is_file():
+        raise ValueError(f"{run} is no run folder: it has no {CONFIG}. Name one that has.")
+    cfg = to_plain(load_config(config, overrides))
+    folder = config.parent if config.name == CONFIG else None
+    if not weights and folder is not None:
+        weights = str(best_checkpoint(folder))
+    return Source(cfg, weights or _weights_of(cfg), folder)
+
+
+def _weights_of(cfg: dict[str, Any]) -> str:
+    """What a config file without a run folder says, or what its run has left."""
+    named = cfg["train"].get("init_checkpoint") or ""
+    left = best_checkpoint(Path(cfg["train"].get("output_dir") or "."))
+    return named or (str(left) if left.exists() else "")
+
+
+def predictor_of(cfg: dict[str, Any], model: nn.Module) -> Predictor:
+    """A predictor around a model with weights, as its config says.
+
+    Args:
+        cfg: plain dicts and lists.
+        model: built from it.
+
+    Raises:
+        ValueError: the config has no mapper of images, or no data set of recordings.
+    """
+    dataset = instantiate(cfg["dataset"]) if cfg.get("dataset") else None
+    if isinstance(model, RecurrentDetector):
+        if dataset is None or not hasattr(dataset, "downsample"):
+            raise ValueError("The config has no dataset of recordings, which says how to count.")
+        return EventPredictor(model, dataset.class_map, dataset.downsample)
+    names = getattr(dataset, "classes", None) or _registered_names(cfg)
+    mapper = _mapper(cfg)
+    return ImagePredictor(model, names, mapper.augmentations.augs, mapper.image_format)
+
+
+def _mapper(cfg: dict[str, Any]) -> Any:
+    """The mapper of evaluation: that of test, or else of valid."""
+    for split in ("test", "valid"):
+        node = (cfg["dataloader"].get(split) or {}).get("mapper")
+        if node:
+            return instantiate(node)
+    raise ValueError(
+        "The config has no dataloader.test.mapper, which says how images become inputs; expected "
+        "one with augmentations and image_format, as Detectron2's DatasetMapper."
+    )
+
+
+def _registered_names(cfg: dict[str, Any]) -> Sequence[str]:
+    """Class names that Detectron2 knows of the evaluated data set; numbers where it knows none."""
+    names = ((cfg["dataloader"].get("test") or {}).get("dataset") or {}).get("names") or ()
+    first = names if isinstance(names, str) else next(iter(names), "")
+    return MetadataCatalog.get(first).get("thing_classes", ()) if first else ()

@@ -1,0 +1,142 @@
+"""From paths to pictures, videos and JSON; nothing is overwritten, nothing left out in silence."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from event_toys import HEIGHT, WIDTH, make_events, make_labels, write_recording
+from squares import predictor, with_squares
+from test_recordings import model  # noqa: F401  (a fixture)
+
+from eventcam.class_maps import get_class_map
+from eventcam.io import write_h5_recording
+from pictures.video import write_video
+from smalldet.predict.command import Options, predict_all
+from smalldet.predict.inputs import find_inputs
+from smalldet.predict.recordings import EventPredictor
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, left in (("a.jpg", 5), ("b.png", 20), ("c.bmp", 40)):
+        image = with_squares(60, 90, [(left, 10), (left + 30, 30)])
+        cv2.imwrite(str(folder / name), image)
+    return folder
+
+
+def read(path) -> np.ndarray:
+    image = cv2.imread(str(path))
+    assert image is not None, path
+    return image
+
+
+def test_a_folder_becomes_pictures_and_json(photos, tmp_path):
+    (photos / "broken.jpg").write_bytes(b"no image")
+    (photos / "notes.txt").write_text("x")
+    done = predict_all(predictor(), str(photos), Options(tmp_path / "out", save_json=True))
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"a.jpg", "b.png", "c.png", "predictions.json"}
+    assert (done.frames, done.boxes) == (3, 6) and done.seconds > 0
+    assert "broken.jpg" in str(done) and "1 files of other kinds" in str(done)
+    original = cv2.resize(read(photos / "b.png"), None, fx=7, fy=7, interpolation=cv2.INTER_CUBIC)
+    assert read(tmp_path / "out/b.png").shape == original.shape
+    assert (read(tmp_path / "out/b.png") != original).any()
+    entries = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert [e["bbox"] for e in entries if e["file_name"] == "b.png"] == [
+        [20, 10, 12, 12],
+        [50, 30, 12, 12],
+    ]
+    assert {e["category"] for e in entries} == {"light"} and entries[0]["category_id"] == 1
+
+
+def test_one_image_a_pattern_and_scores(photos, tmp_path):
+    strict = Options(tmp_path / "strict", min_score=0.6, save_json=True)
+    assert predict_all(predictor(), str(photos / "a.jpg"), strict).boxes == 1
+    done = predict_all(predictor(), str(photos / "[ab].*"), Options(tmp_path / "two"))
+    assert [path.name for path in done.written] == ["a.jpg", "b.png"]
+
+
+def test_labels_beside_the_images_are_drawn(photos, tmp_path):
+    content = {
+        "images": [{"id": 3, "file_name": "a.jpg"}],
+        "categories": [{"id": 9, "name": "red"}, {"id": 4, "name": "unknown"}],
+        "annotations": [
+            {"image_id": 3, "category_id": 9, "bbox": [60, 40, 20, 15]},
+            {"image_id": 3, "category_id": 4, "bbox": [0, 40, 20, 15]},
+        ],
+    }
+    (photos / "_annotations.coco.json").write_text(json.dumps(content))
+    for shown in (False, True):
+        options = Options(tmp_path / str(shown), show_truth=shown)
+        predict_all(predictor(), str(photos / "a.jpg"), options)
+    changed = (read(tmp_path / "True/a.jpg") != read(tmp_path / "False/a.jpg")).any(axis=2)
+    rows, columns = np.nonzero(changed)
+    assert columns.min() > 7 * 55 and rows.min() > 7 * 38  # at the known class's box alone
+
+
+def test_a_video_becomes_a_video_of_as_many_frames(tmp_path):
+    frames = [with_squares(64, 96, [(2 * k, 20)]) for k in range(8)]
+    write_video(tmp_path / "in.mp4", iter(frames), 12.5)
+    options = Options(tmp_path / "out", save_json=True)
+    done = predict_all(predictor(least=6), str(tmp_path / "in.mp4"), options)
+    reader = cv2.VideoCapture(str(tmp_path / "out/in.mp4"))
+    assert reader.get(cv2.CAP_PROP_FRAME_COUNT) == 8 == done.frames
+    assert reader.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
+    entries = json.loads((tmp_path / "out/predictions.json").read_text())
+    lefts = {e["image_id"]: e["bbox"][0] for e in entries}
+    assert all(abs(lefts[k] - 2 * k) < 3 for k in range(1, 8))
+
+
+def test_a_recording_without_labels_becomes_a_video(model, tmp_path):  # noqa: F811
+    write_h5_recording(tmp_path / "street_td.h5", [make_events(2000, 400_000)], WIDTH, HEIGHT)
+    events = EventPredictor(model, get_class_map("etram_cls8"))
+    options = Options(tmp_path / "out", min_score=0.0, save_json=True, show_truth=True)
+    done = predict_all(events, str(tmp_path / "street_td.h5"), options)
+    assert done.written[0].name == "street_td.mp4" and done.frames == 8
+    reader = cv2.VideoCapture(str(done.written[0]))
+    assert reader.get(cv2.CAP_PROP_FRAME_COUNT) == 8
+    entries = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert {e["time_us"] for e in entries} == set(range(50_000, 400_001, 50_000))
+
+
+def test_labels_of_a_raw_recording_come_in_classes_and_pixels_of_the_model(model, tmp_path):  # noqa: F811
+    from smalldet.predict.footage import open_footage
+
+    labels = make_labels([100_000], class_id=0)  # a pedestrian
+    write_recording(tmp_path, "street", labels=labels)
+    halved = EventPredictor(model, get_class_map("etram_cls8"), "nearest")
+    footage = open_footage(tmp_path / "street_td.h5", halved)
+    truth = footage.truth(100_000)
+    assert halved.class_names[truth.classes[0]] == "Pedestrian"
+    assert truth.boxes[0].tolist() == pytest.approx([5, 4, 15, 12], abs=1)
+    assert not len(footage.truth(400_000).boxes)
+
+
+def test_the_source_is_never_overwritten(photos):
+    with pytest.raises(ValueError, match="--out"):
+        predict_all(predictor(), str(photos / "a.jpg"), Options(photos))
+    assert read(photos / "a.jpg").shape == (60, 90, 3)
+
+
+def test_equal_names_of_two_folders_stay_apart(photos, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.jpg").write_bytes((photos / "a.jpg").read_bytes())
+    done = predict_all(predictor(), str(tmp_path / "*/a.jpg"), Options(tmp_path / "out"))
+    assert {path.name for path in done.written} == {"photos_a.jpg", "other_a.jpg"}
+
+
+def test_what_is_not_there_or_of_another_kind_ends_in_a_sentence(photos, tmp_path):
+    with pytest.raises(ValueError, match="nowhere"):
+        find_inputs(str(tmp_path / "nowhere"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="0 files"):
+        find_inputs(str(tmp_path / "empty"))
+    write_recording(tmp_path, "street")
+    with pytest.raises(ValueError, match="images or videos"):
+        predict_all(predictor(), str(tmp_path / "street_td.h5"), Options(tmp_path / "out"))

@@ -1,0 +1,71 @@
+"""Tiles cover the image, and each object is found once wherever it lies."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from squares import boxes_of, predictor, with_squares
+
+from smalldet.predict.tiles import Tiling
+
+sides = st.integers(1, 300)
+
+
+@settings(deadline=None)
+@given(sides, sides, st.integers(4, 120), st.floats(0, 0.9))
+def test_tiles_cover_the_image_and_overlap_as_asked(height, width, size, overlap):
+    whole, *tiles = Tiling(size, overlap).windows(height, width)
+    assert whole == (0, 0, width, height)
+    assert bool(tiles) == (max(height, width) > size)
+    for axis, length in ((0, width), (1, height)):
+        spans = sorted({(tile[axis], tile[axis + 2]) for tile in tiles})
+        if not spans:
+            continue
+        assert spans[0][0] == 0 and spans[-1][1] == length
+        assert {stop - start for start, stop in spans} == {min(size, length)}
+        shared = [stop - start for (_, stop), (start, _) in pairwise(spans)]
+        assert all(pixels >= int(overlap * size) - 1 for pixels in shared)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 7)), min_size=1, max_size=8, unique=True)
+)
+def test_every_object_is_found_once_wherever_it_lies(cells):
+    corners = [(20 * column + 3, 20 * row + 5) for column, row in cells]
+    image = with_squares(160, 200, corners)
+    found = predictor(tiling=Tiling(64, 0.3)).predict(image, "RGB")
+    assert boxes_of(found) == sorted((x, y, x + 12.0, y + 12) for x, y in corners)
+    assert found.image_size == (160, 200)
+
+
+def test_small_objects_are_seen_in_tiles_and_large_ones_in_the_whole():
+    image = with_squares(240, 240, [(30, 170)], 16) + with_squares(240, 240, [(60, 20)], 130)
+    squeezed = {"least": 10, "resize": 80}  # a third of the image's size
+    without = predictor(**squeezed).predict(image, "RGB")
+    tiled = predictor(**squeezed, tiling=Tiling(80, 0.25)).predict(image, "RGB")
+    large = without.pred_boxes.tensor[0].tolist()
+    assert boxes_of(without) == [tuple(large)]
+    assert boxes_of(tiled) == [(30, 170, 46, 186), tuple(large)]
+
+
+def test_boxes_of_two_classes_in_one_place_are_two_objects():
+    image = with_squares(100, 200, [(80, 40)], colour=(255, 255, 255))
+    image[40:52, 110:122] = (255, 0, 0)
+    found = predictor(tiling=Tiling(64)).predict(image, "RGB")
+    assert sorted(found.pred_classes.tolist()) == [0, 1]
+
+
+def test_an_image_no_larger_than_a_tile_is_seen_once():
+    one = predictor(tiling=Tiling(200))
+    one.predict(with_squares(100, 150, [(10, 10)]), "RGB")
+    assert one.model.sizes == [(100, 150)]
+
+
+@pytest.mark.parametrize("wrong", [{"size": 0}, {"size": 64, "overlap": 1.0}])
+def test_tiles_without_size_or_step_are_refused(wrong):
+    with pytest.raises(ValueError, match="expected"):
+        Tiling(**wrong)
