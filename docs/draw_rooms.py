@@ -34,19 +34,21 @@ LEAVES = {
     "runfolder": "files of a run, record,\nlocks, whole writes",
 }
 WIDTH, TALL, LOW = 1.0, 1.08, 0.42
+JOINING = ("predict", "export")  # rooms of smalldet that may import all below them
 FILLS = {"smalldet": "#dbeafe", "eventcam": "#ffedd5", "labbook": "#dcfce7", "toydata": "#f3e8ff"}
 
 
 def rooms(package: str) -> list[str]:
-    """Folders of a package that hold modules, in alphabetical order."""
+    """Folders of a package that hold modules, in alphabetical order; without those that join."""
     folders = (path.parent for path in (PROJECTS / package).glob("*/__init__.py"))
-    return sorted(folder.name for folder in folders)
+    return sorted(folder.name for folder in folders if folder.name not in JOINING)
 
 
 def imports(package: str) -> set[str]:
-    """Other packages of ours that a package imports."""
+    """Other packages of ours that a package imports, but for its rooms that join."""
     found = set()
-    for path in (PROJECTS / package).rglob("*.py"):
+    files = (PROJECTS / package).rglob("*.py")
+    for path in (file for file in files if file.parent.name not in JOINING):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 found |= {alias.name.split(".")[0] for alias in node.names}
@@ -57,11 +59,15 @@ def imports(package: str) -> set[str]:
 
 def draw() -> None:
     """Write the picture."""
-    figure = Figure(figsize=(10, 5.4))
+    figure = Figure(figsize=(10, 6.0))
     axes = figure.subplots()
-    box(axes, 0.0, 2.3, 4.6, 0.26, "#f8fafc")
+    box(axes, 0.0, 2.62, 4.6, 0.26, "#f8fafc")
     wiring = "configs · tools · benchmarks · tests: wire the packages; nothing imports them"
-    axes.text(2.3, 2.43, wiring, ha="center", va="center", fontsize=11, zorder=3)
+    axes.text(2.3, 2.75, wiring, ha="center", va="center", fontsize=11, zorder=3)
+    box(axes, 0.0, 2.22, 3.4, 0.26, FILLS["smalldet"])
+    there = [room for room in JOINING if (PROJECTS / "smalldet" / room).is_dir()]
+    joining = f"smalldet/{' · '.join(there)}: a trained run as a predictor; imports all below it"
+    axes.text(1.7, 2.35, joining, ha="center", va="center", fontsize=9, zorder=3)
     for package, (left, bottom) in PLACES.items():
         is_leaf = package in LEAVES
         box(axes, left, bottom, WIDTH, LOW if is_leaf else TALL, FILLS.get(package, "#f1f5f9"))
@@ -72,7 +78,7 @@ def draw() -> None:
         for other in sorted(imports(package)):
             arrow(axes, package, other)
     axes.set_xlim(-0.05, 4.65)
-    axes.set_ylim(-0.05, 2.6)
+    axes.set_ylim(-0.05, 2.93)
     axes.axis("off")
     OUT.parent.mkdir(exist_ok=True)
     with matplotlib.rc_context(STYLE):
