@@ -20,7 +20,7 @@ from eventcam.io.opening import READERS
 from eventcam.io.records import read_json
 from eventcam.io.rvt_folder import RvtRecording
 from eventcam.render.frames import count_events, count_histogram, labelled_boxes
-from eventcam.windows import WINDOW_US, Windows, clean_chunks
+from eventcam.windows import WINDOW_US, Windows, clean_chunks, window_ends
 from pictures.boxes import BoxSet
 
 LOG = logging.getLogger(__name__)
@@ -82,10 +82,8 @@ def open_footage(path: Path, start: float = 0.0, seconds: float | None = None) -
 
 def _raw_footage(path: Path, start: float, seconds: float | None) -> Footage:
     with open_events(path) as reader:
-        first, last = reader.time_range_us()
+        begins = np.array(window_ends(*reader.time_range_us())) - WINDOW_US
         width = reader.width
-    # Windows end at whole multiples of their length and do not contain their beginning.
-    begins = np.arange((first - 1) // WINDOW_US * WINDOW_US, max(last, 1), WINDOW_US)
     ends = _within(begins, start, seconds, path) + WINDOW_US
     labels = labels_beside(path)
     known = ends if labels is not None else ends[:0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def _prepared(folder: Path, predictor: EventPredictor, min_score: float) -> Foot
 
 
 def _prepared_steps(recording: RvtRecording) -> Iterator[tuple[int, np.ndarray]]:
-    with recording:
+    with closing(recording):
         for step, time in enumerate(recording.timestamps_us.tolist()):
             yield time, recording.events(step, step + 1)[0]
 
