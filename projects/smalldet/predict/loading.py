@@ -12,6 +12,7 @@ from detectron2.config import instantiate
 from detectron2.data import MetadataCatalog
 from torch import nn
 
+from eventcam.dataset import EventRecordings
 from labbook.config.load import load_config, to_plain
 from runfolder.names import CONFIG
 from smalldet.detectors.recurrent import RecurrentDetector
@@ -112,7 +113,7 @@ def predictor_of(cfg: dict[str, Any], model: nn.Module) -> Predictor:
     """
     dataset = instantiate(cfg["dataset"]) if cfg.get("dataset") else None
     if isinstance(model, RecurrentDetector):
-        if dataset is None or not hasattr(dataset, "downsample"):
+        if not isinstance(dataset, EventRecordings):
             raise ValueError("The config has no dataset of recordings, which says how to count.")
         return EventPredictor(model, dataset.class_map, dataset.downsample)
     names = getattr(dataset, "classes", None) or _registered_names(cfg)
