@@ -61,7 +61,8 @@ ROOMS = {  # room of smalldet -> the other rooms that it may import
     "data": DATA,
     "evaluation": DATA,
     "engine": DATA
-    | {"layers", "kernels"},  # layers are no models; weight decay asks which ones are norms
+    # Layers are no models (weight decay asks which ones are norms), nor is what cuts into tiles.
+    | {"layers", "kernels", "predict.images"},
     "predict": LOW | DATA | {"backbones", "necks", "heads", "detectors", "engine"},
     "doctor": {"kernels"},  # names the selective-scan backend in use
 }

@@ -44,10 +44,10 @@ def parse_arguments() -> Namespace:
 
 
 def predict(options: Namespace) -> str:
+    from smalldet.evaluation.tiles import Tiling
     from smalldet.predict.command import Options, predict_all
     from smalldet.predict.images import ImagePredictor
     from smalldet.predict.loading import load
-    from smalldet.predict.tiles import Tiling
 
     predictor = load(options.run, options.weights, options.device, options.overrides)
     if options.tile:

@@ -51,5 +51,6 @@ dataloader = dict(
 )
 
 evaluation = {
-    split: L(CocoBoxEvaluator)(dataset=f"${{dataset.name}}_{split}") for split in ("valid", "test")
+    split: L(CocoBoxEvaluator)(dataset=f"${{dataset.name}}_{split}", tile=0)  # px; 0: no tiles
+    for split in ("valid", "test")
 }

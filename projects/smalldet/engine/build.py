@@ -24,6 +24,8 @@ from smalldet.engine.hooks.metrics import LOGGERS
 from smalldet.engine.loaders import BatchPerStep
 from smalldet.engine.settings import TrainSettings
 from smalldet.engine.trainer import Trainer
+from smalldet.evaluation.tiles import Tiling
+from smalldet.predict.images import TiledDetector
 
 Config = Mapping[str, Any]
 
@@ -130,6 +132,19 @@ class Evaluation:
     def build_loader(self) -> Any:
         """Lists of Detectron2 dicts, each image once."""
         return instantiate(self.loader)
+
+    def build_tiled(self, model: nn.Module, tiling: Tiling) -> nn.Module:
+        """``model`` as it looks at tiles of the images of this split.
+
+        Raises:
+            ValueError: the loader has no mapper that says how a tile becomes an input.
+        """
+        if not self.loader.get("mapper"):
+            raise ValueError(
+                f"evaluation.{self.split}.tile={tiling.size} is for images; dataloader.{self.split}"
+                " has no mapper, which says how a tile becomes an input."
+            )
+        return TiledDetector(model, instantiate(self.loader["mapper"]), tiling)
 
     def build_evaluator(self, leaves_files: bool = True) -> Any:
         """A Detectron2 evaluator, writing below the run folder, wherever that lies now."""

@@ -258,11 +258,19 @@ def evaluate_best(cfg: Config, settings: TrainSettings, model: nn.Module) -> dic
 def score_splits(
     cfg: Config, settings: TrainSettings, model: nn.Module, leaves_files: bool = True
 ) -> dict[str, Any]:
-    """Flat scores of ``model`` on valid and test; {} for each outside the main process."""
+    """Flat scores of ``model`` on valid and test; {} for each outside the main process.
+
+    Where the evaluator asks for tiles, the scores with them stand beside, as ``tiled/AP50``.
+    """
     results = {}
     for split, evaluation in evaluations_of(cfg, settings.output_dir).items():
         evaluator = evaluation.build_evaluator(leaves_files)
         results[split] = evaluate(model, evaluation.build_loader(), evaluator)
         if hasattr(evaluator, "write_gallery"):
             evaluator.write_gallery()
+        if tiling := getattr(evaluator, "tiling", None):
+            tiled = evaluation.build_tiled(unwrapped(model), tiling)
+            silent = evaluation.build_evaluator(leaves_files=False)
+            scores = evaluate(tiled, evaluation.build_loader(), silent)
+            results[split] |= {k.replace("bbox/", "tiled/", 1): v for k, v in scores.items()}
     return results

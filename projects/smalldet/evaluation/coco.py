@@ -25,6 +25,7 @@ from smalldet.evaluation.evaluator import (
 from smalldet.evaluation.gallery import Picture
 from smalldet.evaluation.outputs import write_outputs
 from smalldet.evaluation.scores import AREA_RANGES, MAX_DETECTIONS, Scores, bbox_scores
+from smalldet.evaluation.tiles import Tiling
 from smalldet.evaluation.truth import CocoTruth, truth_of
 
 logger = logging.getLogger(__name__)
@@ -46,16 +47,22 @@ class CocoBoxEvaluator(BoxEvaluator):
     they were computed, and the checksum of the annotation file).
     """
 
-    def __init__(self, dataset: str, output_dir: str = "") -> None:
+    def __init__(
+        self, dataset: str, output_dir: str = "", tile: int = 0, overlap: float = 0.2
+    ) -> None:
         """Look up the ground truth.
 
         Args:
             dataset: Registered name of the images, as ``heads_valid``.
             output_dir: Folder of the files above; empty writes none.
+            tile: Side in px of the tiles that the best model is scored with besides, as
+                ``tiled/AP50``; 0: only whole images.
+            overlap: Of tiles, as a share of their side.
 
         Raises:
-            ValueError: nothing is registered under that name.
+            ValueError: nothing is registered under that name, or there are no such tiles.
         """
+        self.tiling = Tiling(tile, overlap) if tile else None
         self.truth: CocoTruth = truth_of(dataset)
         super().__init__(self.truth.split, output_dir)
 

@@ -13,7 +13,8 @@ from detectron2.data import transforms as T
 from detectron2.structures import Instances
 from torch import nn
 
-from smalldet.predict.tiles import Tiling, merge
+from smalldet.data.mapper import read_checked
+from smalldet.evaluation.tiles import Tiling, detect_tiled
 
 Image = np.ndarray | str | Path
 FORMATS = ("RGB", "BGR")
@@ -85,9 +86,7 @@ class ImagePredictor:
         if self.tiling is None:
             found = self._detect([pixels])[0]
         else:
-            windows = self.tiling.windows(*pixels.shape[:2])
-            parts = [pixels[top:bottom, left:right] for left, top, right, bottom in windows]
-            found = merge(self._detect(parts), windows, self.tiling)
+            found = detect_tiled(self._detect, pixels, self.tiling)
         found = found[found.scores >= min_score]
         return found[found.scores.argsort(descending=True, stable=True)]
 
@@ -107,6 +106,29 @@ class ImagePredictor:
         resized = cast(np.ndarray, seen.image)  # fvcore's abstract apply_image reads as None
         image = torch.from_numpy(np.array(resized.transpose(2, 0, 1), order="C"))
         return {"image": image, "height": pixels.shape[0], "width": pixels.shape[1]}
+
+
+class TiledDetector(nn.Module):
+    """A detector for evaluators that looks at the images of a data set in tiles.
+
+    Args:
+        model: a detector of single images.
+        mapper: of evaluation, with ``augmentations`` and ``image_format``.
+        tiling: how images are cut.
+    """
+
+    def __init__(self, model: nn.Module, mapper: Any, tiling: Tiling) -> None:
+        super().__init__()
+        was_training = model.training
+        parts = mapper.augmentations.augs, mapper.image_format
+        self.predictor = ImagePredictor(model, (), *parts, tiling)
+        self.model = model  # in the same mode from here on
+        self.train(was_training)
+
+    def forward(self, inputs: Sequence[dict[str, Any]]) -> list[dict[str, Instances]]:
+        """Detections in px of the original image, which is read anew for each input."""
+        images = (read_checked(one, "RGB") for one in inputs)
+        return [{"instances": self.predictor.predict(image, "RGB")} for image in images]
 
 
 def read_image(image: Image, given: str, wanted: str) -> np.ndarray:

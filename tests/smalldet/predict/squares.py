@@ -9,8 +9,8 @@ from detectron2.data import transforms as T
 from detectron2.structures import Boxes, Instances
 from torch import nn
 
+from smalldet.evaluation.tiles import Tiling
 from smalldet.predict.images import ImagePredictor
-from smalldet.predict.tiles import Tiling
 
 
 class SquareFinder(nn.Module):

@@ -6,9 +6,10 @@ arXiv 2202.06934: the detector sees each tile as if it were an image, and the wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
@@ -58,6 +59,21 @@ class Tiling:
             return [0]
         steps = -(-room // max(1, int(self.size * (1 - self.overlap))))
         return [round(room * step / steps) for step in range(steps + 1)]
+
+
+def detect_tiled(
+    detect: Callable[[Sequence[np.ndarray]], list[Instances]], image: np.ndarray, tiling: Tiling
+) -> Instances:
+    """Detections on an image and its tiles, as those of one image.
+
+    Args:
+        detect: gives the detections on each of some images, in px of that image.
+        image: (H, W, C).
+        tiling: how it is cut.
+    """
+    windows = tiling.windows(*image.shape[:2])
+    parts = [image[top:bottom, left:right] for left, top, right, bottom in windows]
+    return merge(detect(parts), windows, tiling)
 
 
 def merge(found: Sequence[Instances], windows: Sequence[Window], tiling: Tiling) -> Instances:

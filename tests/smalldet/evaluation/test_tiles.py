@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
+from pathlib import Path
 
+import cv2
 import pytest
+from detectron2.config import LazyCall
+from detectron2.data import transforms as T
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from squares import boxes_of, predictor, with_squares
+from squares import SquareFinder, boxes_of, predictor, with_squares
 
-from smalldet.predict.tiles import Tiling
+from smalldet.data.catalog import register
+from smalldet.data.loader import build_eval_loader
+from smalldet.data.mapper import SeededMapper
+from smalldet.data.splits import CocoSplits
+from smalldet.engine.run import score_splits
+from smalldet.engine.settings import TrainSettings
+from smalldet.evaluation.coco import CocoBoxEvaluator
+from smalldet.evaluation.tiles import Tiling
 
 sides = st.integers(1, 300)
 
@@ -69,3 +81,34 @@ def test_an_image_no_larger_than_a_tile_is_seen_once():
 def test_tiles_without_size_or_step_are_refused(wrong):
     with pytest.raises(ValueError, match="expected"):
         Tiling(**wrong)
+
+
+def test_a_run_is_scored_with_tiles_beside_the_whole_images(tmp_path):
+    corners = [(30, 170), (150, 20)]
+    write_split(tmp_path / "data", dict.fromkeys(("train", "valid", "test"), corners))
+    register(CocoSplits(str(tmp_path / "data"), ("light",), name="tiled_squares"))
+    resize = LazyCall(T.Resize)(shape=[80, 80])
+    mapper = LazyCall(SeededMapper)(augmentations=[resize], is_train=False)
+    loader = LazyCall(build_eval_loader)(dataset="tiled_squares_test", mapper=mapper, num_workers=0)
+    evaluator = LazyCall(CocoBoxEvaluator)(dataset="tiled_squares_test", tile=80, overlap=0.25)
+    cfg = {"dataloader": {"test": loader}, "evaluation": {"test": evaluator}}
+    model = SquareFinder(least=10).eval()
+    scores = score_splits(cfg, TrainSettings(output_dir=str(tmp_path), max_iter=1), model)["test"]
+    assert scores["bbox/AP50"] == 0 and scores["tiled/AP50"] == pytest.approx(100)
+    assert not model.training and scores["tiled/num_images"] == 1
+
+
+def write_split(root: Path, splits: dict[str, list[tuple[int, int]]]) -> None:
+    """A COCO folder with one image of squares (16 px) for each split."""
+    for split, corners in splits.items():
+        (root / split).mkdir(parents=True)
+        image = with_squares(240, 240, corners, 16)
+        cv2.imwrite(str(root / split / "squares.png"), image)
+        boxes = [{"id": n, "bbox": [x, y, 16, 16]} for n, (x, y) in enumerate(corners)]
+        common = {"image_id": 7, "category_id": 1, "area": 256, "iscrowd": 0}
+        content = {
+            "images": [{"id": 7, "file_name": "squares.png", "height": 240, "width": 240}],
+            "categories": [{"id": 1, "name": "light"}],
+            "annotations": [box | common for box in boxes],
+        }
+        (root / split / "_annotations.coco.json").write_text(json.dumps(content))
