@@ -23,6 +23,7 @@ from smalldet.heads.yolox_cells import Cells, decode_boxes, grid_cells
 from smalldet.heads.yolox_detections import select_detections
 from smalldet.heads.yolox_losses import COUNTS, LossSums, LossTerms, assign, count_matches, labelled
 from smalldet.layers.conv_blocks import ConvBlock, spatial_block
+from smalldet.layers.precision import without_autocast
 from smalldet.layers.step_normalised import StepCounts, StepNormalised
 from smalldet.losses.size_aware import MEDIUM_AREA, SMALL_AREA, check_size_weights
 
@@ -202,7 +203,7 @@ class YOLOXHead(Head, StepNormalised):
         x = self.stems[level](x)
         boxes, classes = self.reg_convs[level](x), self.cls_convs[level](x)
         # These few channels cost nothing, and in half precision small boxes would lose their place.
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             dtype = self.reg_preds[level].weight.dtype
             boxes, classes = boxes.to(dtype), classes.to(dtype)
             found = [self.reg_preds[level](boxes), self.obj_preds[level](boxes)]
@@ -236,7 +237,7 @@ def _check_counts(**counts: int | None) -> None:
 
 def _decoded(outputs: Tensor, indices: Tensor, strides: Tensor) -> Tensor:
     """As :meth:`YOLOXHead.decode`, of some cells (...)."""
-    with torch.autocast(outputs.device.type, enabled=False):
+    with without_autocast(outputs.device):
         boxes = decode_boxes(outputs[..., :4], indices, strides)
         return torch.cat([boxes, outputs[..., 4:].sigmoid()], dim=-1)
 

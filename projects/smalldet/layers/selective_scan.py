@@ -13,11 +13,11 @@ share their B and C.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from smalldet.kernels.scan.backends import BACKENDS, resolve_backend
 from smalldet.kernels.scan.inputs import ScanInputs, ScanPair, check_shapes, in_wide_type
+from smalldet.layers.precision import without_autocast
 
 
 def selective_scan(
@@ -60,7 +60,7 @@ def selective_scan(
     """
     run = BACKENDS[resolve_backend(backend, u.device, u.dtype)].scan
     inputs = _checked(ScanInputs(u, delta, A, B, C, D, z, delta_bias, delta_softplus))
-    with torch.autocast(u.device.type, enabled=False):
+    with without_autocast(u.device):
         out, last_state = run(inputs)
     out = out.to(u.dtype)
     return (out, last_state) if return_last_state else out
@@ -101,7 +101,7 @@ def bidirectional_scan(
         )
     gate = _checked(ahead._replace(z=z)).z
     pair = ScanPair(_checked(ahead), _checked(back), gate, scale)
-    with torch.autocast(ahead.u.device.type, enabled=False):
+    with without_autocast(ahead.u.device):
         return run(pair).to(ahead.u.dtype)
 
 

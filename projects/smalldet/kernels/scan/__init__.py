@@ -1,4 +1,4 @@
-"""The selective scan: one recurrence, five backends, all beside ``reference.py``.
+"""The selective scan: one recurrence, six backends, all beside ``reference.py``.
 
 In: ``ScanInputs``, or a ``ScanPair`` of two directions. Out: the output and the last state, with
 gradients for every tensor. ``smalldet.layers.selective_scan`` checks the arguments and calls.
@@ -8,6 +8,7 @@ backend    how                                                    where
 ========== ====================================================== ========================
 reference  the definition, a step at a time: the oracle           anywhere
 chunked    PyTorch's operations on chunks of steps                anywhere, and for tracers
+looped     PyTorch's loop operator, a single node of a graph      ``torch.export`` alone
 compiled   ``csrc/selective_scan.cpp``; ``fused.py`` around it    CPU
 triton     ``triton_kernels.py``; ``fused.py`` around it          CUDA, float32
 mamba_ssm  the published operator, where it is installed          CUDA, float32

@@ -19,6 +19,7 @@ from smalldet.kernels.scan.check import agrees_with_reference, random_pair
 from smalldet.kernels.scan.chunked import chunked_scan
 from smalldet.kernels.scan.fused import fused_backend
 from smalldet.kernels.scan.inputs import ScanBackend, ScanInputs, with_plain_delta
+from smalldet.kernels.scan.looped import looped_scan
 from smalldet.kernels.scan.reference import REFERENCE, pair_by_turning
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ def mamba_ssm_scan(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
 BACKENDS: dict[str, ScanBackend] = {
     "reference": REFERENCE,
     "chunked": one_way(chunked_scan),
+    "looped": one_way(looped_scan),
     "compiled": compiled.COMPILED,
     "triton": ScanBackend(lambda scan: _triton().scan(scan), lambda pair: _triton().pair(pair)),
     "mamba_ssm": one_way(mamba_ssm_scan),
@@ -77,6 +79,8 @@ def resolve_backend(
         ValueError: if there is no such backend, or it cannot be used here.
     """
     check_backend_name(backend)
+    if backend in ("auto", "looped") and torch.compiler.is_exporting():
+        return "looped"
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     kind = torch.device(device).type
@@ -105,6 +109,8 @@ def why_unusable(backend: str, device: str, dtype: torch.dtype = torch.float32) 
     """
     if backend in ANYWHERE:
         return None
+    if backend == "looped":
+        return "It is for torch.export alone, where auto takes it."
     missing = [name for name in MODULES.get(backend, ()) if find_spec(name) is None]
     if missing:
         return f"{' and '.join(missing)} is not installed."
