@@ -6,6 +6,7 @@ tools/predict.py work_dirs/RUN 'photos/*.jpg' --tile 640 --save-json --out found
 tools/predict.py work_dirs/RUN street.mp4
 tools/predict.py work_dirs/RUN recording_td.h5          (an event file, labelled or not)
 tools/predict.py configs/examples/NAME.py photos --weights model.pth
+tools/predict.py RUN.onnx photo.jpg                     (a file of tools/export.py)
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 def parse_arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__, formatter_class=RawTextHelpFormatter)
-    parser.add_argument("run", type=Path, help="run folder, or a config file")
+    parser.add_argument("run", type=Path, help="run folder, config or exported file")
     parser.add_argument(
         "input", help="image, video, event recording, or a folder or pattern of them"
     )

@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils import comm
+from safetensors.torch import load_file
 from torch import nn
 
 from runfolder.files import replacing, write_text
 from runfolder.names import LAST_CHECKPOINT
 from smalldet.engine.random_state import capture_random_state
 
+SAFETENSORS = ".safetensors"  # exported weights
 PERIODIC = re.compile(r"model_(\d+)\.pth")
 
 
@@ -108,7 +110,7 @@ def prune_checkpoints(folder: Path, max_to_keep: int, keep_every: int) -> list[P
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The content of a run's checkpoint, on the CPU.
+    """The content of a run's checkpoint, or of its exported weights, on the CPU.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -123,6 +125,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{LAST_CHECKPOINT}."
         )
     try:
+        if path.suffix == SAFETENSORS:
+            return {"model": load_file(path)}
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises nearly anything on damaged files
         raise ValueError(
@@ -168,7 +172,7 @@ def load_start_weights(model: nn.Module, path: str) -> None:
     Raises:
         ValueError: see :func:`load_weights`.
     """
-    if "://" in path or Path(path).suffix != ".pth":
+    if "://" in path or Path(path).suffix not in (".pth", SAFETENSORS):
         DetectionCheckpointer(model).load(path)
     else:
         load_weights(model, path)

@@ -20,7 +20,15 @@ from smalldet.engine.build import build_model, load_pretrained
 from smalldet.engine.checkpoint import load_start_weights
 from smalldet.engine.run import best_checkpoint
 from smalldet.engine.settings import read_settings
+from smalldet.predict.exported import (
+    GRAPHS,
+    WEIGHTS,
+    ExportedRecordings,
+    exported_model,
+    read_metadata,
+)
 from smalldet.predict.images import ImagePredictor
+from smalldet.predict.manifest import CONFIG_KEY, read_config_text, read_manifest
 from smalldet.predict.recordings import EventPredictor
 
 logger = logging.getLogger(__name__)
@@ -51,11 +59,14 @@ def load(
 ) -> Predictor:
     """The predictor of a trained run; mapper, sizes and classes come from its config.
 
+    A config names what is built of it, so load nothing from people whose code you would not run.
+
     Args:
-        run: a run folder, whose best model is taken; or a config file (``.py`` or ``.yaml``).
+        run: a run folder, whose best model is taken; a config file (``.py`` or ``.yaml``); or a
+            file of ``tools/export.py`` (``.onnx``, ``.pt2`` or ``.safetensors``).
         weights: a checkpoint to take instead. A config file without it takes
             ``train.init_checkpoint`` or the best model in ``train.output_dir``.
-        device: "auto" (a GPU if there is one), "cpu" or "cuda".
+        device: "auto" (a GPU if there is one), "cpu" or "cuda"; a ``.pt2`` file runs on the CPU.
         overrides: ``key=value`` for the config.
 
     Returns:
@@ -65,15 +76,29 @@ def load(
         ValueError: it is no run folder and no config, or config and weights do not fit.
         FileNotFoundError: there are no weights.
     """
-    source = find_source(Path(run), str(weights), overrides)
-    settings = read_settings({**source.cfg["train"], "device": device})
-    model = build_model(source.cfg, settings)
+    run = Path(run)
+    if run.suffix in GRAPHS:
+        if weights:
+            raise ValueError(f"{run} holds its weights; others ({weights}) cannot be put into it.")
+        exported, config = exported_model(run, device)
+        return predictor_of(read_config_text(config, run, overrides), exported)
+    source = find_source(run, str(weights), overrides)
+    return predictor_of(source.cfg, load_model(source, device))
+
+
+def load_model(source: Source, device: str = "auto") -> nn.Module:
+    """The model of a config with its weights.
+
+    Raises:
+        ValueError, FileNotFoundError: see :func:`load`.
+    """
+    model = build_model(source.cfg, read_settings({**source.cfg["train"], "device": device}))
     if source.weights:
         load_start_weights(model, source.weights)
         logger.info(f"Weights of {source.weights}.")
     else:
         load_pretrained(model, "")
-    return predictor_of(source.cfg, model)
+    return model
 
 
 def find_source(run: Path, weights: str = "", overrides: Sequence[str] = ()) -> Source:
@@ -83,7 +108,11 @@ def find_source(run: Path, weights: str = "", overrides: Sequence[str] = ()) -> 
         ValueError, FileNotFoundError: see :func:`load`.
     """
     if not run.exists():
-        raise FileNotFoundError(f"There is no run folder and no config file {run}.")
+        raise FileNotFoundError(f"There is no run folder, config or exported file {run}.")
+    if run.suffix == WEIGHTS:
+        metadata = read_metadata(run)
+        read_manifest(metadata, run)
+        return Source(read_config_text(metadata[CONFIG_KEY], run, overrides), weights or str(run))
     config = run / CONFIG if run.is_dir() else run
     if not config.is_file():
         raise ValueError(f"{run} is no run folder: it has no {CONFIG}. Name one that has.")
@@ -106,13 +135,13 @@ def predictor_of(cfg: dict[str, Any], model: nn.Module) -> Predictor:
 
     Args:
         cfg: plain dicts and lists.
-        model: built from it.
+        model: built from it, or exported.
 
     Raises:
         ValueError: the config has no mapper of images, or no data set of recordings.
     """
     dataset = instantiate(cfg["dataset"]) if cfg.get("dataset") else None
-    if isinstance(model, RecurrentDetector):
+    if isinstance(model, RecurrentDetector | ExportedRecordings):
         if not isinstance(dataset, EventRecordings):
             raise ValueError("The config has no dataset of recordings, which says how to count.")
         return EventPredictor(model, dataset.class_map, dataset.downsample)

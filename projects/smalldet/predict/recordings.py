@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from detectron2.structures import Instances
+from torch import nn
 
 from eventcam.class_maps import ClassMap
 from eventcam.io.events import Events
 from eventcam.io.opening import open_events
 from eventcam.representations import Downsample, StackedHistogram
 from eventcam.windows import WINDOW_US, LiveWindows, Windows, clean_chunks, window_ends
-from smalldet.detectors.recurrent import RecurrentDetector
 
 STREAM = "prediction"
 CHUNK_STEPS = 5  # windows that the model sees at once; memory grows with it
@@ -37,7 +37,7 @@ class Frame(NamedTuple):
 
 
 class EventPredictor:
-    """A recurrent detector with all that turns events into its input.
+    """A recurrent detector, or an exported one, with all that turns events into its input.
 
     Its memory goes on from call to call of :meth:`stream` until :meth:`reset`.
 
@@ -48,7 +48,7 @@ class EventPredictor:
     """
 
     def __init__(
-        self, model: RecurrentDetector, class_map: ClassMap, downsample: Downsample = "none"
+        self, model: nn.Module, class_map: ClassMap, downsample: Downsample = "none"
     ) -> None:
         self.model = model.eval()
         self.class_map = class_map
