@@ -64,6 +64,12 @@ setup(
             "opencv-python>=4.8",
             "tqdm>4.29.0",
         ],
+        "export": [
+            "onnx>=1.19",
+            "onnxruntime>=1.22",
+            "onnxscript>=0.5",
+            "safetensors>=0.4",
+        ],
         "sweep": ["submitit>=1.5"],
         "wandb": ["wandb>=0.17"],
         "dev": [

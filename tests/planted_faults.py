@@ -187,6 +187,22 @@ stale-kernel: A changed header leaves the library of the old one in use.
   - for path in (source, *sorted(source.parent.glob("*.h")))
   + for path in (source,)
   @ nativecode
+exported-memory: A stream of an exported model forgets what it saw in the chunk before.
+  - self._states[stream] = state
+  + self._states[stream] = zero_state(self.manifest)
+  @ smalldet/export/*exported_models*
+exported-padding: An exported model sees black where the run sees the mean colour.
+  - values = torch.tensor(self.manifest.padding).view(1, -1, 1, 1)
+  + values = torch.zeros(1, len(image), 1, 1)
+  @ smalldet/export/*exported_models*
+unchecked-reset: An exported graph is not tried after a reset.
+  - again = graph(inputs[0], *plan.state.values())
+  + again = first
+  @ smalldet/export/*check*
+looped-decay: The loop of an exported scan keeps its state without decay.
+  - h = decay * h + addition
+  + h = h + addition
+  @ smalldet/kernels/*looped*
 """
 
 

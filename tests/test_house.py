@@ -64,6 +64,7 @@ ROOMS = {  # room of smalldet -> the other rooms that it may import
     # Layers are no models (weight decay asks which ones are norms), nor is what cuts into tiles.
     | {"layers", "kernels", "predict.images"},
     "predict": LOW | DATA | {"backbones", "necks", "heads", "detectors", "engine"},
+    "export": LOW | DATA | {"backbones", "necks", "heads", "detectors", "engine", "predict"},
     "doctor": {"kernels"},  # names the selective-scan backend in use
 }
 
