@@ -30,8 +30,8 @@ DETECTRON2_NEEDS = [
     "yacs>=0.1.8",
 ]
 TRAIN = [
-    "torch>=2.6",
-    "torchvision>=0.21",
+    "torch>=2.7",
+    "torchvision>=0.22",
     "safetensors>=0.4",
     "timm>=1.0.9",
     "opencv-python>=4.8",
