@@ -277,13 +277,21 @@ def import_circles(edges: dict[str, set[str]]) -> dict[str, set[str]]:
         edges = {name: edges[name] & inside for name in inside}
 
 
+def packages_of(name: str) -> set[str]:
+    """``{"a", "a.b"}`` for ``a.b.c``."""
+    parts = name.split(".")
+    return {".".join(parts[:n]) for n in range(1, len(parts))}
+
+
 def import_edges(found: dict[str, Path]) -> dict[str, set[str]]:
     """Which modules each module imports, also in functions and for types."""
     edges = {}
     for name, path in found.items():
         names = {i.name for i in imports_of(ast.parse(path.read_text("utf-8")), relative(path))}
-        targets = {n if n in found else n.rpartition(".")[0] for n in names}
-        edges[name] = targets & found.keys() - {name}
+        targets = {n if n in found else n.rpartition(".")[0] for n in names} & found.keys()
+        # A module is imported after the packages that it lies in; these have been, of our own.
+        targets |= {parent for target in targets for parent in packages_of(target)}
+        edges[name] = targets - {name, *packages_of(name)}
     return edges
 
 
