@@ -11,6 +11,7 @@ from eventcam.errors import EventDataError
 from eventcam.labels import LabelFilter
 from eventcam.prepare.label_frames import (
     STEP_US,
+    Schedule,
     known_empty_steps,
     label_grid,
     nearest_frames,
@@ -137,3 +138,11 @@ def test_a_frame_whose_boxes_were_dropped_is_not_called_empty():
     times = schedule(raw[raw >= 999_999])
     ends = times.ends_us[known_empty_steps(times, raw)]
     assert ends.tolist() == [400_000, 500_000, 600_000, 700_000, 800_000, 900_000]
+
+
+def test_a_time_between_an_object_and_an_empty_look_is_not_called_empty():
+    seen = np.array([0, 40_000, 80_000, 400_000, 440_000])  # the looks were 40 ms apart
+    ends = np.arange(0, 450_001, 50_000)
+    times = Schedule(seen[:1], ends, np.array([0]))
+    # 100 ms lies between an object and an empty look, 200 ms on a look, 300 ms between two.
+    assert ends[known_empty_steps(times, seen)].tolist() == [200_000, 300_000]
