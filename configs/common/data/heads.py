@@ -12,6 +12,7 @@ dataset = L(CocoSplits)(
     name="heads",  # registered are heads_train, heads_valid and heads_test
     root="${oc.env:DETECTRON2_DATASETS,datasets}/coco",
     classes=["head"],
+    merge={},  # classes of the source that become one: {head: [face, helmet]}
     keep_negatives=True,  # images without heads teach what is not one
     generate=None,
 )

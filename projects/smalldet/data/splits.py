@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from detectron2.structures import BoxMode
 from smalldet.data.errors import DataError
 from smalldet.data.files import sha256
 from smalldet.data.filter.cache import LAYOUT, SOURCE_NAME, FilteredFile, ensure_filtered
+from smalldet.data.filter.classes import checked_merge
 from smalldet.data.filter.report import FilterReport
 
 SPLITS = ("train", "valid", "test")
@@ -49,6 +50,11 @@ class CocoSplits:
         generate: makes the data set on first use if it is missing, as
             ``toydata.heads.GeneratedHeads``.
         name: the splits are registered as ``<name>_train`` and so on; "" takes the folder's name.
+        merge: by wanted class, the source classes that become it, besides one of its own name:
+            ``{"head": ["with_mask", "without_mask"]}``.
+
+    Raises:
+        DataError: ``merge`` and ``classes`` do not fit.
     """
 
     root: str
@@ -56,6 +62,7 @@ class CocoSplits:
     keep_negatives: bool = True
     generate: Generator | None = None
     name: str = ""
+    merge: Mapping[str, Sequence[str]] = field(default_factory=dict)
     _filtered: dict[str, FilteredFile] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -68,6 +75,8 @@ class CocoSplits:
             self.classes = (self.classes,)
         self.root, self.classes = str(self.root), tuple(str(name) for name in self.classes)
         self.name = self.name or Path(self.root).resolve().name
+        merge = {str(name): [str(old) for old in olds] for name, olds in self.merge.items()}
+        self.merge = checked_merge(self.classes, merge)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -141,7 +150,9 @@ class CocoSplits:
     def filtered(self, split: str) -> FilteredFile:
         """The filtered file of a split, up to date; checked once for each object."""
         if split not in self._filtered:
-            self._filtered[split] = ensure_filtered(self._existing_folder(split), self.classes)
+            self._filtered[split] = ensure_filtered(
+                self._existing_folder(split), self.classes, self.merge
+            )
         return self._filtered[split]
 
     def _check_categories(self, split: str) -> None:

@@ -189,6 +189,44 @@ def test_wanted_classes_number_the_categories_and_equal_names_are_one() -> None:
     assert [entry["category_id"] for entry in filtered["annotations"]] == [1, 2, 2]
 
 
+MASKS = ["with_mask", "without_mask", "head", "hat"]
+
+
+def masks(boxes: list[Any]) -> dict[str, Any]:
+    categories = [{"id": number, "name": name} for number, name in enumerate(MASKS)]
+    return {"categories": categories, "images": ONE, "annotations": boxes}
+
+
+def test_merged_classes_become_one_with_that_of_its_own_name_and_are_counted() -> None:
+    boxes = [box(n, 7, [n, n, 5, 5], n) for n in range(4)]
+    boxes.append(box(9, 7, [0, 0, 5, 5], 1))  # the same place under another name: one object
+    merge = {"head": ["without_mask", "with_mask"]}
+    filtered, report = filter_coco(masks(boxes), ["hat", "head"], SIZES, merge)
+    assert [entry["name"] for entry in filtered["categories"]] == ["hat", "head"]
+    assert [entry["category_id"] for entry in filtered["annotations"]] == [2, 2, 2, 1]
+    assert report.counts == {"boxes_merged": 2, "boxes_repeated": 1}
+    assert report.examples["boxes_merged"] == ["with_mask to head", "without_mask to head"]
+    assert report.source_classes == {"with_mask": 1, "without_mask": 2, "head": 1, "hat": 1}
+    renamed, _ = filter_coco(masks(boxes), ["cap"], SIZES, {"cap": ["hat"]})
+    assert [entry["bbox"] for entry in renamed["annotations"]] == [[3, 3, 5, 5]]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "merge", "message"),
+    [
+        (["head"], {"head": ["withmask"]}, "'withmask' is not there. Did you mean 'with_mask'"),
+        (["face"], {"face": ["face", "hat"]}, "'face' is not there"),
+        (["heads"], {}, "Did you mean 'head'"),
+        (["head"], {"haed": ["hat"]}, r"not one of dataset.classes \(head\). Did you mean 'head'"),
+        (["a", "b"], {"a": ["hat"], "b": ["hat"]}, "'hat' becomes 2 classes"),
+        (["head", "hat"], {"head": ["hat"]}, "'hat' becomes 2 classes"),
+    ],
+)
+def test_a_merge_that_does_not_fit_is_a_sentence(wanted: Any, merge: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        filter_coco(masks([]), wanted, SIZES, merge)
+
+
 @pytest.mark.parametrize("content", [[], None, {"images": []}, {"images": {}, "annotations": []}])
 def test_other_json_is_a_sentence(content: Any) -> None:
     with pytest.raises(DataError, match="no COCO annotation file"):

@@ -116,6 +116,17 @@ def test_the_fingerprint_follows_content_not_place(root: Path, tmp_path: Path) -
     assert CocoSplits(str(other)).fingerprint() != first
 
 
+def test_a_merge_is_part_of_the_data_set(root: Path) -> None:
+    plain = CocoSplits(str(root)).fingerprint()
+    node = OmegaConf.create({"merge": {"head": ["head", "heads-detection"]}})
+    dataset = CocoSplits(str(root), merge=node.merge)
+    assert dataset.fingerprint() != plain
+    assert dataset.merge == {"head": ["head", "heads-detection"]}
+    assert CocoSplits(str(root), merge={}).fingerprint() == plain
+    with pytest.raises(DataError, match="not one of dataset.classes"):
+        CocoSplits(str(root), merge={"person": ["head"]})
+
+
 def test_negatives_are_left_out_of_training_only(root: Path) -> None:
     dataset = CocoSplits(str(root), keep_negatives=False)
     assert len(dataset.records("train")) == 4

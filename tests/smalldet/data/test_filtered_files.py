@@ -98,6 +98,19 @@ def test_other_classes_and_versions_build_again(
     assert len(builds) == 3
 
 
+def test_merges_build_again_whatever_their_order_and_none_is_as_it_was(
+    folder: Path, builds: list[Path]
+) -> None:
+    other = {"head": ["heads-detection", "head"]}
+    plain = ensure_filtered(folder, ["head"])
+    assert "merge" not in plain.content["info"]
+    merged = ensure_filtered(folder, ["head"], other)
+    assert merged.checksum != plain.checksum
+    same = ensure_filtered(folder, ["head"], {"head": ["head", "heads-detection"]})
+    assert (same, len(builds)) == (merged, 2)
+    assert ensure_filtered(folder, ["head"], {"head": []}) == plain
+
+
 def test_many_at_once_agree(folder: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda _: ensure_filtered(folder, ["head"]), range(16)))

@@ -13,12 +13,16 @@ from typing import Any
 
 from smalldet.data.errors import DataError
 from smalldet.data.filter.boxes import filter_annotations
-from smalldet.data.filter.images import Size, filter_images, has_id
+from smalldet.data.filter.classes import Merge, checked_merge, map_categories, with_ids
+from smalldet.data.filter.images import Size, filter_images
 from smalldet.data.filter.report import FilterReport
 
 
 def filter_coco(
-    coco: Any, wanted: Sequence[str], image_sizes: Mapping[str, Size | None]
+    coco: Any,
+    wanted: Sequence[str],
+    image_sizes: Mapping[str, Size | None],
+    merge: Merge | None = None,
 ) -> tuple[dict[str, Any], FilterReport]:
     """Keep the wanted classes of ``coco``, and only what is sound.
 
@@ -27,22 +31,24 @@ def filter_coco(
         wanted: class names, in the order of their new category ids 1, 2, ...
         image_sizes: the existing image files, by path relative to the split's folder: (width,
             height) in px as shown, or None for a file that is no readable image.
+        merge: by wanted class, the source classes that become it; see :func:`checked_merge`.
 
     Returns:
         The filtered file's ``categories``, ``images`` and ``annotations`` (boxes xywh_abs), and
         the report.
 
     Raises:
-        DataError: not a COCO file, a wanted class is missing, or no image is left.
+        DataError: not a COCO file, a class is missing or would become two, or no image is left.
     """
     _check_shape(coco)
     report = FilterReport()
-    new_categories = _map_categories(coco["categories"], wanted)
-    names = {entry.get("id"): str(entry.get("name")) for entry in _objects(coco["categories"])}
+    merge = checked_merge(wanted, merge or {})
+    new_categories = map_categories(coco["categories"], wanted, merge)
+    names = {entry.get("id"): str(entry.get("name")) for entry in with_ids(coco["categories"])}
     report.source_classes = _count_classes(coco["annotations"], names)
     images, new_ids = filter_images(coco["images"], image_sizes, report)
     annotations = filter_annotations(
-        coco["annotations"], images, new_ids, names, new_categories, report
+        coco["annotations"], images, new_ids, names, new_categories, wanted, report
     )
     to_learn = {entry["image_id"] for entry in annotations if not entry["iscrowd"]}
     report.images, report.boxes = len(images), len(annotations)
@@ -62,29 +68,6 @@ def _check_shape(coco: Any) -> None:
                 f"annotations and categories, and {key!r} is not there. Export the data set in "
                 f"COCO JSON format."
             )
-
-
-def _objects(entries: Sequence[Any]) -> list[Mapping[str, Any]]:
-    return [entry for entry in entries if isinstance(entry, Mapping) and has_id(entry)]
-
-
-def _map_categories(categories: Sequence[Any], wanted: Sequence[str]) -> dict[Any, int]:
-    """Source category id to new id. Several source categories of one name become one."""
-    found = [str(entry.get("name")) for entry in _objects(categories)]
-    missing = [name for name in wanted if name not in found]
-    if missing or not wanted or len(set(wanted)) < len(wanted):
-        listed = ", ".join(repr(name) for name in found) or "none"
-        raise DataError(
-            f"Wanted are the classes {list(wanted)}, but the annotation file lists {listed}. "
-            f"Name classes as they are written there, each once: dataset.classes=[...], or "
-            f"--classes of datasets/register_custom_coco.py."
-        )
-    numbers = {name: number for number, name in enumerate(wanted, start=1)}
-    return {
-        entry["id"]: numbers[str(entry.get("name"))]
-        for entry in _objects(categories)
-        if str(entry.get("name")) in numbers
-    }
 
 
 def _count_classes(annotations: Sequence[Any], names: Mapping[Any, str]) -> dict[str, int]:

@@ -17,6 +17,7 @@ def filter_annotations(
     new_ids: Mapping[Any, int | None],
     names: Mapping[Any, str],
     new_categories: Mapping[Any, int],
+    wanted: Sequence[str],
     report: FilterReport,
 ) -> list[dict[str, Any]]:
     """Annotations of kept images and wanted classes with sound boxes, in their source order.
@@ -27,6 +28,7 @@ def filter_annotations(
         new_ids: source image id to new id, None for an image that was left out.
         names: source category id to its name.
         new_categories: source category id to new id, wanted classes only.
+        wanted: their names, in the order of the new ids.
         report: findings are added to it.
     """
     kept: list[dict[str, Any]] = []
@@ -50,6 +52,9 @@ def filter_annotations(
             report.note("boxes_repeated", where)
             continue
         seen_boxes.add((image["id"], number, *box))
+        old, new = names[entry["category_id"]], wanted[number - 1]
+        if old != new:
+            report.note("boxes_merged", f"{old} to {new}")
         kept.append(_new_annotation(entry, len(kept) + 1, image["id"], number, box, report))
     return kept
 

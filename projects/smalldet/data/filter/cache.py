@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from smalldet.data.files import (
     write_atomically,
 )
 from smalldet.data.filter.annotations import filter_coco
+from smalldet.data.filter.classes import checked_merge
 from smalldet.data.filter.report import FilterReport
 
 SOURCE_NAME = "_annotations.coco.json"
@@ -49,16 +50,19 @@ class FilteredFile:
     checksum: str
 
 
-def ensure_filtered(folder: Path, classes: Sequence[str]) -> FilteredFile:
+def ensure_filtered(
+    folder: Path, classes: Sequence[str], merge: Mapping[str, Sequence[str]] | None = None
+) -> FilteredFile:
     """The filtered file of a split, built if there is none for just this source and classes.
 
-    It is rebuilt if the source's checksum, the classes, the image files (names and lengths) or
-    the format version differ from those that it was made from. Several processes may do this at
+    It is rebuilt if the source's checksum, the classes, what is merged into them, the image files
+    (names and lengths) or the format version differ from those that it was made from. Several processes may do this at
     once: equal inputs give equal bytes, and files appear whole.
 
     Args:
         folder: of the split: images and the exported annotation file.
         classes: wanted class names.
+        merge: by wanted class, the source classes that become it.
 
     Raises:
         DataError: something is missing or unusable, or the folder cannot be written to.
@@ -79,6 +83,8 @@ def ensure_filtered(folder: Path, classes: Sequence[str]) -> FilteredFile:
         "classes": list(classes),
         "image_files_sha256": listing_checksum(folder, names),
     }
+    if merge := checked_merge(classes, merge or {}):  # without, the file is as it always was
+        made_from["merge"] = merge
     path = folder / FILTERED_NAME
     return _read_if_current(path, made_from) or _build(path, source, names, made_from)
 
@@ -88,8 +94,9 @@ def _read_if_current(path: Path, made_from: dict[str, Any]) -> FilteredFile | No
         data = path.read_bytes()
         content = json.loads(data)
         info = content["info"]
-        differing = [key for key, value in made_from.items() if info.get(key) != value]
         report = FilterReport(**info["filter_report"])
+        expected = {"filter_report": info["filter_report"], **made_from}
+        differing = [k for k in {**info, **expected} if info.get(k) != expected.get(k)]
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -114,7 +121,7 @@ def _build(
         ) from error
     sizes = {name: image_size(path.parent / name) for name in names}
     try:
-        filtered, report = filter_coco(coco, made_from["classes"], sizes)
+        filtered, report = filter_coco(coco, made_from["classes"], sizes, made_from.get("merge"))
     except DataError as error:
         raise DataError(f"{path.with_name(SOURCE_NAME)}: {error}") from error
     content = {"info": {**made_from, "filter_report": asdict(report)}, "licenses": [], **filtered}

@@ -23,6 +23,7 @@ FINDINGS = {
     "annotations_of_left_out_images": "annotations of images left out above: dropped",
     "annotations_of_unknown_categories": "annotations of categories that are not listed: dropped",
     "boxes_of_other_classes": "boxes of other classes: dropped",
+    "boxes_merged": "boxes of classes that are merged into another: kept as boxes of that one",
     "boxes_malformed": "boxes that are not four numbers: dropped",
     "boxes_non_finite": "boxes with NaN or infinity: dropped",
     "boxes_without_area": "boxes without width or height: dropped",
