@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from detectron2.config import instantiate
+from omegaconf import OmegaConf
 
 from labbook.config.load import ConfigError, load_config, to_plain
+from labbook.config.resume import config_changes
 
 ROOT = Path(__file__).resolve().parents[2]
 OFAT = ROOT / "configs" / "ofat"
@@ -50,6 +52,18 @@ def test_batch_override_is_followed_everywhere():
     assert cfg.train.eval_period == cfg.train.iterations_per_epoch == 636
     assert cfg.dataloader.train.total_batch_size == 2
     assert cfg.lr_multiplier.warmup_length == pytest.approx(500 / 63_600)
+
+
+def test_a_merge_is_an_override_and_configs_saved_before_take_it_too(tmp_path):
+    cfg = load_config(BASELINE, ["dataset.classes=[face]", "dataset.merge={face:[mask,bare]}"])
+    assert instantiate(cfg.dataset).merge == {"face": ["bare", "mask"]}
+    saved = to_plain(load_config(BASELINE))
+    del saved["dataset"]["merge"]
+    OmegaConf.save(OmegaConf.create(saved), tmp_path / "config.yaml")
+    assert config_changes(load_config(BASELINE), tmp_path) == {}
+    assert config_changes(load_config(BASELINE, ["dataset.merge={head:[face]}"]), tmp_path)
+    again = load_config(tmp_path / "config.yaml", ["dataset.merge={head:[face]}"])
+    assert instantiate(again.dataset).merge == {"head": ["face"]}
 
 
 @pytest.mark.parametrize("name", CHILDREN)

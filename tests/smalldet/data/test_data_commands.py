@@ -20,8 +20,12 @@ def test_generate_then_register(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert call("make_head_dataset.py", "--root", root, *sizes) == 0
     assert "train.images=3" in capsys.readouterr().out
     assert call("register_custom_coco.py", "--data-root", root) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["images", "kept", "3", "2", "1"]
+    out = capsys.readouterr().out
+    assert out.splitlines()[1].split() == ["images", "kept", "3", "2", "1"]
+    assert f"'dataset.root='\"'\"'{root}'\"'\"''" in out and "train.images=3" in out
+    merge = ["--classes", "face", "--merge", "face=head,heads", "--image-size", "96"]
+    assert call("register_custom_coco.py", "--data-root", root, *merge) == 1  # no class "heads"
+    assert "Did you mean 'head'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

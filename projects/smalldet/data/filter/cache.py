@@ -56,8 +56,8 @@ def ensure_filtered(
     """The filtered file of a split, built if there is none for just this source and classes.
 
     It is rebuilt if the source's checksum, the classes, what is merged into them, the image files
-    (names and lengths) or the format version differ from those that it was made from. Several processes may do this at
-    once: equal inputs give equal bytes, and files appear whole.
+    (names and lengths) or the format version differ from those that it was made from. Several
+    processes may do this at once: equal inputs give equal bytes, and files appear whole.
 
     Args:
         folder: of the split: images and the exported annotation file.

@@ -40,7 +40,9 @@ def checked_merge(wanted: Sequence[str], merge: Merge) -> dict[str, list[str]]:
     return merged
 
 
-def map_categories(categories: Iterable[Any], wanted: Sequence[str], merge: Merge) -> dict[Any, int]:
+def map_categories(
+    categories: Iterable[Any], wanted: Sequence[str], merge: Merge
+) -> dict[Any, int]:
     """Source category id to new id: 1, 2, ... in the order of ``wanted``.
 
     Source categories of one name become one, as do those that ``merge`` (checked) names.
