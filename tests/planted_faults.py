@@ -87,6 +87,18 @@ clipped-boxes: A box cut at the border of its image keeps its size.
   - return x0, y0, x1 - x0, y1 - y0
   + return x0, y0, width, height
   @ smalldet/**/*coco_filter*
+merged-cache: A filtered file of merged classes serves a config that merges none.
+  - for k in {**info, **expected} if
+  + for k in expected if
+  @ smalldet/**/*filtered_files*
+shared-images: Images that differ by half pass for copies of one another.
+  - elif row[index] <= NEAR:
+  + elif row[index] <= BITS / 2:
+  @ smalldet/**/*data_check*
+stretched-boxes: Box sizes are measured as if images kept their shape.
+  - stretch = image_size / record["width"], image_size / record["height"]
+  + stretch = (image_size / record["width"],) * 2
+  @ smalldet/**/*data_check*
 negatives: Images without a box are left out of evaluation too.
   - keeps_all = self.keep_negatives or split != "train"
   + keeps_all = self.keep_negatives

@@ -111,8 +111,8 @@ def leakage_report(splits: Mapping[str, Fingerprints], shown: int = 3) -> str:
         found[f"images of {name} are there more than once"] = repeated
     for (one, first), (two, second) in combinations(splits.items(), 2):
         leaks = leaks_between(first, second)
-        for near in (False, True):
-            found[f"images of {two} are {'nearly ' * near}identical to one of {one}"] = [
+        for near, are in ((False, "are identical to"), (True, "look like")):
+            found[f"images of {two} {are} one of {one}"] = [
                 f"{Path(leak.file).name}  {Path(leak.other).name}"
                 for leak in leaks
                 if (leak.bits is not None) == near
