@@ -35,6 +35,11 @@ COMMANDS = {
         "show the resolved difference of an experiment to its parent and to the baseline",
         takes_overrides=True,
     ),
+    "new-study": Command(
+        "configs.write_study",
+        "new --from --factor",
+        "write configs/NAME: a study with the baseline of another one and a config for each level",
+    ),
     "explain": Command(
         "configs.show_origin",
         "name key",
@@ -164,10 +169,17 @@ _MANY = {"nargs": "+", "action": "extend", "default": []}
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "study": _argument("STUDY", "a folder of configs/"),
     "name": _argument("NAME", "an experiment, as `lab.py list STUDY` shows"),
+    "new": _argument("NAME", "of the new study, an identifier"),
     "key": _argument("KEY", "such as train.max_iter; a section lists its own"),
     "run": _argument("RUN", "a run folder, or its name below work_dirs"),
     "--debug": {"action": "store_true", "help": "the study at toy size"},
     "--only": _argument("NAME", "just these", **_MANY),
+    "--from": _argument(
+        "SOURCE", "a study with one baseline, or an experiment", dest="source", required=True
+    ),
+    "--factor": _argument(
+        "KEY=A,B", "a key to move and its levels; once for each factor", required=True, **_MANY
+    ),
     "--seeds": _argument("K", "runs of each experiment, by seed", type=_count, default=1),
     "--measure": _argument(
         "STEPS",

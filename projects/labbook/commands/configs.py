@@ -1,4 +1,4 @@
-"""``lab.py diff``, ``explain`` and ``preflight``: what configs say, and whether they would run."""
+"""``lab.py diff``, ``explain``, ``new-study`` and ``preflight``: configs before any run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
+from labbook.authoring.study import new_study, toy_problems
 from labbook.config.differences import show_differences
 from labbook.config.explain import explain
 from labbook.config.lineage import find_experiment
@@ -26,6 +27,16 @@ def show_origin(options: argparse.Namespace, root: Path) -> int:
     """Print where the value comes from."""
     family, name = find_experiment(options.name, root, options.debug, options.overrides)
     print(explain(family, name, options.key))
+    return 0
+
+
+def write_study(options: argparse.Namespace, root: Path) -> int:
+    """Write a study and print its files, what is amiss at toy size, and what comes next."""
+    for path in new_study(options.new, options.source, options.factor, root):
+        print(path.relative_to(root))
+    for problem in toy_problems(options.new, root):
+        print(f"Not at toy size: {problem}")
+    print(f"Write into each what you expect; then: lab.py preflight {options.new}")
     return 0
 
 

@@ -7,7 +7,7 @@ The grammar is hydra's, as in Detectron2's ``LazyConfig.apply_overrides``: ``a.b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -25,6 +25,30 @@ def assignment(key: str, value: str) -> str:
     return f"{key}='{escaped}'"
 
 
+def present_overrides(tree: Any, wanted: Mapping[str, Any]) -> list[str]:
+    """``key=value`` for each of these keys that a resolved config has; the others are left out."""
+    return [f"{key}={value}" for key, value in wanted.items() if select(tree, key) != MISSING]
+
+
+def each_of(text: str) -> list[str]:
+    """``key=a`` and ``key=b`` of ``key=a,b``, as hydra writes a choice of values.
+
+    Raises:
+        ConfigError: the text does not parse, or is a choice without an end.
+    """
+    from hydra.errors import HydraException
+
+    override = _parse(text)
+    if not override.is_sweep_override():
+        return [text]
+    try:
+        values = list(override.sweep_string_iterator())
+    except HydraException as error:
+        raise ConfigError(f"'{text}' names no values: write key=a,b.") from error
+    key = text.partition("=")[0]
+    return [f"{key}={value}" for value in values]
+
+
 def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Change ``cfg`` in place.
 
@@ -37,6 +61,7 @@ def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """
     for text in overrides:
         override = _parse(text)
+        _check_kind(override, text)
         key = override.key_or_group
         _check_key(cfg, key, text, override)
         try:
@@ -50,10 +75,13 @@ def _parse(text: str) -> Override:
     from hydra.errors import HydraException
 
     try:
-        override = OverridesParser.create().parse_override(text)
+        return OverridesParser.create().parse_override(text)
     except HydraException as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"'{text}' is not of the form key=value: {reason}") from error
+
+
+def _check_kind(override: Override, text: str) -> None:
     if override.is_delete():
         raise ConfigError(
             f"'{text}': deleting a key is not supported. Set it to null, or change the config file."
@@ -63,7 +91,6 @@ def _parse(text: str) -> Override:
             f"'{text}' is hydra's syntax for sweeps or packages, which is not supported. For a "
             "list write key=[1,2]; for text with special characters write key='\"text\"'."
         )
-    return override
 
 
 def _check_key(cfg: DictConfig, key: str, text: str, override: Override) -> None:

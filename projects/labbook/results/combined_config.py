@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import textwrap
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import OmegaConf
 
+from labbook.authoring.python import WIDTH, assignment, code
 from labbook.config.signatures import MISSING
 from labbook.config.studies import find_experiments, toy_file
 from labbook.config.trees import select
@@ -20,8 +18,6 @@ from labbook.results.combine import SPLIT, Combination
 from runfolder.files import write_text
 from runfolder.names import CONFIG, CONFIG_SOURCE
 from runfolder.run import Run
-
-_WIDTH = 100  # characters of a line
 
 
 def write_combined(combination: Combination, root: Path) -> Path:
@@ -54,7 +50,7 @@ def config_text(combination: Combination, baseline: str, command: str) -> str:
     """
     chosen, metric = combination.chosen, combination.metric
     gains = ", ".join(f"{one.level} ({one.gain.estimate:+.1f})" for one in chosen)
-    gains = textwrap.fill(f"Gains in {metric} on {SPLIT}: {gains}.", _WIDTH)
+    gains = textwrap.fill(f"Gains in {metric} on {SPLIT}: {gains}.", WIDTH)
     total = sum(one.gain.estimate for one in chosen)
     loader = PackageLoader("labbook.results", "templates")
     environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
@@ -70,41 +66,6 @@ def config_text(combination: Combination, baseline: str, command: str) -> str:
         level=", ".join(one.level for one in chosen),
         hypothesis=f"The gains add up to {total:+.1f} points of {metric} on {SPLIT}.",
     )
-
-
-def assignment(key: str, value: Any) -> str:
-    """A dotted key set to a value in Python, as ``model.head.sizes[0] = 8``."""
-    first, *rest = key.split(".")
-    steps = (f".{p}" if p.isidentifier() else f"[{p if p.isdigit() else code(p)}]" for p in rest)
-    place = f"{first}{''.join(steps)} = "
-    return place + code(value, len(place))
-
-
-def code(value: Any, used: int = 0, indent: str = "") -> str:
-    """A config's value as Python, a part a line if it does not fit after ``used`` characters."""
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, float) and not math.isfinite(value):
-        return f'float("{value}")'
-    if not isinstance(value, list | Mapping):
-        return repr(value)
-    opening, parts, closing = _parts(value)
-    line = opening + ", ".join(name + code(child) for name, child in parts) + closing
-    if used + len(line) <= _WIDTH:
-        return line
-    inner = f"{indent}    "
-    lines = [f"{inner}{n}{code(child, len(inner + n) + 1, inner)}," for n, child in parts]
-    return "\n".join([opening, *lines, f"{indent}{closing}"])
-
-
-def _parts(value: Any) -> tuple[str, list[tuple[str, Any]], str]:
-    """What opens a list, a mapping or a call, its entries after their names, and what closes it."""
-    if isinstance(value, list):
-        return "[", [("", child) for child in value], "]"
-    if "_target_" not in value:
-        return "{", [(f"{code(str(name))}: ", child) for name, child in value.items()], "}"
-    arguments = [(f"{name}=", child) for name, child in value.items() if name != "_target_"]
-    return f"L({code(value['_target_'])})(", arguments, ")"
 
 
 def _value(run: Run, key: str) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from labbook.config.load import ConfigError, to_plain
-from labbook.config.overrides import assignment
+from labbook.config.overrides import assignment, present_overrides
 from labbook.config.signatures import MISSING
 from labbook.config.studies import Study
 from labbook.config.trees import below, flatten, select
@@ -131,9 +131,7 @@ def short_overrides(study: Study, config: Any, root: Path, folder: Path, steps: 
         "dataloader.valid.limit": 1,
         "dataloader.test.limit": 1,
     }
-    overrides = [
-        f"{key}={value}" for key, value in wanted.items() if select(config, key) != MISSING
-    ]
+    overrides = present_overrides(config, wanted)
     weights = [key for key in flatten(config) if key.rpartition(".")[2] == "init_checkpoint"]
     overrides += [assignment(key, "") for key in weights]
     overrides.append(assignment("train.output_dir", str(folder)))

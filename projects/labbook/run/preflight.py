@@ -12,21 +12,23 @@ from pathlib import Path
 
 from labbook.config.guard import study_problems
 from labbook.config.lineage import Family
-from labbook.config.overrides import assignment
+from labbook.config.load import to_plain
+from labbook.config.overrides import assignment, present_overrides
 from labbook.config.studies import Study, find_experiments, get_study
 from labbook.run.jobs import Job, Trial, try_job
 
 FOLDER = "work_dirs/debug/preflight"
 LIMIT_SECONDS = 600.0
 STEPS, SAMPLES = 2, 2
-OVERRIDES = (
-    f"train.max_iter={STEPS}",
-    f"train.eval_period={STEPS}",
-    f"train.checkpointer.period={STEPS}",
-    "train.device=cpu",
-    f"dataloader.valid.limit={SAMPLES}",
-    f"dataloader.test.limit={SAMPLES}",
-)
+WANTED = {
+    "train.max_iter": STEPS,
+    "train.eval_period": STEPS,
+    "train.checkpointer.period": STEPS,
+    "train.device": "cpu",
+    "dataloader.valid.limit": SAMPLES,
+    "dataloader.test.limit": SAMPLES,
+}
+"""What makes a run short, as far as a config has these keys."""
 
 
 def preflight(study: Study, names: list[str], root: Path, train_script: str) -> Iterator[Trial]:
@@ -49,8 +51,9 @@ def preflight(study: Study, names: list[str], root: Path, train_script: str) -> 
             yield Trial(name, False, f"{toys[name]}: {wrong_toys[name]}")
         else:
             folder = root / FOLDER / name
-            overrides = (*OVERRIDES, assignment("train.output_dir", str(folder)))
-            job = Job(name, toys[name], folder, family.load(name), train_script, overrides)
+            cfg, place = family.load(name), assignment("train.output_dir", str(folder))
+            overrides = (*present_overrides(to_plain(cfg), WANTED), place)
+            job = Job(name, toys[name], folder, cfg, train_script, overrides)
             trial = try_job(job, root, LIMIT_SECONDS)
             for checkpoint in folder.glob("*.pth"):
                 checkpoint.unlink()
