@@ -24,7 +24,8 @@ from runfolder.patches import save_patch, uncommitted_patch
 from runfolder.provenance import code_version, devices, environment, process_start
 
 Status = Literal["new", "running", "interrupted", "failed", "finished"]
-ENDS = ("finished", "failed", "interrupted")
+DEATHS = ("failed", "interrupted")
+ENDS = ("finished", *DEATHS)
 
 _LIVE_SECONDS = 600.0
 """A run on another machine counts as running if it has written to its log in this time."""
@@ -191,6 +192,15 @@ def has_checkpoint(folder: str | Path, resume: bool) -> bool:
             "with train.output_dir=...; nothing was changed."
         )
     return found
+
+
+def died_early(folder: str | Path) -> bool:
+    """Whether ``folder`` holds a run that ended before its first checkpoint, so nothing to keep.
+
+    Raises:
+        ValueError: its record is damaged.
+    """
+    return not has_checkpoint(folder, resume=True) and run_status(folder) in DEATHS
 
 
 def run_status(folder: str | Path) -> Status:

@@ -20,12 +20,13 @@ from omegaconf import DictConfig
 
 from labbook.config.load import ConfigError, to_plain
 from labbook.config.plain import without_live
-from labbook.config.resume import is_measured
+from labbook.config.resume import check_same_config, is_measured
 from labbook.config.signatures import locate
 from labbook.config.trees import flatten
 from runfolder.files import write_json
+from runfolder.locks import lock_run
 from runfolder.names import LEDGER
-from runfolder.records import RunRecord, read_results
+from runfolder.records import RunRecord, died_early, read_results, run_status
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +118,29 @@ def older_code(record: RunRecord | None, code: Mapping[str, Any]) -> str | None:
     then = record.code.get("commit") if record else None
     now = code.get("commit")
     return then[:SHORT] if then and now and then != now else None
+
+
+def make_way(cfg: DictConfig, folder: Path) -> str | None:
+    """Set aside a run of another config that died before its first checkpoint.
+
+    So the corrected command is not blocked by the mistaken one.
+
+    Returns:
+        A sentence that says where that run is now; None if the folder is free for ``cfg``.
+
+    Raises:
+        ConfigError: the folder holds a run of another config that has come further.
+        RunIsRunningError: a process has started there meanwhile.
+    """
+    try:
+        check_same_config(cfg, folder)
+        return None
+    except ConfigError:
+        if not died_early(folder):
+            raise
+        with lock_run(folder):
+            target = move_aside(folder, run_status(folder))
+    return f"what died there before its first checkpoint, under another config, is now {target}."
 
 
 def move_aside(folder: Path, mark: str) -> Path:

@@ -15,15 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from labbook.config.resume import check_same_config
 from labbook.run.display import NOT_STARTED, Display, display_for, status_of
 from labbook.run.gpus import GpuLease, Gpus
 from labbook.run.jobs import Job
-from labbook.run.ledger import check_same_data, move_aside, older_code
+from labbook.run.ledger import check_same_data, make_way, move_aside, older_code
 from labbook.run.processes import POLL_SECONDS, Processes, RunProcess, handling, signal_name
 from runfolder.locks import owner_of
 from runfolder.provenance import code_version
-from runfolder.records import read_record, run_status
+from runfolder.records import RunIsRunningError, read_record, run_status
 
 LOG_LINES = 20
 STOP_SECONDS = 900.0
@@ -104,19 +103,21 @@ def skip_reason(job: Job, root: Path, stale: bool) -> Outcome | None:
     """What there is to say of a job that is not to be run now; None if it is to be run.
 
     It is not if it is finished, held by another process, or would mix two experiments in a folder.
-    With ``stale``, a finished run of older code is moved aside.
+    With ``stale``, a finished run of older code is moved aside; so is what :func:`make_way` finds.
     """
     try:
         status = run_status(job.folder)
         if status == "running":
             owner = owner_of(job.folder) or "another process"
             return Outcome(job.name, False, f"{NOT_STARTED}: {owner} runs it there.")
-        check_same_config(job.cfg, job.folder)
+        if moved := make_way(job.cfg, job.folder):
+            print(f"{job.name}: {moved}")
+            return None
         if status != "finished":
             return None
         check_same_data(job.cfg, job.folder, root)
         older = older_code(read_record(job.folder), code_version())
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RunIsRunningError) as error:
         return Outcome(job.name, False, f"{NOT_STARTED}: {error}")
     if older and stale:
         print(f"{job.name}: the run of {older} is now {move_aside(job.folder, older)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,12 +13,20 @@ from omegaconf import DictConfig
 
 from labbook.config.load import save_config
 from labbook.config.resume import check_same_config
-from labbook.run.ledger import write_entry
+from labbook.run.ledger import make_way, write_entry
 from labbook.run.notes import find_lineage, write_start_notes, write_summary
 from labbook.run.processes import handling
 from runfolder.locks import lock_run
 from runfolder.names import LOCK
-from runfolder.records import finish_record, has_checkpoint, read_results, start_record
+from runfolder.records import (
+    died_early,
+    finish_record,
+    has_checkpoint,
+    read_results,
+    start_record,
+)
+
+logger = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
@@ -32,6 +41,8 @@ def recorded_run(
     processes: int = 1,
 ) -> Iterator[Path]:
     """Hold the run folder of ``cfg`` while the block trains; yields the folder.
+
+    A run of another config that died there before its first checkpoint is set aside, which is said.
 
     Args:
         cfg: what is trained.
@@ -48,6 +59,9 @@ def recorded_run(
     """
     folder = writable_folder(cfg.train.output_dir)
     has_checkpoint(folder, resume)  # before anything is touched
+    if died_early(folder) and (moved := make_way(cfg, folder)):
+        logger.warning("%s: %s", folder, moved)
+        writable_folder(cfg.train.output_dir)
     with lock_run(folder):
         has_checkpoint(folder, resume)  # once more: another process may have held it till now
         if resume:

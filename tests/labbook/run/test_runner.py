@@ -146,6 +146,25 @@ def test_refuses_to_mix_configs(study, tmp_path, write_config):
     assert study("", "train.device=cpu").status == 0, "a key that is about the machine only"
 
 
+@pytest.mark.parametrize("has_checkpoint", [False, True])
+def test_what_died_before_its_first_checkpoint_is_set_aside(
+    study, tmp_path, write_config, has_checkpoint
+):
+    save_config(load_config(write_config("fails")), tmp_path / "saved")
+    (tmp_path / "fails.saved.yaml").write_text((tmp_path / "saved" / "config.yaml").read_text())
+    folder, aside = folder_of(tmp_path, "fails"), tmp_path / "work_dirs/older/ofat_fails_failed"
+    study()
+    if has_checkpoint:
+        (folder / "last_checkpoint").touch()
+    before = read_record(folder)
+    _, out, err = study("", "optimizer.lr=0.5")
+    if has_checkpoint:
+        assert "config differs in optimizer.lr" in err and not aside.exists()
+    else:
+        assert f"is now {aside}" in out and "starting fails" in out
+        assert read_record(aside) == before and read_record(folder).attempts == 1
+
+
 def test_a_finished_run_on_other_data_does_not_count(study, tmp_path):
     data = tmp_path / "data"
     root = f"dataset.root={data}"

@@ -82,6 +82,22 @@ def test_a_folder_with_a_checkpoint_is_not_started_over(cfg):
     assert read_record(folder) is None
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_died_before_its_first_checkpoint_makes_way(tmp_path, monkeypatch, caplog, resume):
+    monkeypatch.setattr(session, "write_start_notes", lambda folder, lineage: None)
+    folder, aside = tmp_path / "run", tmp_path / "older" / "run_failed"
+    wrong, right = (
+        OmegaConf.create({"train": {"output_dir": str(folder), "max_iter": n}}) for n in (1, 2)
+    )
+    with pytest.raises(ValueError), recorded_run(wrong, ["train"], resume=False):
+        raise ValueError("no data")
+    for _ in range(2):  # the second one finds its own kind, which stays
+        with pytest.raises(KeyboardInterrupt), recorded_run(right, ["train"], resume):
+            raise KeyboardInterrupt
+    assert str(aside) in caplog.text and read_record(aside).status == "failed"
+    assert read_record(folder).attempts == 2 and len(list(aside.parent.iterdir())) == 1
+
+
 def test_an_unwritable_folder_is_a_sentence(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"train\.output_dir=.* cannot be written"):
