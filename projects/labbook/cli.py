@@ -71,7 +71,7 @@ COMMANDS = {
     ),
     "analyse": Command(
         "results.show_analysis",
-        "study",
+        "study --only",
         "how the runs learned: speed, steadiness, plateaus, overfitting, memory and time",
     ),
     "report": Command(
@@ -137,14 +137,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         for argument in (*one.arguments.split(), "--debug"):
             command.add_argument(argument, **ARGUMENTS[argument])
     options, rest = parser.parse_known_args(arguments)
-    only = getattr(options, "only", [])
-    options.overrides = [text for text in only if _is_override(text)] + rest
-    options.only = [text for text in only if not _is_override(text)]
+    only, takes_overrides = getattr(options, "only", []), COMMANDS[options.command].takes_overrides
+    options.overrides = [text for text in only if takes_overrides and _is_override(text)]
+    options.only = [text for text in only if text not in options.overrides]
+    options.overrides += rest
     for text in options.overrides:
         if text.startswith("-"):
             known = [name for name in ARGUMENTS if name.startswith("--")]
             parser.error(f"unknown option {text}.{nearest(text, known)}")
-        if not (COMMANDS[options.command].takes_overrides and _is_override(text)):
+        if not (takes_overrides and _is_override(text)):
             parser.error(f"'{text}' is neither an option nor, for run, of the form key=value")
     return options
 
@@ -173,7 +174,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "key": _argument("KEY", "such as train.max_iter; a section lists its own"),
     "run": _argument("RUN", "a run folder, or its name below work_dirs"),
     "--debug": {"action": "store_true", "help": "the study at toy size"},
-    "--only": _argument("NAME", "just these", **_MANY),
+    "--only": _argument(
+        "NAME", "just these; table, analyse and report take run folders anywhere, too", **_MANY
+    ),
     "--from": _argument(
         "SOURCE", "a study with one baseline, or an experiment", dest="source", required=True
     ),

@@ -25,6 +25,8 @@ class Run:
     record: RunRecord | None = None
     results: Mapping[str, Any] = field(default_factory=dict)
     """``results.json``; AP in percent."""
+    alias: str = ""
+    """What its folder is called where another run has a folder of its name."""
 
     @property
     def experiment(self) -> Mapping[str, Any]:
@@ -35,6 +37,11 @@ class Run:
     def name(self) -> str:
         """Of the experiment; its repetitions with other seeds share it."""
         return self.experiment.get("name", self.folder.name)
+
+    @property
+    def label(self) -> str:
+        """Of its folder, among those that it was read with."""
+        return self.alias or self.folder.name
 
     @property
     def seed(self) -> int | None:

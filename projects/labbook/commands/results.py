@@ -22,7 +22,8 @@ def show_table(options: argparse.Namespace, root: Path) -> int:
 
 def show_analysis(options: argparse.Namespace, root: Path) -> int:
     """Print the tables on how the runs learned and the paths of the files that hold them."""
-    analysis = training.analyse(get_study(options.study, root, options.debug), root)
+    study = get_study(options.study, root, options.debug)
+    analysis = training.analyse(study, root, options.only)
     training.print_analysis(analysis)
     _print_paths(training.write_analysis(analysis, root), root)
     return 0

@@ -37,7 +37,7 @@ def error_analyses(runs: Sequence[Run], split: str, path: Path) -> dict[str, Ana
     stored, found = read_stored(path), {}
     known = stored.get("runs", {}) if stored.get("format") == _FORMAT else {}
     for run in runs:
-        matches_file, name = run.matches_file(split), run.folder.name
+        matches_file, name = run.matches_file(split), run.label
         if not run.is_finished or matches_file is None:
             continue
         digest, before = checksum(matches_file), known.get(name, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def run_list(data: ReportData) -> list[dict[str, Any]]:
 
 
 def _link(data: ReportData, path: Path) -> str:
-    target = quote(path.relative_to(data.folder).as_posix())
+    target = quote(Path(os.path.relpath(path, data.folder)).as_posix())
     return target + ("/" if path.is_dir() else "")
 
 

@@ -14,7 +14,7 @@ from labbook.results.differences import differences_frame
 from labbook.results.frames import SPLITS, declared_metric, experiments_frame, runs_frame
 from labbook.results.intervals import IntervalCache
 from labbook.results.rules import check_comparable
-from labbook.results.runs import read_runs
+from labbook.results.runs import read_runs, run_folder
 from labbook.results.text import metrics_of
 
 
@@ -44,15 +44,28 @@ def collect(
         study: the study.
         root: the project's root folder.
         names: run names that get a row even if no run folder of theirs is found.
-        only: experiments or run folders to leave it at; empty takes all.
+        only: experiments, or run folders of any study or none, to leave it at; empty takes all.
 
     Raises:
         ValueError: the runs were not made alike, or a name of ``only`` is unknown.
     """
-    names, only = list(names), set(only)
-    found, damaged = read_runs(study, root, {*names, *only})
-    runs = _select(study, runs_frame(study, found, names, damaged), only)
+    runs = study_runs(study, root, names, only)
     return compare(study, root, runs, metrics_of(study).values())
+
+
+def study_runs(
+    study: Study, root: Path, names: Iterable[str] = (), only: Iterable[str] = ()
+) -> DataFrame:
+    """The frame of runs of a study; the arguments and errors are those of :func:`collect`."""
+    names, only = list(names), set(only)
+    own = root / study.work_folder
+    paths = {text: run_folder(text, root) for text in only if not (own / text).is_dir()}
+    folders = {text: folder for text, folder in paths.items() if folder is not None}
+    found, damaged = read_runs(study, root, {*names, *only}, folders.values())
+    labels = {run.folder.resolve(): run.label for run in found}
+    wanted = only - folders.keys()
+    wanted |= {labels.get(folder.resolve(), folder.name) for folder in folders.values()}
+    return _select(study, runs_frame(study, found, names, damaged), wanted)
 
 
 def compare(
@@ -87,7 +100,7 @@ def _select(study: Study, runs: DataFrame, wanted: set[str]) -> DataFrame:
     for name in sorted(wanted):
         if name not in known and study.run_name(name) not in known:
             raise ValueError(
-                f"There is no experiment or run folder '{name}' in {study.work_folder}."
+                f"There is no experiment or run folder '{name}' here or in {study.work_folder}."
                 f"{nearest(name, known)} "
                 f"There are: {', '.join(sorted(known))}."
             )

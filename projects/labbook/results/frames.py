@@ -10,7 +10,8 @@ without a folder, in the order of the study plan:
   It is the experiment's name, with the folder in brackets where further runs go by that name.
 - ``experiment``, ``parent`` (names), ``factors`` (tuple of keys), ``level``, ``hypothesis``,
   ``change`` (``optimizer.lr = 0.01``; a bundle is called one): what the config declares.
-- ``folder`` (its name), ``run`` (:class:`runfolder.run.Run`): None without a readable folder.
+- ``folder`` (its name, or its path where another has that name), ``run``
+  (:class:`runfolder.run.Run`): None without a readable folder.
 - ``seed``, ``status`` (``new``, ``running``, ``interrupted``, ``failed``, ``finished``, or
   ``unreadable``), ``finished`` (whether it has results), ``reason`` (why not, or "").
 - ``counts_steps``: whether the length of the run is set in steps, not in epochs.
@@ -166,8 +167,7 @@ def _titled(runs: Sequence[Run]) -> list[dict[str, Any]]:
     for run in runs:
         title = next((title for title, group in groups.items() if _repeats(run, group)), None)
         if title is None:
-            folder = run.folder.name
-            title = run.name if folder == run.name else f"{run.name} ({folder})"
+            title = run.name if run.label == run.name else f"{run.name} ({run.label})"
         groups.setdefault(title, []).append(run)
     return [_record(title, run) for title, group in groups.items() for run in group]
 
@@ -178,7 +178,7 @@ def _record(title: str, run: Run) -> dict[str, Any]:
     facts |= {"factors": tuple(declared.get("factors") or ()), "change": describe_change(declared)}
     facts |= {"hypothesis": declared.get("hypothesis") or "", "reason": _reason(run)}
     facts |= {"counts_steps": train.get("epochs") == 0, "finished": run.is_finished}
-    facts |= {"folder": run.folder.name, "seed": run.seed, "status": run.status, "run": run}
+    facts |= {"folder": run.label, "seed": run.seed, "status": run.status, "run": run}
     return {**_numbers(run), "title": title, "experiment": run.name, **facts}
 
 
@@ -217,7 +217,7 @@ def _repeats(run: Run, others: Sequence[Run]) -> bool:
 
 
 def _usual_folder_first(run: Run) -> tuple[str, bool, int, str]:
-    name = run.folder.name
+    name = run.label
     return run.name, name != run.name, len(name), name
 
 

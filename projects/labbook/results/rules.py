@@ -41,7 +41,7 @@ def check_comparable(experiments: DataFrame) -> None:
     baselines = experiments["baseline"].fillna(experiments.index.to_series())
     for _, family in experiments.groupby(baselines):
         rules = {
-            run.folder.name: rules_of(run, _moves_data(experiments, title))
+            run.label: rules_of(run, _moves_data(experiments, title))
             for title, runs in family["runs"].items()
             for run in runs
             if run.is_finished

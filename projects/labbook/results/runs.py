@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -24,7 +25,7 @@ def find_runs(study: Study, root: Path) -> list[Run]:
 
 
 def read_runs(
-    study: Study, root: Path, names: Iterable[str] = ()
+    study: Study, root: Path, names: Iterable[str] = (), folders: Iterable[Path] = ()
 ) -> tuple[list[Run], dict[Path, str]]:
     """The runs of ``study``, and the folders that cannot be read with the reason.
 
@@ -32,20 +33,32 @@ def read_runs(
         study: the study.
         root: the project's root folder.
         names: run names that belong to the study even before their folder holds a config.
+        folders: run folders that count as the study's, wherever they are and whatever they declare.
     """
     runs, damaged, known = [], {}, set(names)
-    for folder in sorted((root / study.work_folder).glob("*/")):
+    own = sorted((root / study.work_folder).glob("*/"))
+    added = {folder.resolve(): folder for folder in folders}
+    elsewhere = [added[place] for place in added.keys() - {folder.resolve() for folder in own}]
+    for folder in [*own, *sorted(elsewhere)]:
+        is_added = folder.resolve() in added
         try:
             run = read_run(folder)
         except Exception as error:  # one damaged folder must not hide the others
-            if _study_in(folder) in (study.name, None):
+            if is_added or _study_in(folder) in (study.name, None):
                 logger.warning("%s cannot be read: %s", folder, error)
                 damaged[folder] = str(error)
             continue
         declared = run.experiment.get("study")
-        if declared == study.name or (declared is None and folder.name in known):
-            runs.append(run)
+        if is_added or declared == study.name or (declared is None and folder.name in known):
+            is_taken = folder.name in [other.label for other in runs]
+            runs.append(replace(run, alias=str(folder) if is_taken else ""))
     return sorted(runs, key=lambda run: study.place(run.name)), damaged
+
+
+def run_folder(name: str, root: Path, work_folders: Iterable[str] = ()) -> Path | None:
+    """The run folder that a path, or the name of a folder in one of ``work_folders``, names."""
+    places = [Path(name), root / name, *(root / folder / name for folder in work_folders)]
+    return next((folder for folder in places if (folder / CONFIG).is_file()), None)
 
 
 def _study_in(folder: Path) -> str | None:

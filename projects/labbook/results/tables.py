@@ -222,7 +222,7 @@ def _line(row: Any, baseline: str | None, results: Results, found: DataFrame) ->
     runs, metrics = row["runs"], metrics_of(results.study)
     line = {
         "experiment": row["experiment"],
-        "folder": " ".join(run.folder.name for run in runs),
+        "folder": " ".join(run.label for run in runs),
         "seed": " ".join(str(run.seed) for run in runs if run.seed is not None),
         "finished": f"{row['finished']}/{len(runs)}",
         "status": row["status"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from pandas import DataFrame, Series
 from rich.console import Console
 
 from labbook.config.studies import Study
-from labbook.results.frames import curves_frame, declared_metric, experiments_frame, runs_frame
+from labbook.results.collect import study_runs
+from labbook.results.frames import curves_frame, declared_metric, experiments_frame
 from labbook.results.measures import (
     CONVERGED,
     FLAT,
@@ -27,7 +28,6 @@ from labbook.results.measures import (
     plateau_step,
     steps_to_converge,
 )
-from labbook.results.runs import find_runs
 from labbook.results.text import duration, number, title_of
 from labbook.results.text_table import TextTable, print_texts, write_texts
 from runfolder.names import TOTAL_LOSS, VALIDATION_LOSS
@@ -59,19 +59,19 @@ class Analysis:
     """A factor, or a bundle, and the folders of the runs at its levels."""
 
 
-def analyse(study: Study, root: Path) -> Analysis:
-    """Read the logs of all runs of a study, finished or not.
+def analyse(study: Study, root: Path, only: Iterable[str] = ()) -> Analysis:
+    """Read the logs of all runs of a study, finished or not, or of those in ``only``.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are none, or a name of ``only`` is unknown.
     """
-    runs = find_runs(study, root)
-    if not runs:
+    runs = study_runs(study, root, only=only).dropna(subset="run")
+    if runs.empty:
         raise ValueError(
             f"The study '{study.name}' has no runs in {study.work_folder} yet; "
             f"`lab.py run {study.family}` makes some."
         )
-    return analyse_runs(study, runs_frame(study, runs))
+    return analyse_runs(study, runs)
 
 
 def analyse_runs(study: Study, runs: DataFrame) -> Analysis:

@@ -148,11 +148,11 @@ def end_facts(run: Run, lineage: Lineage) -> dict[str, Any]:
 
 
 def shell_command(record: RunRecord) -> str:
-    """The command of a run as a shell takes it."""
-    launcher = ["python"]
+    """The command that starts a run, as a shell takes it; going on with it takes ``--resume``."""
+    launcher, words = ["python"], [word for word in record.command if word != "--resume"]
     if record.processes > 1 and not any(word.startswith("--num-gpus") for word in record.command):
         launcher = ["torchrun", f"--nproc-per-node={record.processes}"]
-    return shlex.join([*launcher, *record.command])
+    return shlex.join([*launcher, *words])
 
 
 def _write(

@@ -11,7 +11,9 @@ from labbook.config.load import ConfigError, load_config
 from labbook.config.overrides import assignment
 from labbook.config.resume import config_changes
 from labbook.config.signatures import nearest
+from labbook.config.studies import find_studies
 from labbook.config.trees import value_text
+from labbook.results.runs import run_folder
 from labbook.run.ledger import SHORT, data_fingerprint
 from labbook.run.processes import Processes
 from runfolder.names import AP, AP50, CONFIG, PATCH, RECORD, SPLITS
@@ -34,19 +36,24 @@ class Check(NamedTuple):
 
 
 def find_run(name: str, root: Path, debug: bool = False) -> Run:
-    """The run in the folder ``name``, or of that name among the results (``debug``: at toy size).
+    """The run in the folder ``name``, or called so in a table of a study (``debug``: at toy size).
+
+    Tables call a run by the name of its folder, or by its experiment's with the folder in brackets.
 
     Raises:
         ValueError: there is none, or it is damaged; the nearest name is said.
     """
-    results = root / "work_dirs" / ("debug" if debug else "")
-    for folder in (Path(name), root / name, results / name):
-        if (folder / RECORD).is_file() and (folder / CONFIG).is_file():
-            return read_run(folder)
-    known = [path.parent.name for path in results.glob(f"*/{RECORD}")]
+    in_brackets = re.fullmatch(r".+ \((.+)\)", name)
+    name = in_brackets[1] if in_brackets else name
+    studies = (study for study in find_studies(root).values() if study.is_debug is debug)
+    places = {"work_dirs/debug" if debug else "work_dirs", *(one.work_folder for one in studies)}
+    folder = run_folder(name, root, sorted(places))
+    if folder is not None and (folder / RECORD).is_file():
+        return read_run(folder)
+    known = [path.parent.name for place in places for path in (root / place).glob(f"*/{RECORD}")]
     raise ValueError(
         f"There is no run folder '{name}' with {RECORD} and {CONFIG}, neither here nor in "
-        f"{results}.{nearest(Path(name).name, known)}"
+        f"{' or '.join(sorted(places))}.{nearest(Path(name).name, known)}"
     )
 
 

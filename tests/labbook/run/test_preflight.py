@@ -12,6 +12,7 @@ from labbook import cli
 from labbook.run import preflight
 
 ROOT = Path(__file__).resolve().parents[3]
+LOADER = 'dataloader["valid"] = L(loader)(dataset="${dataset}", batch=1, limit=None)'
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def study(write_config, tmp_path):
         folder = tmp_path / "configs" / "debug" / "ofat"
         folder.mkdir(parents=True, exist_ok=True)
         for name in names:
-            path = write_config(name)
+            path = write_config(name, LOADER)
             if twins:
                 text = path.read_text().replace('study="ofat"', 'study="ofat-debug"')
                 (folder / path.name).write_text(text)
@@ -43,6 +44,7 @@ def test_all_or_some_would_run(study, capsys):
         "configs/debug/ofat/good.py", "configs/debug/ofat/other.py",
     ]  # fmt: skip
     assert {"train.max_iter=2", "train.device=cpu", "dataloader.valid.limit=2"} <= set(calls[0][1])
+    assert not any("dataloader.test" in word for word in calls[0][1])  # the config has no such
     folder = root / "work_dirs/debug/preflight/good"
     assert (folder / "console.txt").exists() and not list(folder.glob("*.pth"))
     assert sorted(path.name for path in (root / "work_dirs").iterdir()) == ["debug"]

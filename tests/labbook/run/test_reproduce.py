@@ -10,6 +10,8 @@ from note_toys import CHILD, make_run
 from run_toys import change_record
 
 from labbook.cli import main
+from labbook.config.studies import get_study
+from labbook.results.collect import study_runs
 from labbook.run import ledger, reproduce
 from labbook.run.reproduce import checks, compare_results, find_run, repeat_command
 from runfolder.run import read_run
@@ -95,6 +97,25 @@ def test_a_run_is_found_by_name_and_by_path(folder, tmp_path, monkeypatch):
     assert find_run(".", tmp_path).folder.resolve() == folder
     with pytest.raises(ValueError, match="Did you mean 'ofat_fast'"):
         find_run("ofat_fats", tmp_path)
+
+
+def test_every_name_in_the_tables_is_found(folder, tmp_path):
+    """That of a further run, and one in the work folder of another study."""
+    config = (tmp_path / "configs/ofat/ofat_fast.py").relative_to(tmp_path)
+    further = make_run(config, folder.with_name("fast_again"), 55.0)
+    elsewhere = make_run(config, tmp_path / "out" / "mine_fast", 55.0)
+    study = tmp_path / "configs" / "mine"
+    study.mkdir()
+    (study / "study.yaml").write_text("work_dir: out\n")
+    titles = study_runs(get_study("ofat", tmp_path), tmp_path)["title"]
+    assert sorted(titles) == ["ofat_fast", "ofat_fast (fast_again)"]
+    for title, run in zip(sorted(titles), (folder, further), strict=True):
+        assert find_run(title, tmp_path).folder.resolve() == run
+    assert find_run("mine_fast", tmp_path).folder.resolve() == elsewhere
+    with pytest.raises(ValueError, match="Did you mean 'mine_fast'"):
+        find_run("mine_fats", tmp_path)
+    with pytest.raises(ValueError):
+        find_run("mine_fast", tmp_path, debug=True)
 
 
 SCRIPT = """
