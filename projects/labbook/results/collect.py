@@ -58,8 +58,8 @@ def study_runs(
 ) -> DataFrame:
     """The frame of runs of a study; the arguments and errors are those of :func:`collect`."""
     names, only = list(names), set(only)
-    own = root / study.work_folder
-    paths = {text: run_folder(text, root) for text in only if not (own / text).is_dir()}
+    own = {folder.name for folder in (root / study.work_folder).glob("*/")}
+    paths = {text: run_folder(text, root, [study.work_folder]) for text in only - own}
     folders = {text: folder for text, folder in paths.items() if folder is not None}
     found, damaged = read_runs(study, root, {*names, *only}, folders.values())
     labels = {run.folder.resolve(): run.label for run in found}
