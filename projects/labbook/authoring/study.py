@@ -30,7 +30,7 @@ from labbook.config.trees import below, select, value_text, written
 from runfolder.files import write_text
 
 BASELINE = "baseline"
-_EXPECTED = "The levels below change its AP; write here what you expect of it."
+_EXPECTED = "Its factors change AP; write here what you expect, and why."
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Level:
     value: Any
     """As it is written, with interpolations."""
     before: Any
-    """The baseline's, resolved; :data:`MISSING` if it leaves the key to a default."""
+    """The baseline's, resolved; ``???`` if it leaves the key to a default."""
 
     @property
     def name(self) -> str:
@@ -149,8 +149,8 @@ def _levels(text: str, family: Family, run_name: str) -> list[Level]:
             raise ConfigError(f"'{word}' changes a section; name one of its keys.")
         if repr(select(to_plain(cfg), key)) == repr(before):
             raise ConfigError(
-                f"'{word}' is no level: {run_name} has {value_text(before)} there, and is in the "
-                "study anyway. Leave it out."
+                f"'{word}' changes nothing: {run_name} has {value_text(before)} there, and is the "
+                "study's baseline anyway. Leave it out."
             )
         found.append(Level(key, select(written(cfg), key), before))
     return found

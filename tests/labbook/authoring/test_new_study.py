@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from labbook.config.lineage import Family
 from labbook.config.load import load_config, to_plain
 from labbook.config.studies import find_experiments, get_study
 
+STUDY_FILES = Path(__file__).resolve().parents[3] / "configs"
 TOY = """
 from detectron2.config import LazyConfig
 
@@ -142,3 +144,18 @@ def test_the_command_says_what_is_amiss_at_toy_size(root, capsys):
     out = capsys.readouterr().out
     assert "configs/mine/lr0.01.py" in out and "configs/debug/_mine.py" in out
     assert "lab.py preflight mine" in out
+
+
+@pytest.mark.parametrize(
+    ("source", "factors"),
+    [
+        ("ofat", ["train.warmup_iters=1000", "dataloader.image_size=320"]),
+        ("etram", ["train.max_iter=105000", "model.head.size_aware_loss=true"]),
+        ("demo_heads", ["optimizer.lr=0.01"]),  # an experiment of a study without a toy size
+    ],
+)
+def test_the_studies_of_this_repository_are_sources(tmp_path, source, factors):
+    shutil.copytree(STUDY_FILES, tmp_path / "configs")
+    new_study("mine", source, factors, tmp_path)
+    problems = toy_problems("mine", tmp_path)
+    assert bool(problems) is (source == "demo_heads")
