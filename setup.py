@@ -2,10 +2,28 @@
 
 Nothing here imports torch, so the project installs in any environment, isolated builds included.
 Detectron2 is not a requirement because no package index carries a release of it that installs;
-``tools/install_detectron2.py`` takes its place (``make`` calls it).
+``smalldet install-detectron2`` takes its place (``make`` calls its script in ``tools/``).
 """
 
+from pathlib import Path
+from shutil import copy, copytree, ignore_patterns
+
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+
+class WithConfigs(build_py):
+    """Lays configs and training script into the package that looks for them (``console.home``)."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:  # a checkout has them already
+            home = Path(self.build_lib, "console", "home")
+            unwanted = ignore_patterns("__pycache__")
+            copytree("configs", home / "configs", ignore=unwanted, dirs_exist_ok=True)
+            (home / "tools").mkdir(exist_ok=True)
+            copy("tools/lazyconfig_train_net.py", home / "tools")
+
 
 BASE = [
     "filelock>=4",
@@ -30,6 +48,8 @@ DETECTRON2_NEEDS = [
     "yacs>=0.1.8",
 ]
 TRAIN = [
+    "setuptools>=68,<82",  # it and wheel: for Detectron2's installer
+    "wheel",
     "torch>=2.7",
     "torchvision>=0.22",
     "safetensors>=0.4",
@@ -50,6 +70,8 @@ setup(
     python_requires=">=3.11,<3.13",
     package_dir={"": "projects"},
     packages=find_packages("projects"),
+    cmdclass={"build_py": WithConfigs},
+    entry_points={"console_scripts": ["smalldet = console.main:main"]},
     package_data={
         "smalldet.kernels": ["csrc/*"],
         "eventcam": ["csrc/*"],
@@ -70,6 +92,7 @@ setup(
             "onnxscript>=0.5",
             "safetensors>=0.4",
         ],
+        "hub": ["huggingface_hub>=0.23"],
         "sweep": ["submitit>=1.5"],
         "wandb": ["wandb>=0.17"],
         "dev": [

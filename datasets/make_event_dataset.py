@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Generate eTraM-like event recordings: the same parameters give the same files.
 
 python datasets/make_event_dataset.py datasets/street [--train 8 --valid 2 --test 2]
@@ -11,6 +12,7 @@ import logging
 import sys
 from pathlib import Path
 
+from console.status import exit_status
 from toydata.folder import GeneratedDataError
 from toydata.streets import GeneratedRecordings
 
@@ -46,4 +48,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

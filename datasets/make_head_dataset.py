@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Paint a head-detection data set in COCO format: the same parameters give the same files.
 
 python datasets/make_head_dataset.py --root datasets/painted [--train 1271 --valid 159 --test 159]
@@ -11,6 +12,7 @@ import logging
 import sys
 from pathlib import Path
 
+from console.status import exit_status
 from toydata.folder import GeneratedDataError
 from toydata.heads import GeneratedHeads
 
@@ -39,4 +41,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

@@ -33,6 +33,8 @@ PACKAGES = {  # package -> the other packages of ours that it may import, also i
     "pictures": set(),
     "toydata": {"eventcam", "runfolder"},
 }
+PACKAGES["console"] = set(PACKAGES)  # the installed command may know all
+
 JOINS = {  # room -> what it joins, besides what its package may import
     "smalldet/predict": ("eventcam", "pictures", "labbook.config"),
     "smalldet/export": ("eventcam", "labbook.config"),
@@ -45,6 +47,7 @@ FORBIDDEN_LIBRARIES = {  # package -> libraries that it never imports, not even 
 # The one file that needs Detectron2 imports it on use only, so that the package loads without it.
 ON_USE = {"projects/labbook/config/load.py": {"detectron2"}}
 NEEDS_ONLY = {"boxmetrics": {"numpy"}, "nativecode": set()}  # besides the standard library
+LATE = {"console"}  # packages that import all but themselves and the standard library on use
 
 LOW = {"losses", "layers", "kernels"}
 DATA = {"data", "evaluation"}
@@ -76,7 +79,6 @@ ENOUGH_TO_SAY = 60  # characters of a room's docstring
 NEEDS_DOCSTRING = 8  # a public function longer than this
 MAX_FILE = [  # first pattern that fits
     (r"configs/ofat/ofat_[^/]*\.py", 20),
-    (r"tools/install_detectron2\.py", 300),
     (r"tools/[^/]*\.py", 80),
     (r"(projects|tools|benchmarks|configs|datasets)/.*\.py", 300),
 ]
@@ -146,6 +148,8 @@ def package_violations(path: str, package: str, found: Import) -> Iterator[str]:
     if needed is not None and root not in {*PACKAGES, *needed, *sys.stdlib_module_names}:
         only = ", ".join(needed) or "the standard library"
         yield f"{where} imports {root}: {package} needs {only} only"
+    if package in LATE and not found.on_use and root not in {package, *sys.stdlib_module_names}:
+        yield f"{where} imports {root}: {package} does so on use"
     if package == "smalldet" and root == "smalldet":
         yield from room_violations(path, found)
 
@@ -335,6 +339,7 @@ BAD = [
     ("projects/boxmetrics/x.py", "import scipy", "numpy only"),
     ("projects/boxmetrics/x.py", "import labbook", "does not know labbook"),
     ("projects/nativecode/x.py", "import numpy", "the standard library only"),
+    ("projects/console/x.py", "import torch", "on use"),
     ("projects/newcomer/x.py", "import os", "no row in PACKAGES"),
     ("projects/smalldet/x/y.py", "import smalldet.data", "no row in ROOMS"),
     ("projects/smalldet/layers/x.py", "from smalldet.heads import rcnn", "layers does not"),
@@ -362,6 +367,7 @@ GOOD = [
     ("projects/smalldet/evaluation/x.py", "import torch, detectron2, boxmetrics, smalldet.data"),
     ("projects/smalldet/layers/x.py", SPEECHLESS.replace("def f", "def _f")),
     ("configs/ofat/ofat_x.py", "from ..common.train import train\n" + "x = 1\n" * 19),
+    ("projects/console/x.py", "def f():\n    import smalldet.doctor, labbook, torch"),
     ("tests/x.py", "import labbook, smalldet, eventcam, torch"),
     ("tools/x.py", "memory, key = '/proc/meminfo', 'bbox/AP'"),
 ]

@@ -14,6 +14,7 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
+from console.status import exit_status
 from labbook.config.load import load_config, to_plain
 from labbook.run.session import sentence_of
 
@@ -28,14 +29,14 @@ def main() -> None:
     from smalldet.engine.feature_cache import fill_feature_cache
 
     cfg = to_plain(load_config(options.config_file, options.overrides))
-    computed = fill_feature_cache(cfg, options.folder, options.dtype)
+    try:
+        computed = fill_feature_cache(cfg, options.folder, options.dtype)
+    except (ValueError, OSError) as error:
+        raise ValueError(sentence_of(error)) from error
     files = list(Path(options.folder).rglob("*.safetensors"))
     size = sum(path.stat().st_size for path in files) / 1e9
     print(f"computed: {computed}; {options.folder} now holds {len(files)} images, {size:.2f} GB")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {sentence_of(error)}")
+    sys.exit(exit_status(main))

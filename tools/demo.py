@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from console.status import exit_status
 from labbook.config.load import load_config
 from runfolder.records import read_results
 
@@ -65,4 +66,4 @@ def tool(script: str, *words: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

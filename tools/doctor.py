@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-# The doctor must also run where the project is not installed.
+# It must run, and say what is missing, also where the project is not installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
-from smalldet.doctor import main
+from console.main import script
 
 if __name__ == "__main__":
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    sys.exit(main())
+    script("doctor", __file__)

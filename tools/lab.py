@@ -6,9 +6,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from console.status import exit_status
 from labbook.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], ROOT, train_script="tools/lazyconfig_train_net.py"))
+    sys.exit(exit_status(main, sys.argv[1:], ROOT, "tools/lazyconfig_train_net.py"))

@@ -1,10 +1,12 @@
-#!/usr/bin/env python
+#!/usr/bin/env python3
 """Write random ViM weights in the published container and keys, for demos and tests."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 
+from console.status import exit_status
 from smalldet.backbones.vim.random_checkpoint import write_random_checkpoint
 
 
@@ -22,4 +24,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

@@ -1,4 +1,4 @@
-#!/usr/bin/env python
+#!/usr/bin/env python3
 """Prepare raw event recordings for training: stacked histograms, labels and times, resumable.
 
 RAW holds the folders train, val and test with <name>_td.h5 (or .dat) and <name>_bbox.npy; OUT gets
@@ -12,6 +12,7 @@ import logging
 import sys
 from pathlib import Path
 
+from console.status import exit_status
 from eventcam.class_maps import CLASS_MAPS
 from eventcam.errors import EventDataError
 from eventcam.prepare.folder import prepare_all
@@ -58,4 +59,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from boxmetrics.slices import size_table, size_thresholds, table_text
+from console.status import exit_status
 from eventcam.dataset import EventRecordings
-from eventcam.errors import EventDataError
 from eventcam.prepare.size_report import box_sizes, draw_sizes, origin, write_literals
 
 
@@ -62,15 +62,10 @@ def tune(options: argparse.Namespace) -> None:
         print(f"{options.write}: {'written' if changed else 'has them already'}")
 
 
-def main() -> int:
+def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    try:
-        tune(parse_arguments())
-    except (EventDataError, ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    tune(parse_arguments())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

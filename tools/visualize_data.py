@@ -7,12 +7,14 @@ tools/visualize_data.py --config-file CONFIG OUT [key=value ...]     (augmented 
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace, RawTextHelpFormatter
 from itertools import chain, islice
 from pathlib import Path
 
 import cv2
 
+from console.status import exit_status
 from eventcam.render.footage import write_footage
 from eventcam.render.samples import write_samples
 from eventcam.render.sources import open_footage
@@ -35,7 +37,9 @@ def parse_arguments() -> Namespace:
     return options
 
 
-def show_recording(options: Namespace) -> str:
+def show(options: Namespace) -> str:
+    if options.config_file:
+        return show_samples(options)
     recording, out = map(Path, options.paths)
     footage = open_footage(recording, options.start, options.seconds)
     images = write_footage(footage, out, theme=LIGHT if options.light else DARK)
@@ -73,8 +77,4 @@ def draw_image_samples(samples, out: Path, side: int = 320) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        arguments = parse_arguments()
-        print(show_samples(arguments) if arguments.config_file else show_recording(arguments))
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
+    sys.exit(exit_status(lambda: show(parse_arguments())))

@@ -9,9 +9,11 @@ images with most boxes.
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace, RawTextHelpFormatter
 from pathlib import Path
 
+from console.status import exit_status
 from eventcam.dataset import EventRecordings
 from eventcam.render.evaluation import View, write_evaluation
 from labbook.config.load import load_config, to_plain
@@ -74,7 +76,4 @@ def show_images(options: Namespace, dataset, split: str, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        print(show(parse_arguments()))
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
+    sys.exit(exit_status(lambda: show(parse_arguments())))

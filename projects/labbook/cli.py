@@ -1,4 +1,4 @@
-"""Command line of the lab book: ``tools/lab.py COMMAND ...``."""
+"""Command line of the lab book: plan, run, record and compare experiments."""
 
 from __future__ import annotations
 
@@ -116,21 +116,25 @@ def main(arguments: Sequence[str], root: Path, train_script: str | None = None) 
         The exit status: 0 if all is well, 1 if an experiment is not, 2 if the command or a config
         is wrong, 130 if stopped.
     """
+    return execute(parse(arguments), root, train_script)
+
+
+def execute(options: argparse.Namespace, root: Path, train_script: str | None = None) -> int:
+    """Run the command that :func:`parse` read; arguments and result as for :func:`main`."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
-    options = parse(arguments)
     options.train_script = train_script
     module, _, function = COMMANDS[options.command].function.partition(".")
-    execute = getattr(importlib.import_module(f"labbook.commands.{module}"), function)
+    command = getattr(importlib.import_module(f"labbook.commands.{module}"), function)
     try:
-        return execute(options, root)
+        return command(options, root)
     except ValueError as error:  # ConfigError and the sentences of studies
-        print(f"lab.py: {error}", file=sys.stderr)
+        print(f"{options.prog}: {error}", file=sys.stderr)
         return 2
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
+def parse(arguments: Sequence[str], prog: str = "lab.py") -> argparse.Namespace:
     """Options and, in ``overrides``, the ``key=value`` words of a command that takes them."""
-    parser = argparse.ArgumentParser(prog="lab.py", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, one in COMMANDS.items():
         command = commands.add_parser(name, help=one.help, description=one.help, allow_abbrev=False)
@@ -141,6 +145,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options.overrides = [text for text in only if takes_overrides and _is_override(text)]
     options.only = [text for text in only if text not in options.overrides]
     options.overrides += rest
+    options.prog = prog
     for text in options.overrides:
         if text.startswith("-"):
             known = [name for name in ARGUMENTS if name.startswith("--")]

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-INSTALL = 'python -m pip install -c constraints.txt -e ".[train]"'
-INSTALL_DETECTRON2 = "python tools/install_detectron2.py"
+CHECKOUT = Path(__file__).resolve().parents[2]
 GIB = 2**30
 ONE_RUN_GIB = 2  # checkpoints that a run keeps: two recent, best, final, 0.6 GB each
 COMFORTABLE_DISK_GIB = 10
@@ -27,6 +28,38 @@ SPLITS = ("train", "valid", "test")
 Level = Literal["green", "yellow", "red", "info"]
 MARKS: dict[Level, str] = {"green": "ok  ", "yellow": "warn", "red": "FAIL", "info": "info"}
 STYLES: dict[Level, str] = {"green": "green", "yellow": "yellow", "red": "bold red", "info": "cyan"}
+
+
+def install_line(extra: str = "train") -> str:
+    """The command that installs what an extra of ``setup.py`` needs.
+
+    In a checkout it is that of the README. An installed package has no folder to name, so the
+    requirements themselves are, those of the base included, as far as they are missing.
+    """
+    if IN_CHECKOUT:
+        return f'python -m pip install -c constraints.txt -e ".[{extra}]"'
+    try:
+        needed = [line.split(";") for line in requires("smalldet") or ()]
+    except PackageNotFoundError:
+        return f'python -m pip install ".[{extra}]"'
+    wanted = [name.strip() for name, *mark in needed if not mark or f'"{extra}"' in mark[0]]
+    missing = [requirement for requirement in wanted if not _is_installed(requirement)]
+    return f"python -m pip install {shlex.join(missing or wanted)}"
+
+
+def _is_installed(requirement: str) -> bool:
+    try:
+        version(re.split(r"[^\w.-]", requirement)[0])
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+IN_CHECKOUT = (CHECKOUT / "constraints.txt").is_file()
+INSTALL = install_line()
+INSTALL_DETECTRON2 = (
+    "python tools/install_detectron2.py" if IN_CHECKOUT else "smalldet install-detectron2"
+)
 
 
 class Finding(NamedTuple):
@@ -49,7 +82,9 @@ def check_python() -> Finding:
 
 def check_torch_pair() -> Finding:
     """torch and torchvision by a call of the operator that a mismatched pair lacks."""
-    matched = f"Install the matched pair that constraints.txt names: {INSTALL}"
+    matched = "Install a matched pair: python -m pip install --upgrade torch torchvision"
+    if IN_CHECKOUT:
+        matched = f"Install the matched pair that constraints.txt names: {INSTALL}"
     try:
         torch = import_module("torch")
         torchvision = import_module("torchvision")

@@ -54,5 +54,5 @@ def test_table_plot_and_config(prepared: Path, tmp_path: Path):
 
 def test_what_is_wrong_is_a_sentence(tmp_path: Path):
     done = tune(tmp_path / "nowhere")
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert "holds no prepared recordings" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,48 @@
+"""Check a COCO-format data set: filter its three splits, look at box sizes, advise what to set."""
+
+from __future__ import annotations
+
+import logging
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str], prog: str) -> str:
+    """Check the data set; what it holds, what that means, and what to set."""
+    options = parse(arguments, prog)
+    from smalldet.data import CocoSplits, default_root, register, report_table
+    from smalldet.data.check.report import data_check
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    root = options.data_root or str(default_root())
+    dataset = CocoSplits(root, tuple(options.classes), merge=dict(options.merge))
+    names = register(dataset)
+    lines = [
+        report_table({split: dataset.report(split) for split in names}),
+        "registered as " + ", ".join(names.values()) + "\n",
+        data_check(dataset, options.image_size, options.stride, options.anchor),
+    ]
+    return "\n".join(lines)
+
+
+def parse(arguments: Sequence[str], prog: str) -> Namespace:
+    """The options of the command."""
+    parser = ArgumentParser(prog=prog, description=__doc__)
+    add = parser.add_argument
+    where = "folder with train, valid and test (default: coco in DETECTRON2_DATASETS or datasets)"
+    add("--data-root", help=where)
+    add("--classes", nargs="+", default=["head"], help="wanted class names")
+    merging = "classes of the annotation file that become one"
+    add("--merge", nargs="+", default=[], type=merged, metavar="WANTED=A,B", help=merging)
+    add("--image-size", type=int, default=640, help="side of the network input, px")
+    add("--stride", type=int, default=4, help="of the finest level, px")
+    add("--anchor", type=float, default=32, help="side of the smallest one, px")
+    return parser.parse_args(arguments)
+
+
+def merged(text: str) -> tuple[str, list[str]]:
+    """``head=face,helmet`` as a class and the source classes that become it."""
+    name, equals, classes = text.partition("=")
+    if not (name and equals and classes):
+        raise ArgumentTypeError(f"{text!r} is not of the form WANTED=CLASS,CLASS")
+    return name, classes.split(",")

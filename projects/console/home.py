@@ -1,0 +1,27 @@
+"""Where configs and the training script lie: in a checkout, or in the installed package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CONFIGS = "configs"
+TRAIN_SCRIPT = "tools/lazyconfig_train_net.py"
+CHECKOUT = Path(__file__).resolve().parents[2]
+INSTALLED = Path(__file__).resolve().with_name("home")  # setup.py puts it into the wheel
+
+
+def home() -> Path:
+    """The folder that holds ``configs/`` and ``tools/``."""
+    return CHECKOUT if (CHECKOUT / TRAIN_SCRIPT).is_file() else INSTALLED
+
+
+def find_config(path: str) -> str:
+    """``path``, or where there is no such file the one of that name that came with the project."""
+    ours = home() / path
+    return str(ours) if ours.is_file() and not Path(path).exists() else path
+
+
+def train_script() -> str:
+    """The script that trains a config, as it is called from the current folder."""
+    path = home() / TRAIN_SCRIPT
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -1,0 +1,88 @@
+"""What the commands do with their words."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from detectron2.engine import default_argument_parser
+
+from console import home, lab, train, weights
+from console.main import main
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = "configs/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
+
+
+def test_training_takes_the_options_of_detectron2s_scripts():
+    words = "--config-file a.py --resume --num-gpus 2 --num-machines 3 --machine-rank 1 a=1 b=2"
+    theirs = vars(default_argument_parser().parse_args(words.split()))
+    ours = vars(train.parse(words.split(), "train"))
+    assert theirs.keys() <= ours.keys()
+    assert {key: ours[key] for key in theirs if key != "dist_url"} == {
+        key: value for key, value in theirs.items() if key != "dist_url"
+    }
+
+
+def test_the_record_names_a_script_that_exists(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words = ["--config-file", CONFIG, "train.seed=1"]
+    monkeypatch.setattr(sys, "argv", ["/environment/bin/smalldet", "train", *words])
+    assert train.parse(words, "smalldet train").command == [home.TRAIN_SCRIPT, *words]
+    monkeypatch.setattr(sys, "argv", ["./tools/lazyconfig_train_net.py", *words])
+    assert train.parse(words, "x").command == sys.argv
+
+
+def test_configs_of_the_project_are_found_from_anywhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert Path(home.find_config(CONFIG)).samefile(ROOT / CONFIG)
+    assert home.find_config("configs/none.py") == "configs/none.py"
+    own = tmp_path / CONFIG
+    own.parent.mkdir(parents=True)
+    own.touch()
+    assert home.find_config(CONFIG) == CONFIG
+
+
+def test_the_lab_book_works_where_configs_are(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["lab", "list", "ofat"]) == 0 and "baseline" in capsys.readouterr().out
+    monkeypatch.setattr(lab, "home", lambda: lab.INSTALLED)
+    assert main(["lab", "list", "ofat"]) == 1
+    assert f"cp -r {lab.INSTALLED / 'configs'} ." in capsys.readouterr().err
+    (tmp_path / "configs").mkdir()
+    assert main(["lab", "list", "ofat"]) == 2
+    assert "smalldet lab: There is no study" in capsys.readouterr().err
+
+
+def test_weights_are_downloaded_once(monkeypatch, tmp_path, capsys):
+    hub = pytest.importorskip("huggingface_hub")
+    asked = []
+
+    def download(repository: str, file: str) -> str:
+        asked.append((repository, file))
+        cached = tmp_path / "cached"
+        cached.write_bytes(b"weights")
+        return str(cached)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    for _ in range(2):
+        assert main(["weights", "vim-tiny"]) == 0
+    assert asked == [("hustvl/Vim-tiny-midclstok", "vim_t_midclstok_76p1acc.pth")]
+    assert Path("ckpts/vim_tiny_pretrained.pth").read_bytes() == b"weights"
+    assert "is there already" in capsys.readouterr().out
+
+
+def test_without_a_network_the_way_by_hand_is_said(monkeypatch, tmp_path, capsys):
+    hub = pytest.importorskip("huggingface_hub")
+
+    def no_network(*_):
+        raise OSError("unreachable")
+
+    monkeypatch.setattr(hub, "hf_hub_download", no_network)
+    path = tmp_path / "ckpts" / "x.pth"
+    assert main(["weights", "vim-tiny", "--out", str(path)]) == 1
+    said = capsys.readouterr().err
+    assert weights.ADDRESS.format(*weights.WEIGHTS["vim-tiny"][:2]) in said and str(path) in said
+    assert not list(tmp_path.rglob("*.pth"))
