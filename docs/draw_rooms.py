@@ -64,6 +64,9 @@ def draw() -> None:
     box(axes, 0.0, 2.62, 4.6, 0.26, "#f8fafc")
     wiring = "configs · tools · benchmarks · tests: wire the packages; nothing imports them"
     axes.text(2.3, 2.75, wiring, ha="center", va="center", fontsize=11, zorder=3)
+    box(axes, 3.6, 2.22, 1.0, 0.26, "#f1f5f9")
+    command = "console: the command;\nimports any, on use"
+    axes.text(4.1, 2.35, command, ha="center", va="center", fontsize=8, zorder=3)
     box(axes, 0.0, 2.22, 3.4, 0.26, FILLS["smalldet"])
     there = [room for room in JOINING if (PROJECTS / "smalldet" / room).is_dir()]
     joining = f"smalldet/{' · '.join(there)}: a trained run as a predictor; imports all below it"

@@ -7,7 +7,6 @@ import argparse
 import sys
 
 from console.status import exit_status
-from smalldet.backbones.vim.random_checkpoint import write_random_checkpoint
 
 
 def main() -> None:
@@ -17,6 +16,8 @@ def main() -> None:
     parser.add_argument("--embed-dim", type=int, default=192, help="channels (default 192)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights (default 0)")
     options = parser.parse_args()
+    from smalldet.backbones.vim.random_checkpoint import write_random_checkpoint
+
     path = write_random_checkpoint(
         options.path, depth=options.depth, embed_dim=options.embed_dim, seed=options.seed
     )

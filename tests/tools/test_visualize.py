@@ -61,7 +61,7 @@ def samples(monkeypatch, *arguments: object) -> str:
     module = tool("visualize_data")
     monkeypatch.setattr(sys, "argv", ["tool", *map(str, arguments)])
     options = module.parse_arguments()
-    return module.show_samples(options) if options.config_file else module.show_recording(options)
+    return module.show(options)
 
 
 def test_a_run_folder_alone_gives_a_video_and_a_sheet(run, tmp_path, monkeypatch):
