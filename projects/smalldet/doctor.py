@@ -23,6 +23,7 @@ ONE_RUN_GIB = 2  # checkpoints that a run keeps: two recent, best, final, 0.6 GB
 COMFORTABLE_DISK_GIB = 10
 COMFORTABLE_GPU_GIB = 7.5  # what cards sold as 8 GB report
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 12)
+LONG_FIX = 100  # characters
 SPLITS = ("train", "valid", "test")
 
 Level = Literal["green", "yellow", "red", "info"]
@@ -224,11 +225,15 @@ def examine(checks: Mapping[str, Callable[[], Finding]] = CHECKS) -> dict[str, F
 
 
 def as_lines(findings: Mapping[str, Finding]) -> list[tuple[Level, str]]:
-    """One line a finding, with its level; the fix comes last."""
-    return [
-        (f.level, f"{MARKS[f.level]}  {name}: {f.found}" + (f". Fix: {f.fix}" if f.fix else ""))
-        for name, f in findings.items()
-    ]
+    """One line a finding, with its level; the fix comes last, a command of many words once."""
+    first: dict[str, str] = {}
+    lines = []
+    for name, (level, found, fix) in findings.items():
+        before = first.setdefault(fix, name)
+        again = len(fix) > LONG_FIX and before != name
+        mend = f". Fix: {f'as for {before}' if again else fix}" if fix else ""
+        lines.append((level, f"{MARKS[level]}  {name}: {found}{mend}"))
+    return lines
 
 
 def show(lines: Sequence[tuple[Level, str]]) -> None:

@@ -153,6 +153,22 @@ def test_a_check_that_raises_is_a_red_line_with_a_fix():
     assert line.endswith(f"Fix: {doctor.INSTALL}")
 
 
+def test_a_long_command_is_shown_once():
+    red = doctor.Finding("red", "bad", "pip install " + "x" * doctor.LONG_FIX)
+    (_, first), (_, second) = doctor.as_lines({"a": red, "b": red})
+    assert first.endswith(red.fix) and second.endswith("Fix: as for a")
+
+
+def test_an_installed_package_names_what_is_missing(monkeypatch):
+    needed = ["numpy>=1", "absent>=2", 'gone<3; extra == "train"', 'other; extra == "dev"']
+    monkeypatch.setattr(doctor, "IN_CHECKOUT", False)
+    monkeypatch.setattr(doctor, "requires", lambda name: needed)
+    assert doctor.install_line() == "python -m pip install 'absent>=2' 'gone<3'"
+    assert doctor.install_line("none") == "python -m pip install 'absent>=2'"
+    monkeypatch.setattr(doctor, "requires", lambda name: needed[:1])
+    assert doctor.install_line() == "python -m pip install 'numpy>=1'"  # broken, not missing
+
+
 def test_status_and_output(monkeypatch, capsys):
     findings = {"a": doctor.Finding("green", "fine [b]"), "c": doctor.Finding("yellow", "so so")}
     monkeypatch.setattr(doctor, "examine", lambda: findings)
