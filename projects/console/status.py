@@ -65,7 +65,7 @@ def _nobody_reads(descriptor: int) -> bool:
 def _missing(error: ModuleNotFoundError) -> str:
     """The sentence for a library that is not installed; a missing module of ours is a bug."""
     name = (error.name or "").split(".")[0]
-    if not name or any(PROJECTS.glob(f"{name}*")):
+    if not name or (PROJECTS / name).is_dir():
         raise error
     environment = PROJECTS.with_name(".venv")
     activate = environment / "bin" / "activate"

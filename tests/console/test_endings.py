@@ -60,6 +60,7 @@ def test_an_environment_that_is_not_active_is_named(capsys, monkeypatch, tmp_pat
     activate = tmp_path / ".venv" / "bin" / "activate"
     activate.parent.mkdir(parents=True)
     activate.touch()
+    (tmp_path / "projects" / "torchvision").mkdir(parents=True)  # a neighbour is no sign of torch
     monkeypatch.setattr(status, "PROJECTS", tmp_path / "projects")
     assert exit_status(fail_with, ModuleNotFoundError("no", name="torch")) == 1
     assert f". {activate}" in capsys.readouterr().err
