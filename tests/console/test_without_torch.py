@@ -54,6 +54,17 @@ def test_a_missing_library_is_a_sentence(tmp_path, words):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words", ["lab.py list ofat", "predict.py RUN x.jpg", "export.py RUN --format onnx"]
+)
+def test_a_script_outside_of_any_environment_ends_in_a_sentence(words):
+    """-S leaves out site-packages: no library, not even this project."""
+    command = [sys.executable, "-I", "-S", *f"tools/{words}".split()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Run: " in done.stderr and "Traceback" not in done.stderr
+
+
 def test_the_doctor_says_what_is_missing(tmp_path):
     done = run(AS_COMMAND, "doctor", folder=tmp_path)
     red = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
