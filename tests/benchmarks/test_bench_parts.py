@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
+from importlib import import_module
 
 import pytest
 import torch
+from benchmarks.bench import PARTS
 from benchmarks.parts import feature_cache, memory, overhead
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from benchmarks import saved
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_part_is_measured_with_the_code_of_today(name):
+    assert callable(import_module(f"benchmarks.parts.{name}").rows)
 
 
 def test_the_share_outside_of_the_model():
