@@ -8,26 +8,21 @@ them ``data``, ``evaluation`` and ``engine``, which know no model. Start reading
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Where a library is missing or broken the doctor must still load; a room says so when imported.
 with suppress(ImportError, OSError):
     from smalldet import backbones, detectors, heads, necks  # noqa: F401  (they register classes)
 
 if TYPE_CHECKING:
-    from smalldet.predict.loading import Predictor
+    from smalldet.predict.loading import load as load
 
 
-def load(
-    run: str | Path,
-    weights: str | Path = "",
-    device: str = "auto",
-    overrides: Sequence[str] = (),
-) -> Predictor:
-    """The predictor of a trained run; see :func:`smalldet.predict.loading.load`."""
-    from smalldet.predict.loading import load as load_run
+def __getattr__(name: str) -> Any:
+    """``smalldet.load``, imported on use: it needs every other package."""
+    if name == "load":
+        from smalldet.predict.loading import load
 
-    return load_run(run, weights, device, overrides)
+        return load
+    raise AttributeError(f"module 'smalldet' has no attribute {name!r}")

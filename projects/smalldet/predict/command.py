@@ -156,21 +156,28 @@ def _of_its_kind(predictor: Predictor, inputs: Inputs, pattern: str) -> list[Pat
 def target_files(sources: Sequence[Path], out: Path) -> dict[Path, Path]:
     """Where the picture or video of each source goes.
 
-    Sources of one name in several folders get the folder's name, too.
+    Where several would get one name, each has its folder and its own ending in the name, too.
 
     Raises:
-        ValueError: a source would be overwritten.
+        ValueError: a source would be overwritten, or two would still get one name.
     """
     plain = {source: _target_name(source) for source in sources}
     often = Counter(plain.values())
     targets = {
-        source: out / (f"{source.resolve().parent.name}_{name}" if often[name] > 1 else name)
+        source: out / (_longer_name(source, name) if often[name] > 1 else name)
         for source, name in plain.items()
     }
+    if len({*targets.values()}) < len(targets):
+        raise ValueError("Inputs of one name lie in folders of one name: predict them one by one.")
     for source, target in targets.items():
         if target.resolve() == source.resolve():
             raise ValueError(f"{source} would be overwritten: name another folder with --out.")
     return targets
+
+
+def _longer_name(source: Path, name: str) -> str:
+    ending = "" if source.suffix == Path(name).suffix else Path(name).suffix
+    return f"{source.resolve().parent.name}_{source.name}{ending}"
 
 
 def _target_name(source: Path) -> str:

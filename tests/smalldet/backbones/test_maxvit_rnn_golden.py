@@ -75,4 +75,5 @@ def test_steps_equal_the_official_ones(name: str):
 def test_without_a_compiler_it_is_the_same(name: str, monkeypatch: pytest.MonkeyPatch):
     for module in (group_attention, lstm_update):
         monkeypatch.setattr(module.KERNEL, "why_absent", "not here")
+        assert not module.KERNEL.available()
     test_steps_equal_the_official_ones(name)

@@ -14,7 +14,7 @@ from test_recordings import model  # noqa: F401  (a fixture)
 from eventcam.class_maps import get_class_map
 from eventcam.io import write_h5_recording
 from pictures.video import write_video
-from smalldet.predict.command import Options, predict_all
+from smalldet.predict.command import Options, predict_all, target_files
 from smalldet.predict.inputs import find_inputs
 from smalldet.predict.recordings import EventPredictor
 
@@ -129,6 +129,12 @@ def test_equal_names_of_two_folders_stay_apart(photos, tmp_path):
     (other / "a.jpg").write_bytes((photos / "a.jpg").read_bytes())
     done = predict_all(predictor(), str(tmp_path / "*/a.jpg"), Options(tmp_path / "out"))
     assert {path.name for path in done.written} == {"photos_a.jpg", "other_a.jpg"}
+    (photos / "c.png").write_bytes((photos / "b.png").read_bytes())  # beside c.bmp
+    done = predict_all(predictor(), str(photos / "c.*"), Options(tmp_path / "out"))
+    assert {path.name for path in done.written} == {"photos_c.png", "photos_c.bmp.png"}
+    twins = [tmp_path / place / "same" / "a.jpg" for place in "xy"]
+    with pytest.raises(ValueError, match="one name"):
+        target_files(twins, tmp_path / "out")
 
 
 def test_what_is_not_there_or_of_another_kind_ends_in_a_sentence(photos, tmp_path):
