@@ -1,15 +1,11 @@
-"""Runs in one process share Detectron2's catalogs; each test begins with its built-in data sets."""
+"""Each test here reads a config of its own, several of them under one data set's name."""
 
 from __future__ import annotations
 
 import pytest
-from detectron2.data import DatasetCatalog, MetadataCatalog
-
-BUILT_IN = set(DatasetCatalog.list())
+from clean_catalogs import forget_data
 
 
 @pytest.fixture(autouse=True)
-def forgotten_data() -> None:
-    for name in set(DatasetCatalog.list()) - BUILT_IN:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.pop(name, None)
+def other_tests_forgotten() -> None:
+    forget_data()
