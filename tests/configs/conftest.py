@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from clean_catalogs import forget_data
 
 

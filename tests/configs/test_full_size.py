@@ -1,4 +1,4 @@
-"""Each real config, at full model and input size: two steps and an evaluation."""
+"""Each real config, at full model and input size: two steps of one sample, and an evaluation."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ SHORT = [
     "train.eval_period=2",
     "train.checkpointer.period=2",
     "train.log_period=1",
+    "train.total_batch_size=1",
+    "train.micro_batch_size=1",
 ]
 FROZEN = 7_224_384  # 24 blocks, patch embedding, 1,601 positions and the class token
 TRAINABLE = 49_489_617  # pyramid 2,664,880, proposals 1,184,015, boxes 45,640,722
@@ -71,11 +73,9 @@ def recordings(tmp_path_factory) -> Path:
 
 def etram_overrides(config: Path, recordings: Path) -> list[str]:
     cfg = load_config(config)
-    memory = ["train.micro_batch_size=1"]
-    if cfg.model.backbone.bottom_up.patch_size == 2:
-        memory.append("dataloader.sequence_length=2")
+    patch_2 = cfg.model.backbone.bottom_up.patch_size == 2
     return [
-        *memory,
+        *(["dataloader.sequence_length=2"] if patch_2 else []),  # memory
         f"dataset.root={recordings / cfg.dataset.downsample}",
         "dataloader.train.num_workers=0",
         "dataloader.valid.num_workers=0",
