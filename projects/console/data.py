@@ -20,7 +20,9 @@ def main(arguments: Sequence[str], prog: str) -> str:
     lines = [
         report_table({split: dataset.report(split) for split in names}),
         "registered as " + ", ".join(names.values()) + "\n",
-        data_check(dataset, options.image_size, options.stride, options.anchor),
+        data_check(
+            dataset, options.image_size, options.stride, options.anchor, options.keep_aspect
+        ),
     ]
     return "\n".join(lines)
 
@@ -35,6 +37,7 @@ def parse(arguments: Sequence[str], prog: str) -> Namespace:
     merging = "classes of the annotation file that become one"
     add("--merge", nargs="+", default=[], type=merged, metavar="WANTED=A,B", help=merging)
     add("--image-size", type=int, default=640, help="side of the network input, px")
+    add("--keep-aspect", action="store_true", help="images are not stretched to it")
     add("--stride", type=int, default=4, help="of the finest level, px")
     add("--anchor", type=float, default=32, help="side of the smallest one, px")
     return parser.parse_args(arguments)

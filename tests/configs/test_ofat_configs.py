@@ -66,6 +66,20 @@ def test_a_merge_is_an_override_and_configs_saved_before_take_it_too(tmp_path):
     assert instantiate(again.dataset).merge == {"head": ["face"]}
 
 
+def test_keeping_the_aspect_is_one_override_and_off_for_runs_of_before(tmp_path):
+    saved = to_plain(load_config(BASELINE))
+    del saved["dataloader"]["resize"], saved["dataloader"]["resizes"]
+    OmegaConf.save(OmegaConf.create(saved), tmp_path / "config.yaml")
+    assert config_changes(load_config(BASELINE), tmp_path) == {}
+    cfg = load_config(BASELINE, ["dataloader.resize=keep_aspect", "dataloader.image_size=320"])
+    assert config_changes(cfg, tmp_path)
+    for split in ("train", "valid", "test"):
+        resize = instantiate(to_plain(cfg.dataloader[split].mapper)).augmentations.augs[0]
+        assert type(resize).__name__ == "ResizeToFit" and resize.shape == (320, 320)
+    with pytest.raises(ConfigError, match=r"dataloader\.resizes\.fill"):
+        load_config(BASELINE, ["dataloader.resize=fill"])
+
+
 @pytest.mark.parametrize("name", CHILDREN)
 def test_children_say_what_they_ask(name):
     text = path_of(name).read_text()

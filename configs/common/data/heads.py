@@ -3,6 +3,7 @@
 from detectron2.config import LazyCall as L
 from detectron2.data import transforms as T
 
+from smalldet.data.augment import ResizeToFit
 from smalldet.data.splits import CocoSplits
 from smalldet.data.loader import build_eval_loader, build_train_loader
 from smalldet.data.mapper import SeededMapper
@@ -17,7 +18,7 @@ dataset = L(CocoSplits)(
     generate=None,
 )
 
-resize = L(T.Resize)(shape="${dataloader.image_size}")
+resize = "${dataloader.resizes.${dataloader.resize}}"
 # With targets, for the validation loss.
 eval_mapper = L(SeededMapper)(augmentations=[resize], is_train=False, with_instances=True)
 
@@ -34,6 +35,11 @@ def eval_loader(split):
 
 dataloader = dict(
     image_size=640,  # px, height and width of the network input
+    resize="stretch",  # or keep_aspect: as large as fits, padded at the bottom or right
+    resizes=dict(
+        stretch=L(T.Resize)(shape="${dataloader.image_size}"),
+        keep_aspect=L(ResizeToFit)(shape="${dataloader.image_size}"),
+    ),
     num_workers=4,
     train=L(build_train_loader)(
         dataset="${dataset.name}_train",

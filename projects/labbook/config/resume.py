@@ -28,6 +28,8 @@ RUN_ONLY_KEYS = (
     "train.project_name",
     "train.group_name",
     "train.experiment_id",
+    "dataloader.resize",  # what mappers take of them is compared there
+    "dataloader.resizes.*",
     "dataloader.num_workers",
     "dataloader.*.num_workers",
     "model.backbone.checkpoint",

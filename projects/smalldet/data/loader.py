@@ -64,7 +64,7 @@ class TrainLoader:
 
     Attributes:
         samples_seen: places of the stream that were handed out, by all processes together.
-        dropped_boxes: boxes that augmentation left without area, in this process's samples.
+        dropped_boxes: boxes that augmentation left too little of, in this process's samples.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class TrainLoader:
     def _count_dropped(self, step: list[list[Sample]]) -> None:
         dropped = sum(sample.get("dropped_boxes", 0) for batch in step for sample in batch)
         if dropped and not self.dropped_boxes:
-            logger.warning("Augmentation leaves some boxes without area; they are no targets.")
+            logger.warning("Augmentation leaves too little of some boxes; they are no targets.")
         self.dropped_boxes += dropped
 
 

@@ -13,8 +13,10 @@ from detectron2.data import detection_utils
 from detectron2.data import transforms as T
 from detectron2.structures import Boxes, BoxMode, Instances
 
+from smalldet.data.augment import LabelledImage
 from smalldet.data.errors import DataError
 
+_ROUNDING = 1e-6
 _WORD = 0xFFFFFFFF
 
 
@@ -47,6 +49,8 @@ class SeededMapper:
         seed: of the augmentations.
         with_instances: whether to give targets; by default if ``is_train``. True in evaluation
             serves the validation loss.
+        min_visible: share of its area, 0 to 1, that augmentations must leave of a box; what is cut
+            to less, by a crop, is no target.
     """
 
     def __init__(
@@ -56,12 +60,14 @@ class SeededMapper:
         image_format: str = "RGB",
         seed: int = 0,
         with_instances: bool | None = None,
+        min_visible: float = 0.0,
     ) -> None:
         self.augmentations = T.AugmentationList(list(augmentations))
         self.is_train = is_train
         self.image_format = image_format
         self.seed = seed
         self.with_instances = is_train if with_instances is None else with_instances
+        self.min_visible = min_visible
 
     def __call__(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """The model input for one entry.
@@ -74,25 +80,38 @@ class SeededMapper:
             ``image`` (C, H, W) uint8; ``file_name``, ``image_id``, ``height`` and ``width`` (px of
             the original); with targets also ``instances`` (``gt_boxes`` xyxy_abs in px of
             ``image``, ``gt_classes``) and ``dropped_boxes``, the number of boxes that the
-            augmentations left without area.
+            augmentations left too little of.
 
         Raises:
             DataError: the image cannot be read, or has another size than its entry.
         """
-        image = read_checked(record, self.image_format)
+        seen = read_labelled(record, self.image_format)
         with seeded_numpy(self.seed, int(record.get("sample_counter", 0))):
-            aug_input = T.AugInput(image)
-            transforms = self.augmentations(aug_input)
-        augmented = cast(np.ndarray, aug_input.image)  # fvcore's abstract apply_image reads as None
-        pixels = np.array(augmented.transpose(2, 0, 1), order="C")  # a copy of our own
+            self.augmentations(seen)
+        pixels = np.array(seen.image.transpose(2, 0, 1), order="C")  # a copy of our own
         keys = ("file_name", "image_id", "height", "width", "sample_counter")
         sample = {key: record[key] for key in keys if key in record}
         sample["image"] = torch.from_numpy(pixels)
         if self.with_instances:
-            sample["instances"], sample["dropped_boxes"] = make_instances(
-                record.get("annotations", ()), transforms, pixels.shape[1:]
-            )
+            sample["instances"] = make_instances(seen, self.min_visible)
+            sample["dropped_boxes"] = len(seen.boxes) - len(sample["instances"])
         return sample
+
+
+def read_labelled(record: Mapping[str, Any], image_format: str) -> LabelledImage:
+    """The image of a data set entry with its boxes; crowds are no targets.
+
+    Raises:
+        DataError: see :class:`SeededMapper`.
+    """
+    image = read_checked(record, image_format)
+    targets = [entry for entry in record.get("annotations", ()) if not entry.get("iscrowd", 0)]
+    boxes = [
+        BoxMode.convert(list(entry["bbox"]), entry["bbox_mode"], BoxMode.XYXY_ABS)
+        for entry in targets
+    ]
+    classes = np.array([entry["category_id"] for entry in targets], dtype=np.int64)
+    return LabelledImage(image, np.array(boxes, dtype=np.float64).reshape(-1, 4), classes)
 
 
 def read_checked(record: Mapping[str, Any], image_format: str) -> np.ndarray:
@@ -120,32 +139,17 @@ def read_checked(record: Mapping[str, Any], image_format: str) -> np.ndarray:
     return image
 
 
-def make_instances(
-    annotations: Sequence[Mapping[str, Any]],
-    transforms: T.Transform,
-    image_size: Sequence[int],
-) -> tuple[Instances, int]:
-    """Training targets in the augmented image, and how many boxes lost all their area.
-
-    Crowd boxes are no targets.
+def make_instances(seen: LabelledImage, min_visible: float = 0.0) -> Instances:
+    """Training targets in an augmented image: boxes that have an area, and enough of it left.
 
     Args:
-        annotations: of the original image.
-        transforms: what was done to the image.
-        image_size: height and width afterwards, px.
+        seen: after augmentation.
+        min_visible: share of its area, 0 to 1, that must be left of a box.
     """
-    height, width = (int(side) for side in image_size)
-    targets = [entry for entry in annotations if not entry.get("iscrowd", 0)]
-    boxes = [
-        BoxMode.convert(list(entry["bbox"]), entry["bbox_mode"], BoxMode.XYXY_ABS)
-        for entry in targets
-    ]
-    moved = transforms.apply_box(np.array(boxes, dtype=np.float64).reshape(-1, 4))
-    moved = np.clip(moved, 0, [width, height, width, height])
+    height, width = (int(side) for side in seen.image.shape[:2])
     instances = Instances((height, width))
-    instances.gt_boxes = Boxes(torch.as_tensor(moved, dtype=torch.float32).reshape(-1, 4))
-    classes = [int(entry["category_id"]) for entry in targets]
-    instances.gt_classes = torch.tensor(classes, dtype=torch.int64)
-    has_area = cast(torch.BoolTensor, instances.gt_boxes.nonempty(threshold=1e-5))
-    kept = instances[has_area]
-    return kept, len(instances) - len(kept)
+    instances.gt_boxes = Boxes(torch.as_tensor(seen.boxes, dtype=torch.float32).reshape(-1, 4))
+    instances.gt_classes = torch.from_numpy(seen.classes)
+    has_area = instances.gt_boxes.nonempty(threshold=1e-5)
+    is_left = torch.from_numpy(seen.visible) > min_visible - _ROUNDING
+    return instances[cast(torch.BoolTensor, has_area & is_left)]

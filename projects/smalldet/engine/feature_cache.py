@@ -14,7 +14,7 @@ from smalldet.data.splits import SPLITS
 from smalldet.engine.build import Config, build_model, load_pretrained, register_data
 from smalldet.engine.settings import TrainSettings, read_settings
 
-REPEATABLE = ("Resize", "RandomFlip")
+REPEATABLE = ("Resize", "ResizeToFit", "RandomFlip")
 
 
 def use_feature_cache(cfg: Config, settings: TrainSettings, model: nn.Module) -> None:

@@ -50,6 +50,9 @@ def test_boxes_are_measured_as_the_network_sees_them() -> None:
     assert shapes.sides == pytest.approx([(5 * 10) ** 0.5, (10 * 5) ** 0.5, 8])
     assert shapes.ratios == pytest.approx([2, 0.5, 1])
     assert shapes.smaller_than(8) == pytest.approx(2 / 3)  # equal is not smaller
+    fitted = box_shapes(records, 100, keep_aspect=True)  # a quarter of both sides
+    assert fitted.sides == pytest.approx([5, (10 * 2.5) ** 0.5, 8])
+    assert fitted.ratios == pytest.approx([1, 0.25, 1])
     doubled = box_shapes(records, 200)
     assert doubled.sides == pytest.approx(2 * shapes.sides)
     assert doubled.ratios == pytest.approx(shapes.ratios)
@@ -207,17 +210,19 @@ def test_overrides_arrive_as_written_whatever_the_names() -> None:
         assert found == value
 
 
-def test_the_pasted_advice_loads_and_names_this_data_set(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keep_aspect", [False, True])
+def test_the_pasted_advice_loads_and_names_this_data_set(keep_aspect: bool, tmp_path: Path) -> None:
     root = write_data_set(tmp_path / "my heads")
     write_image(root / "test" / "1.png", seed=0)  # what 0.png is
     merge = {"face": ["head", "heads-detection"]}
     dataset = CocoSplits(str(root), ("face",), merge=merge)
-    text = data_check(dataset, image_size=64, stride=16, anchor=64)
+    text = data_check(dataset, 64, stride=16, anchor=64, keep_aspect=keep_aspect)
     assert "1 images of test are identical" not in text and "more than once:\n  0.png" in text
     pasted = [line for line in text.splitlines() if "dataset.root=" in line or ANCHORS in line]
     assert len(pasted) == 2
     cfg = load_config(BASELINE, shlex.split(" ".join(pasted)))
     assert (cfg.dataset.root, cfg.dataset.merge, cfg.train.images) == (str(root), merge, 6)
     assert cfg.dataloader.image_size > 64
+    assert cfg.dataloader.resize == ("keep_aspect" if keep_aspect else "stretch")
     assert len(cfg.model.proposal_generator.anchor_generator.sizes) == 5
     assert cfg.model.roi_heads.num_classes == 1

@@ -50,7 +50,8 @@ def node(name: str, **options):
 
 
 def test_only_resizing_and_a_mirror_may_come_before_the_backbone():
-    check_augmentations([node("Resize", shape=64), node("RandomFlip", horizontal=True)])
+    for resize in ("Resize", "ResizeToFit"):
+        check_augmentations([node(resize, shape=64), node("RandomFlip", horizontal=True)])
     for random in (node("RandomBrightness"), node("RandomFlip", vertical=True)):
         with pytest.raises(ValueError, match="changes images at random before the frozen backbone"):
             check_augmentations([node("Resize", shape=64), random])

@@ -64,6 +64,13 @@ def test_small_objects_are_seen_in_tiles_and_large_ones_in_the_whole():
     assert boxes_of(tiled) == [(30, 170, 46, 186), tuple(large)]
 
 
+def test_tiles_and_the_whole_image_keep_their_shapes():
+    corners = [(5, 20), (110, 40), (220, 8)]
+    image = with_squares(70, 240, corners)
+    found = predictor(resize=480, keep_aspect=True, tiling=Tiling(80, 0.25)).predict(image, "RGB")
+    assert boxes_of(found) == [(x, y, x + 12, y + 12) for x, y in corners]
+
+
 def test_boxes_of_two_classes_in_one_place_are_two_objects():
     image = with_squares(100, 200, [(80, 40)], colour=(255, 255, 255))
     image[40:52, 110:122] = (255, 0, 0)

@@ -9,6 +9,7 @@ from detectron2.data import transforms as T
 from detectron2.structures import Boxes, Instances
 from torch import nn
 
+from smalldet.data.augment import ResizeToFit
 from smalldet.evaluation.tiles import Tiling
 from smalldet.predict.images import ImagePredictor
 
@@ -44,9 +45,12 @@ class SquareFinder(nn.Module):
         return found
 
 
-def predictor(least: int = 0, tiling: Tiling | None = None, resize: int | None = None):
+def predictor(
+    least: int = 0, tiling: Tiling | None = None, resize: int | None = None, keep_aspect=False
+):
     """A predictor around a :class:`SquareFinder`."""
-    augmentations = [T.Resize((resize, resize))] if resize else []
+    kind = ResizeToFit if keep_aspect else T.Resize
+    augmentations = [kind(resize)] if resize else []
     names = ["light", "red"]
     return ImagePredictor(SquareFinder(least), names, augmentations, "RGB", tiling, batch_size=3)
 

@@ -64,10 +64,14 @@ def test_detections_come_from_high_to_low_score_above_the_least():
     )
 
 
-def test_boxes_are_in_pixels_of_the_original_image():
-    image = with_squares(120, 240, [(40, 60)], side=24)
-    found = predictor(resize=60).predict(image, "RGB")
-    assert boxes_of(found) == [(40, 60, 64, 84)]
+@pytest.mark.parametrize("keep_aspect", [False, True])
+@pytest.mark.parametrize("size", [(120, 240), (240, 120), (120, 120)])
+def test_boxes_are_in_pixels_of_the_original_image(size, keep_aspect):
+    image = with_squares(*size, [(40, 60)], side=24)
+    looking = predictor(resize=60, keep_aspect=keep_aspect)
+    assert boxes_of(looking.predict(image, "RGB")) == [(40, 60, 64, 84)]
+    height, width = looking.model.sizes[0]
+    assert (height / width == size[0] / size[1]) is (keep_aspect or size[0] == size[1])
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,12 @@ class VisionMamba(FeatureBackbone):
     def rope(self) -> bool:
         return self.rope_cos is not None
 
+    @property
+    def size_divisibility(self) -> int:
+        """The side of a square input, to which smaller images are so padded; else 0."""
+        height, width = self.image_size
+        return height if height == width else 0
+
     def output_shape(self) -> dict[str, ShapeSpec]:
         return {self.out_feature: ShapeSpec(channels=self.embed_dim, stride=self.patch_size)}
 

@@ -14,7 +14,9 @@ from smalldet.data.check.shapes import box_shapes, shapes_table
 from smalldet.data.splits import CocoSplits
 
 
-def data_check(dataset: CocoSplits, image_size: int, stride: int, anchor: float) -> str:
+def data_check(
+    dataset: CocoSplits, image_size: int, stride: int, anchor: float, keep_aspect: bool = False
+) -> str:
     """Sizes of boxes, images that splits share, and what to set, as overrides ready to paste.
 
     Args:
@@ -22,22 +24,27 @@ def data_check(dataset: CocoSplits, image_size: int, stride: int, anchor: float)
         image_size: height and width of the network input, px.
         stride: of the network's finest level, px of its input.
         anchor: side of its smallest anchor, px of its input.
+        keep_aspect: images are fitted into the input instead of stretched to it.
 
     Raises:
         DataError: the data cannot be used.
     """
     records = {split: dataset.records(split) for split in dataset.splits}
-    shapes = {split: box_shapes(images, image_size) for split, images in records.items()}
+    shapes = {
+        split: box_shapes(images, image_size, keep_aspect) for split, images in records.items()
+    }
     files = {split: [image["file_name"] for image in found] for split, found in records.items()}
     longer = np.median([max(image["width"], image["height"]) for image in records["train"]])
     size = size_advice(shapes["train"], image_size, float(longer), stride)
     zoom = size.get("dataloader.image_size", image_size) / image_size
     anchors = anchor_advice(shapes["train"], zoom, stride, anchor)
-    settings = {**_settings(dataset, len(records["train"])), "dataloader.image_size": image_size}
+    resize = {"dataloader.resize": "keep_aspect"} if keep_aspect else {}
+    seen = {"dataloader.image_size": image_size, **resize}
+    settings = {**_settings(dataset, len(records["train"])), **seen}
     advised = {"For every config": {**settings, **size}, "Where it has anchors": anchors}
     return "\n\n".join(
         [
-            f"Boxes at dataloader.image_size={image_size}:",
+            f"Boxes at {' '.join(overrides(seen))}:",
             shapes_table(shapes, stride, anchor),
             leakage_report({split: fingerprints(names) for split, names in files.items()}),
             *(f"{who}:\n{_pasted(values)}" for who, values in advised.items() if values),

@@ -1,4 +1,4 @@
-"""Boxes as the network sees them: in px of its input, to which images are stretched."""
+"""Boxes as the network sees them: in px of its input, to which images are resized."""
 
 from __future__ import annotations
 
@@ -32,16 +32,20 @@ class BoxShapes:
         return float(np.mean(self.sides < side)) if len(self.sides) else 0.0
 
 
-def box_shapes(records: Sequence[Mapping[str, Any]], image_size: int) -> BoxShapes:
+def box_shapes(
+    records: Sequence[Mapping[str, Any]], image_size: int, keep_aspect: bool = False
+) -> BoxShapes:
     """Measure the boxes of images that are resized to a square.
 
     Args:
         records: images in Detectron2's format; crowd boxes do not count.
         image_size: height and width of the network input, px.
+        keep_aspect: fitted into it instead of stretched to it.
     """
     boxes, per_image = [], []
     for record in records:
         stretch = image_size / record["width"], image_size / record["height"]
+        stretch = (min(stretch),) * 2 if keep_aspect else stretch
         learned = [entry for entry in record["annotations"] if not entry.get("iscrowd")]
         per_image.append(len(learned))
         for entry in learned:
