@@ -2,7 +2,7 @@
 """Generate eTraM-like event recordings: the same parameters give the same files.
 
 python datasets/make_event_dataset.py datasets/street [--train 8 --valid 2 --test 2]
-    [--seconds 3] [--width 240 --height 180] [--seed 0] [--workers 1]
+    [--seconds 3] [--width 240 --height 180] [--seed 0] [--workers 0]
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--width", type=int, default=usual.width, help="px (%(default)s)")
     parser.add_argument("--height", type=int, default=usual.height, help="px (%(default)s)")
     parser.add_argument("--seed", type=int, default=usual.seed, help="(%(default)s)")
-    parser.add_argument("--workers", type=int, default=1, help="processes (%(default)s)")
+    parser.add_argument("--workers", type=int, default=0, help="processes (%(default)s: this one)")
     options = vars(parser.parse_args(arguments))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     out, workers = options.pop("out"), options.pop("workers")
     try:
-        GeneratedRecordings(**options).ensure(out, workers)
+        GeneratedRecordings(**options).ensure(out, max(0, workers))
     except GeneratedDataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

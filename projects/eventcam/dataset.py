@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 class Generator(Protocol):
     """Makes raw recordings."""
 
-    def ensure(self, root: Path, workers: int = 1) -> None:
+    def ensure(self, root: Path) -> None:
         """Make the folder ``root`` unless it is there."""
         ...
 
@@ -133,7 +133,7 @@ class EventRecordings:
             return self._folder
         if self.generate is not None:
             raw = Path(f"{self.root}_raw")
-            self.generate.ensure(raw, workers=2)
+            self.generate.ensure(raw)
             settings = Preparation(self.class_map.name, self.downsample)
             failed = prepare_all(raw, Path(self.root), settings, workers=0, progress=False).failed
             if failed:

@@ -26,7 +26,7 @@ from eventcam.io import rvt_layout as layout
 from eventcam.io.records import describe_file, describe_outputs, read_json, same_file
 from eventcam.prepare.raw_folder import RawRecording, find_recordings
 from eventcam.prepare.recording import Preparation, prepare_recording
-from eventcam.prepare.workers import run_jobs
+from eventcam.prepare.workers import check_main_guard, run_jobs
 from runfolder.files import write_json
 
 LOG = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Summary:
 
 
 def prepare_all(
-    raw: Path, out: Path, settings: Preparation, workers: int = 2, progress: bool = True
+    raw: Path, out: Path, settings: Preparation, workers: int = 0, progress: bool = True
 ) -> Summary:
     """Prepare every recording below ``raw`` into ``out``.
 
@@ -78,13 +78,16 @@ def prepare_all(
         raw: folders train, val, test; see :mod:`eventcam.prepare.raw_folder`.
         out: see :mod:`eventcam.io.rvt_layout`.
         settings: must be those that ``out`` was begun with.
-        workers: processes; 0 works in this one.
+        workers: processes; 0 works in this one. With any, a script needs its
+            ``if __name__ == "__main__"``.
         progress: show a bar on a terminal.
 
     Raises:
         EventDataError: there are no recordings, ``out`` was begun with other settings, or another
             process keeps working in it.
     """
+    if workers:
+        check_main_guard()
     recordings = find_recordings(Path(raw))
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

@@ -7,11 +7,24 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import spawn
 from typing import TypeVar
 
 LOG = logging.getLogger(__name__)
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+
+def check_main_guard() -> None:
+    """Call this before a lock is taken under which worker processes are started.
+
+    A script without ``if __name__ == "__main__"`` is run again by each of its workers. There this
+    raises; else the worker would wait for the lock of the process that waits for it.
+
+    Raises:
+        RuntimeError: Python's own, which shows what such a script lacks.
+    """
+    spawn._check_not_importing_main()
 
 
 def run_jobs(
@@ -27,6 +40,9 @@ def run_jobs(
 
     Yields:
         Each job with its result or exception, in the order in which they end.
+
+    Raises:
+        BrokenProcessPool: no worker process can be started; it has said why.
     """
     if workers == 0:
         for job in jobs:
@@ -51,6 +67,7 @@ def _run_in_pool(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(max(1, min(workers, len(jobs))), mp_context=context)
     try:
+        pool.submit(int).result()  # workers that cannot start are not the fault of a job
         running = {_submit(pool, function, job): job for job in jobs}
         for future in as_completed(running):
             yield running[future], _result_or_exception(future.result)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from eventcam.io import write_bbox, write_h5_recording
+from eventcam.prepare.workers import check_main_guard, run_jobs
 from toydata.folder import GeneratedDataError, ensure_folder
 from toydata.streets.recording import generate_recording
 from toydata.streets.settings import SceneSettings
@@ -42,14 +41,17 @@ class GeneratedRecordings(SceneSettings):
                 f"0; asked for was {self}."
             )
 
-    def ensure(self, root: Path, workers: int = 1) -> None:
+    def ensure(self, root: Path, workers: int = 0) -> None:
         """Record the data set ``root`` unless it is there; see :func:`ensure_folder`.
 
         Args:
             root: gets ``train``, ``val`` and ``test`` with ``<name>_td.h5`` and
                 ``<name>_bbox.npy``.
-            workers: processes; the files do not depend on it.
+            workers: processes; the files do not depend on it. 0 works in this one; with any, a
+                script needs its ``if __name__ == "__main__"``.
         """
+        if workers:
+            check_main_guard()
         writers = {split: partial(self._write_split, split, workers) for split in SPLITS}
         ensure_folder(root, GENERATOR_VERSION, self._parameters(), writers)
 
@@ -68,12 +70,7 @@ class GeneratedRecordings(SceneSettings):
         return {name: values[name] for name in _MARKED} | set_here | numbers
 
     def _write_split(self, split: str, workers: int, folder: Path) -> None:
-        write, count = partial(self.write_recording, folder, split), getattr(self, split)
-        if workers <= 1 or count == 1:
-            for number in range(count):
-                write(number)
-            return
-        # Forked children of a process with threads may hang; spawned ones do not.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, count), mp_context=context) as pool:
-            list(pool.map(write, range(count)))
+        write = partial(self.write_recording, folder, split)
+        for _, outcome in run_jobs(write, range(getattr(self, split)), workers):
+            if isinstance(outcome, Exception):
+                raise outcome
