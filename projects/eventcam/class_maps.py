@@ -1,4 +1,8 @@
-"""Class maps by name: how the ids of raw label files become the ids that a model learns.
+"""Class maps by name: how the classes of raw label files become the ids that a model learns.
+
+Own classes are a map that is written where a name would stand: ``person,bike=bicycle+scooter,=dog``
+has the classes person and bike; bicycles and scooters become bikes, dogs are left out. In label
+files they have their names, or are numbered in that order (dog is 3).
 
 The raw ids of eTraM (Verma et al., "eTraM: Event-based Traffic Monitoring Dataset", CVPR 2024) are
 0 pedestrian, 1 car, 2 bicycle, 3 bus, 4 motorbike, 5 truck, 6 tram, 7 wheelchair.
@@ -6,8 +10,9 @@ The raw ids of eTraM (Verma et al., "eTraM: Event-based Traffic Monitoring Datas
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -25,12 +30,14 @@ class ClassMap:
     Attributes:
         name: how configs and manifests call it.
         classes: names of the mapped classes; the position is the id.
+        raw: names of the raw classes; the position is the raw id.
         from_raw: raw id -> mapped id; boxes with any other raw id are dropped and counted.
         small: mapped ids whose mean AP is reported as small-class AP.
     """
 
     name: str
     classes: tuple[str, ...]
+    raw: tuple[str, ...]
     from_raw: Mapping[int, int] = field(repr=False)
     small: tuple[int, ...] = ()
 
@@ -43,18 +50,29 @@ class ClassMap:
         kept = labels[known].copy()
         kept["class_id"] = mapped[known]
         unknown = Counter(labels["class_id"][~known].tolist())
-        return kept, Counter({f"boxes_of_raw_class_{raw}": n for raw, n in unknown.items()})
+        names = {raw: self.raw[raw] if raw < len(self.raw) else raw for raw in unknown}
+        return kept, Counter({f"boxes_of_raw_class_{names[i]}": n for i, n in unknown.items()})
 
 
-def get_class_map(name: str) -> ClassMap:
-    """The map of that name.
+def get_class_map(name: str | Sequence[str]) -> ClassMap:
+    """The map of that name, or of own classes.
+
+    Args:
+        name: of a map; or own classes with commas between, or a list of them. Each may say which
+            raw classes become it, as ``bike=bicycle+scooter``; those of ``=dog+cat`` are left out.
 
     Raises:
-        EventDataError: there is none; the text lists the names.
+        EventDataError: there is none, and these are no classes; the text lists the names.
     """
-    if name not in CLASS_MAPS:
-        raise EventDataError(f"Unknown class map {name!r}; expected one of {sorted(CLASS_MAPS)}.")
-    return CLASS_MAPS[name]
+    entries = name.split(",") if isinstance(name, str) else list(name)
+    if isinstance(name, str) and len(entries) == 1 and "=" not in name:
+        if name in CLASS_MAPS:
+            return CLASS_MAPS[name]
+        raise EventDataError(
+            f"Unknown class map {name!r}; expected one of {sorted(CLASS_MAPS)}, or own classes as "
+            f"person,bike=bicycle+scooter (a single one as {name}={name})."
+        )
+    return _own(entries)
 
 
 def check_class_map(found: str, wanted: str, where: object) -> None:
@@ -63,12 +81,13 @@ def check_class_map(found: str, wanted: str, where: object) -> None:
     Raises:
         EventDataError: ``found`` is not ``wanted``.
     """
-    if found != get_class_map(wanted).name:
+    wanted = get_class_map(wanted).name
+    if found != wanted:
         raise EventDataError(
             f"{where} was prepared with the class map {found!r}, but {wanted!r} is asked for: the "
             f"same ids mean other classes. Set the class map to {found!r}, or prepare the "
             f"recordings into another folder with `tools/prepare_etram.py RAW OUT --class-map "
-            f"{wanted}`."
+            f"{shlex.quote(wanted)}`."
         )
 
 
@@ -77,11 +96,31 @@ def _from_names(
 ) -> ClassMap:
     """``groups`` gives the mapped class of each raw eTraM class, both by name."""
     ids = {ETRAM_RAW.index(raw): classes.index(new) for raw, new in groups.items()}
-    return ClassMap(name, classes, MappingProxyType(ids), tuple(map(classes.index, small)))
+    smalls = tuple(map(classes.index, small))
+    return ClassMap(name, classes, ETRAM_RAW, MappingProxyType(ids), smalls)
 
 
 def _unchanged(name: str, classes: tuple[str, ...], small: tuple[int, ...] = ()) -> ClassMap:
-    return ClassMap(name, classes, MappingProxyType({i: i for i in range(len(classes))}), small)
+    ids = MappingProxyType({i: i for i in range(len(classes))})
+    return ClassMap(name, classes, classes, ids, small)
+
+
+def _own(entries: Sequence[str]) -> ClassMap:
+    """A map of classes that are written as :func:`get_class_map` says."""
+    parts = [[part.strip() for part in entry.split("=")] for entry in entries]
+    pairs = [(part[0], old.strip()) for part in parts for old in part[-1].split("+")]
+    classes = tuple(new for new, *_ in parts if new)
+    raw = tuple(old for _, old in pairs)
+    doubled = sorted({x for names in (classes, raw) for x in names if names.count(x) > 1})
+    if doubled or not classes or not all(raw) or any(len(part) > 2 for part in parts):
+        raise EventDataError(
+            f"The class map {','.join(entries)!r} cannot be read"
+            f"{f' ({doubled[0]} is there twice)' if doubled else ''}. Expected are classes with "
+            "commas between, each once, as person,bike=bicycle+scooter,=dog."
+        )
+    name = ",".join(f"{part[0]}={part[-1]}" for part in parts)
+    ids = {i: classes.index(new) for i, (new, _) in enumerate(pairs) if new}
+    return ClassMap(name, classes, raw, MappingProxyType(ids))
 
 
 _MAPS = (

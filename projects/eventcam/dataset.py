@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any, Protocol
 
 from eventcam.class_maps import get_class_map
@@ -31,7 +32,7 @@ class EventRecordings:
 
     Args:
         root: the prepared folder (``tools/prepare_etram.py RAW ROOT``).
-        class_map: name of the map that it was prepared with.
+        class_map: name of the map that it was prepared with, or the list of own classes.
         downsample: which of its representations: "nearest", "sum" or "none".
         name: the splits are registered as ``<name>_train`` and so on; "" takes the folder's name.
         generate: makes raw recordings (in ``<root>_raw``) if they are missing, as
@@ -43,7 +44,7 @@ class EventRecordings:
     def __init__(
         self,
         root: str,
-        class_map: str = "etram_cls8",
+        class_map: str | Sequence[str] = "etram_cls8",
         downsample: Downsample = "nearest",
         generate: Generator | None = None,
         name: str = "",
@@ -90,7 +91,9 @@ class EventRecordings:
             if found != len(classes):
                 raise EventDataError(
                     f"The head predicts {found} classes ({key}.num_classes), but the class map "
-                    f"{self.class_map.name} has {len(classes)} ({', '.join(classes)})."
+                    f"{self.class_map.name} has {len(classes)} ({', '.join(classes)}). Set "
+                    f"{key}.num_classes={len(classes)}, or dataset.class_map to the classes of "
+                    "the data."
                 )
         frames = {s: sum(r.num_frames for r in self.recordings(s)) for s in ("train", "val")}
         if not all(frames.values()) or (images and images != frames["train"]):
@@ -98,8 +101,8 @@ class EventRecordings:
                 f"{self.root} has {frames['train']} labelled frames in train and {frames['val']} "
                 f"in val; expected were {images or 'some'} and some. {self._why_empty(frames)}"
                 f"Prepare the recordings with `tools/prepare_etram.py RAW {self.root} --downsample "
-                f"{self.downsample} --class-map {self.class_map.name}`, or correct dataset.root or "
-                "train.images."
+                f"{self.downsample} --class-map {quote(self.class_map.name)}`, or correct "
+                "dataset.root or train.images."
             )
         logger.info(f"{self.root}: labelled frames {frames}, class map {self.class_map.name}.")
 

@@ -40,7 +40,7 @@ def read_bbox(path: Path) -> tuple[np.ndarray, Counter[str]]:
     """
     raw = load_array(path, "an array of boxes")
     labels = in_published_fields(np.atleast_1d(raw), path)
-    return _usable(labels)
+    return usable(labels)
 
 
 def in_published_fields(raw: np.ndarray, path: Path) -> np.ndarray:
@@ -79,7 +79,8 @@ def _ids(values: np.ndarray) -> np.ndarray:
     return np.where(fits, values, NO_CLASS).astype(np.uint32)
 
 
-def _usable(labels: np.ndarray) -> tuple[np.ndarray, Counter[str]]:
+def usable(labels: np.ndarray) -> tuple[np.ndarray, Counter[str]]:
+    """The boxes (``BBOX_DTYPE``) that have a place and a time, by time; see :func:`read_bbox`."""
     counts: Counter[str] = Counter()
     finite = np.all([np.isfinite(labels[name]) for name in "xywh"], axis=0)
     counts["boxes_not_finite"] = int(np.count_nonzero(~finite))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -189,7 +190,7 @@ class RvtFolder:
         """What makes recordings as they are asked for here."""
         return (
             f"tools/prepare_etram.py RAW {out} --downsample {self.downsample or 'nearest'} "
-            f"--class-map {self.class_map.name}"
+            f"--class-map {quote(self.class_map.name)}"
         )
 
     def _check_downsample(self, found: str | None) -> None:

@@ -56,7 +56,8 @@ def schedule(label_times_us: np.ndarray, published: bool = False) -> Schedule:
     times = times[times >= FIRST_FRAME_US]
     if len(times) == 0:
         raise EventDataError(
-            "no box is left at or after the first 100 ms, so there is no labelled frame"
+            "no box is left at or after the first 100 ms, so there is no labelled frame (times of "
+            "labels are microseconds)"
         )
     frames, steps = published_frames(times) if published else nearest_frames(times)
     return with_steps_between(frames, steps)

@@ -1,4 +1,4 @@
-"""Finding raw recordings: ``<root>/<split>/<name>_td.h5`` (or ``.dat``) and ``<name>_bbox.npy``."""
+"""Finding raw recordings: ``<root>/<split>/<name>_td.h5`` (or ``.dat``) and their labels."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eventcam.errors import EventDataError
+from eventcam.io.label_files import ENDINGS as LABEL_ENDINGS
 from eventcam.io.rvt_layout import SPLITS
 
 # Old recordings of Prophesee's first set are named <name>_td.dat.h5. Earlier endings are preferred.
 _EVENT_ENDINGS = ("_td.h5", "_td.hdf5", "_td.dat.h5", "_td.dat", ".h5", ".hdf5", ".dat")
-_LABEL_ENDING = "_bbox.npy"
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class RawRecording:
         split: "train", "val" or "test".
         name: without the endings; the name of its folder of representations.
         events: ``.h5`` or ``.dat``.
-        labels: ``*_bbox.npy``.
+        labels: ``*_bbox.npy`` or ``*_bbox.csv``.
     """
 
     split: str
@@ -43,14 +43,15 @@ def find_recordings(root: Path) -> list[RawRecording]:
     """All recordings below ``root``, by split and name.
 
     Raises:
-        EventDataError: there is none; the text says what is expected where.
+        EventDataError: there is none, or one has two files of labels; the text says what is
+            expected where.
     """
     found = [entry for split in SPLITS for entry in _in_split(root / split, split)]
     if not found:
         raise EventDataError(
             f"No recordings were found in {root}: expected are folders named {', '.join(SPLITS)} "
-            f"with files <name>_td.h5 (or _td.dat) and <name>_bbox.npy. Unpack the downloaded "
-            f"parts of each split into one folder of that name."
+            f"with files <name>_td.h5 (or _td.dat) and <name>_bbox.npy (or _bbox.csv). "
+            f"Unpack the downloaded parts of each split into one folder of that name."
         )
     return found
 
@@ -59,9 +60,15 @@ def _in_split(folder: Path, split: str) -> Iterator[RawRecording]:
     if not folder.is_dir():
         return
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    boxes = [path for path in files if path.name.endswith(_LABEL_ENDING)]
-    labels = {path.name.removesuffix(_LABEL_ENDING): path for path in boxes}
+    labels: dict[str, Path] = {}
     events: dict[str, Path] = {}
+    for path in files:
+        name = path.name[: -len(LABEL_ENDINGS[0])]
+        if path.name.endswith(LABEL_ENDINGS) and labels.setdefault(name, path) != path:
+            raise EventDataError(
+                f"{folder} has labels of {name} in {labels[name].name} and in {path.name}. Keep "
+                f"one of the two files there."
+            )
     for ending in _EVENT_ENDINGS:
         for path in files:
             if path.name.endswith(ending) and path not in events.values():

@@ -12,9 +12,9 @@ import numpy as np
 from eventcam.class_maps import get_class_map
 from eventcam.errors import EventDataError
 from eventcam.io import rvt_layout as layout
-from eventcam.io.bbox import read_bbox
 from eventcam.io.blosc import ChunkWriter
 from eventcam.io.events import EventReader
+from eventcam.io.label_files import read_labels, require_known
 from eventcam.io.opening import open_events
 from eventcam.labels import LabelFilter
 from eventcam.prepare.label_frames import Schedule, known_empty_steps, label_grid, schedule
@@ -32,7 +32,7 @@ class Preparation:
     """Settings that decide what is written; part of the manifest.
 
     Attributes:
-        class_map: name of the class map for the labels.
+        class_map: name of the class map for the labels, or own classes; see ``class_maps``.
         downsample: "nearest" or "sum" for half resolution, or "none".
         published: reproduce the published preparation where it has defects: windows closed at both
             ends (events on a border count twice), and its choice of frames, which loses labels
@@ -51,7 +51,7 @@ class Preparation:
     cutoff: int = 10
 
     def __post_init__(self) -> None:
-        get_class_map(self.class_map)
+        object.__setattr__(self, "class_map", get_class_map(self.class_map).name)
         StackedHistogram(1, 1, downsample=self.downsample)
 
     def as_dict(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def prepare_recording(
 
     Args:
         events: ``.h5`` or ``.dat``.
-        labels: ``*_bbox.npy``.
+        labels: ``*_bbox.npy`` or ``*_bbox.csv``.
         folder: receives the files of :mod:`eventcam.io.rvt_layout`, without the record.
         settings: see there.
         train: whether it belongs to the training split (a label filter depends on it).
@@ -77,7 +77,9 @@ def prepare_recording(
     Raises:
         EventDataError: the files are unusable or nothing is left; the text says what and why.
     """
-    raw, dropped = read_bbox(labels)
+    class_map = get_class_map(settings.class_map)
+    require_known(labels, class_map.raw)
+    raw, dropped = read_labels(labels, class_map.raw)
     with open_events(events) as reader:
         kept, counts = _select_boxes(raw, dropped, reader, settings, train)
         times = schedule(kept["t"], settings.published)
@@ -92,8 +94,9 @@ def prepare_recording(
     empty = known_empty_steps(times, looked)
     _write_times_and_labels(folder, times, in_frames, looked, empty)
     counts["boxes_not_at_a_frame"] = len(kept) - len(in_frames)
-    unusable = dropped["boxes_not_finite"] + dropped["boxes_impossible_time"]
-    names = get_class_map(settings.class_map).classes
+    reasons = ("boxes_unreadable", "boxes_not_finite", "boxes_impossible_time")
+    unusable = sum(dropped[reason] for reason in reasons)
+    names = class_map.classes
     per_class = np.bincount(in_frames["class_id"], minlength=len(names))
     return {
         "sensor": sensor,

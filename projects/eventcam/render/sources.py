@@ -14,8 +14,9 @@ import numpy as np
 
 from eventcam.class_maps import ETRAM_RAW, get_class_map
 from eventcam.errors import EventDataError
-from eventcam.io import open_events, read_bbox
+from eventcam.io import open_events
 from eventcam.io import rvt_layout as layout
+from eventcam.io.label_files import ENDINGS, class_names, read_labels
 from eventcam.io.opening import READERS
 from eventcam.io.records import read_json
 from eventcam.io.rvt_folder import RvtRecording
@@ -85,10 +86,12 @@ def _raw_footage(path: Path, start: float, seconds: float | None) -> Footage:
         begins = np.array(window_ends(*reader.time_range_us())) - WINDOW_US
         width = reader.width
     ends = _within(begins, start, seconds, path) + WINDOW_US
-    labels = labels_beside(path)
+    file = labels_beside(path)
+    names = (file and class_names(file)) or ETRAM_RAW
+    labels = file and read_labels(file, names)[0]
     known = ends if labels is not None else ends[:0]
     shots = _raw_shots(path, ends, labels)
-    return Footage(path.name, width, ETRAM_RAW, ends, known, shots)
+    return Footage(path.name, width, names, ends, known, shots)
 
 
 def _within(begins: np.ndarray, start: float, seconds: float | None, path: Path) -> np.ndarray:
@@ -112,13 +115,13 @@ def _raw_shots(path: Path, ends: np.ndarray, labels: np.ndarray | None) -> Itera
             yield Shot(end, count_events(events, *size), labelled_at(labels, end))
 
 
-def labels_beside(path: Path) -> np.ndarray | None:
-    """The boxes of the recording ``<name>_td[.dat].h5`` or ``<name>_td.dat``; None without any."""
+def labels_beside(path: Path) -> Path | None:
+    """The file of boxes of ``<name>_td[.dat].h5`` or ``<name>_td.dat``; None without any."""
     name = path.name
     for suffix in (".dat.h5", *READERS):
         name = name.removesuffix(suffix)
-    file = path.with_name(f"{name.removesuffix('_td')}_bbox.npy")
-    return read_bbox(file)[0] if file.exists() else None
+    files = [path.with_name(name.removesuffix("_td") + ending) for ending in ENDINGS]
+    return next((file for file in files if file.exists()), None)
 
 
 def labelled_at(labels: np.ndarray | None, time_us: int) -> BoxSet | None:

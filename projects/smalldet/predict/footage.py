@@ -12,6 +12,7 @@ import numpy as np
 from eventcam.class_maps import ClassMap, check_class_map
 from eventcam.io import open_events
 from eventcam.io import rvt_layout as layout
+from eventcam.io.label_files import read_labels
 from eventcam.io.records import read_json
 from eventcam.io.rvt_folder import RvtRecording
 from eventcam.labels import scale_boxes
@@ -38,7 +39,7 @@ class Footage:
 
 
 def open_footage(path: Path, predictor: EventPredictor, min_score: float = 0.0) -> Footage:
-    """A raw recording, with labels if a ``*_bbox.npy`` lies beside it, or a prepared one.
+    """A raw recording, with labels if their file lies beside it, or a prepared one.
 
     Args:
         path: an event file, or the folder of one prepared recording.
@@ -76,8 +77,9 @@ def _raw(path: Path, predictor: EventPredictor, min_score: float) -> Footage:
     with open_events(path) as reader:
         steps = len(window_ends(*reader.time_range_us()))
         size = reader.width, reader.height
-    labels = labels_beside(path)
-    if labels is not None:
+    file, labels = labels_beside(path), None
+    if file is not None:
+        labels, _ = read_labels(file, predictor.class_map.raw)
         labels = _as_predicted(labels, predictor.class_map, predictor.factor, size)
     frames = predictor.stream(path, min_score=min_score)
     return Footage(frames, steps, lambda time_us: labelled_at(labels, time_us))

@@ -1,0 +1,56 @@
+"""Prepare raw event recordings for training: stacked histograms, labels and times, resumable.
+
+RAW holds the folders train, val and test with <name>_td.h5 (or .dat) and <name>_bbox.npy, or
+<name>_bbox.csv with the columns t_us,x,y,w,h,class[,track]; OUT gets the folders that RVT's own
+preparation would write, and manifest.json. Run again to resume.
+"""
+
+from __future__ import annotations
+
+import logging
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str], prog: str) -> int:
+    """Prepare; 1 if there is nothing that is prepared."""
+    options = parse(arguments, prog)
+    from eventcam.prepare.folder import prepare_all
+    from eventcam.prepare.recording import Preparation
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    settings = Preparation(options.class_map, options.downsample, options.published)
+    summary = prepare_all(options.raw, options.out, settings, max(0, options.workers))
+    print(summary)
+    return 0 if summary.prepared or summary.reused else 1
+
+
+def parse(arguments: Sequence[str], prog: str) -> Namespace:
+    """The options of the command."""
+    parser = ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=RawDescriptionHelpFormatter
+    )
+    parser.add_argument("raw", type=Path, help="folder with the raw recordings")
+    parser.add_argument("out", type=Path, help="folder to write; the same one to resume")
+    parser.add_argument(
+        "--class-map",
+        default="etram_cls8",
+        help="its name, or own classes as person,bike=bicycle+scooter (bicycles and scooters "
+        "become bikes); the config's dataset.class_map says the same (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--downsample",
+        default="nearest",
+        choices=("nearest", "sum", "none"),
+        help="how to get half resolution: drop three of four px (as published, default) or add "
+        "them up; none keeps the sensor's resolution",
+    )
+    parser.add_argument(
+        "--published",
+        action="store_true",
+        help="repeat the published windows (events on a border count twice) and choice of frames "
+        "(loses labels after gaps); for comparison with published numbers",
+    )
+    parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
+    return parser.parse_args(arguments)
