@@ -86,6 +86,7 @@ setup(
             "opencv-python>=4.8",
             "tqdm>4.29.0",
         ],
+        "convert": ["PyYAML>=6", "globox>=2.9"],
         "export": [
             "onnx>=1.19",
             "onnxruntime>=1.22",

@@ -1,14 +1,25 @@
-"""Check a COCO-format data set: filter its three splits, look at box sizes, advise what to set."""
+"""Check a COCO-format data set: filter its three splits, look at box sizes, advise what to set.
+
+%(prog)s [options]                   the check
+%(prog)s convert SOURCE TARGET       a data set in YOLO's or Pascal VOC's layout becomes one of ours
+%(prog)s prepare-events RAW OUT      event recordings become training data
+"""
 
 from __future__ import annotations
 
 import logging
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawTextHelpFormatter
 from collections.abc import Sequence
 
+from console import convert, prepare_events
 
-def main(arguments: Sequence[str], prog: str) -> str:
-    """Check the data set; what it holds, what that means, and what to set."""
+OTHERS = {"convert": convert.main, "prepare-events": prepare_events.main}
+
+
+def main(arguments: Sequence[str], prog: str) -> str | int:
+    """Check the data set: what it holds, what that means, what to set; or do another command."""
+    if arguments and arguments[0] in OTHERS:
+        return OTHERS[arguments[0]](arguments[1:], f"{prog} {arguments[0]}")
     options = parse(arguments, prog)
     from smalldet.data import CocoSplits, default_root, register, report_table
     from smalldet.data.check.report import data_check
@@ -29,7 +40,7 @@ def main(arguments: Sequence[str], prog: str) -> str:
 
 def parse(arguments: Sequence[str], prog: str) -> Namespace:
     """The options of the command."""
-    parser = ArgumentParser(prog=prog, description=__doc__)
+    parser = ArgumentParser(prog=prog, description=__doc__, formatter_class=RawTextHelpFormatter)
     add = parser.add_argument
     where = "folder with train, valid and test (default: coco in DETECTRON2_DATASETS or datasets)"
     add("--data-root", help=where)

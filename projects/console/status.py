@@ -14,6 +14,7 @@ PROJECTS = Path(__file__).resolve().parents[1]
 EXTRAS = {  # module -> the extra of setup.py that brings it, where that is not "train"
     **dict.fromkeys(("h5py", "hdf5plugin"), "events"),
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "export"),
+    "globox": "convert",
     "huggingface_hub": "hub",
     "submitit": "sweep",
 }
