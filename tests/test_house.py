@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NEVER_IMPORTED = {"tools", "configs", "tests", "benchmarks"}
 OWN = ("configs", "benchmarks", "tests")
 PACKAGES = {  # package -> the other packages of ours that it may import, also inside functions
-    "smalldet": {"boxmetrics", "nativecode", "runfolder"},
+    "smalldet": {"boxmetrics", "nativecode", "pictures", "runfolder"},
     "eventcam": {"nativecode", "pictures", "runfolder"},
     "labbook": {"boxmetrics", "runfolder"},
     "boxmetrics": set(),
@@ -36,7 +36,7 @@ PACKAGES = {  # package -> the other packages of ours that it may import, also i
 PACKAGES["console"] = set(PACKAGES)  # the installed command may know all
 
 JOINS = {  # room -> what it joins, besides what its package may import
-    "smalldet/predict": ("eventcam", "pictures", "labbook.config"),
+    "smalldet/predict": ("eventcam", "labbook.config"),
     "smalldet/export": ("eventcam", "labbook.config"),
 }
 FRAMEWORKS = {"torch", "torchvision", "detectron2"}

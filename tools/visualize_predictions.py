@@ -70,7 +70,8 @@ def show_images(options: Namespace, dataset, split: str, folder: Path) -> str:
         raise ValueError(f"{options.run} is a run on images: name a .png file, and no recording.")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     truth, images = dataset.filtered(split).path, dataset.filtered(split).path.parent
-    shown = {"images": options.images, "min_score": options.min_score}
+    theme = LIGHT if options.light else DARK
+    shown = {"images": options.images, "min_score": options.min_score, "theme": theme}
     prediction_sheet(truth, images, folder / "predictions.json", options.out, **shown)
     return f"{options.out}: up to {options.images} images of {truth}"
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from pictures.text import Colour, Rectangle, free_place, write_text
+from pictures.labels import Label, write_labels
+from pictures.text import Colour
 
 
 @dataclass(frozen=True)
@@ -57,17 +58,21 @@ def draw_boxes(
     image: np.ndarray,
     truth: BoxSet | None = None,
     predictions: BoxSet | None = None,
-    class_names: Sequence[str] = (),
+    class_names: Sequence[str] | None = (),
     theme: Theme = DARK,
     zoom: float = 1,
 ) -> None:
     """Draw upon an RGB image (H, W, 3): truth dashed where there are predictions too, else solid.
 
+    Predictions (without any: truth) have labels: name and score, the surest first, where they hide
+    nothing; see :func:`pictures.labels.write_labels`. If there is only one class, its name is left
+    out.
+
     Args:
         image: enlarged by ``zoom`` already.
         truth: labelled boxes, px of the image before it was enlarged.
         predictions: boxes with scores, likewise.
-        class_names: by class id; ids beyond it are shown as numbers.
+        class_names: by class id; ids beyond it are shown as numbers. None: no labels.
         theme: colours.
         zoom: px of ``image`` per px of the boxes.
     """
@@ -76,29 +81,38 @@ def draw_boxes(
         _outline(image, predictions, theme, zoom, dashed=False)
     if truth is not None:  # later, so that its dashes are seen on a box that fits exactly
         _outline(image, truth, theme, zoom, dashed=predictions is not None)
-    if named is not None:  # last, so that no box crosses a name
-        _name_boxes(image, named, class_names, theme, zoom)
+    if named is not None and class_names is not None:  # last, so that no box crosses a name
+        shown = [_corners(found, zoom) for found in (truth, predictions) if found is not None]
+        labels = _labels(named, class_names, theme, zoom)
+        write_labels(image, labels, np.concatenate(shown), theme.text)
 
 
 def _outline(image: np.ndarray, found: BoxSet, theme: Theme, zoom: float, dashed: bool) -> None:
     thick = max(1, round(min(image.shape[:2]) / 240))
-    for box, class_id in zip(found.boxes, found.classes, strict=True):
-        corners = np.round(np.asarray(box) * zoom).astype(int)
-        colour = theme.truth if dashed else _class_colour(int(class_id), theme)
-        (_dashed_box if dashed else _solid_box)(image, corners, colour, thick)
+    for corners, class_id in zip(_corners(found, zoom), found.classes, strict=True):
+        if dashed:
+            dashed_box(image, corners, theme.truth, thick)
+        else:
+            x0, y0, x1, y1 = corners.tolist()
+            cv2.rectangle(image, (x0, y0), (x1, y1), _class_colour(int(class_id), theme), thick)
 
 
-def _name_boxes(
-    image: np.ndarray, found: BoxSet, names: Sequence[str], theme: Theme, zoom: float
-) -> None:
-    written: list[Rectangle] = []
-    for number, (box, class_id) in enumerate(zip(found.boxes, found.classes, strict=True)):
-        corners = np.round(np.asarray(box) * zoom).astype(int)
-        score = None if found.scores is None else float(found.scores[number])
-        tag = _tag(int(class_id), score, names)
-        written.append(free_place(image, tag, corners, written))
-        colour = _class_colour(int(class_id), theme)
-        write_text(image, tag, written[-1][:2], theme.text, colour)
+def _corners(found: BoxSet, zoom: float) -> np.ndarray:
+    """(N, 4) whole px of the enlarged image."""
+    return np.round(np.asarray(found.boxes, float).reshape(-1, 4) * zoom).astype(int)
+
+
+def _labels(found: BoxSet, names: Sequence[str], theme: Theme, zoom: float) -> list[Label]:
+    """Those that say something, the surest first."""
+    corners = _corners(found, zoom).tolist()
+    scores = np.zeros(len(corners)) if found.scores is None else np.asarray(found.scores)
+    labels = []
+    for row in np.argsort(-scores, kind="stable").tolist():
+        class_id = int(found.classes[row])
+        score = None if found.scores is None else float(scores[row])
+        if text := _text(class_id, score, names):
+            labels.append(Label(text, tuple(corners[row]), _class_colour(class_id, theme)))
+    return labels
 
 
 def _class_colour(class_id: int, theme: Theme) -> Colour:
@@ -107,17 +121,15 @@ def _class_colour(class_id: int, theme: Theme) -> Colour:
     return int(darker * red), int(darker * green), int(darker * blue)
 
 
-def _tag(class_id: int, score: float | None, names: Sequence[str]) -> str:
+def _text(class_id: int, score: float | None, names: Sequence[str]) -> str:
+    """Name and score, as far as there are some; the name of an only class says nothing."""
     name = names[class_id] if 0 <= class_id < len(names) else str(class_id)
-    return name if score is None else f"{name} {score:.2f}"
+    parts = [] if len(names) == 1 and class_id == 0 else [name]
+    return " ".join(parts if score is None else [*parts, f"{score:.2f}"])
 
 
-def _solid_box(image: np.ndarray, corners: np.ndarray, colour: Colour, thick: int) -> None:
-    x0, y0, x1, y1 = corners.tolist()
-    cv2.rectangle(image, (x0, y0), (x1, y1), colour, thick)
-
-
-def _dashed_box(image: np.ndarray, corners: np.ndarray, colour: Colour, thick: int) -> None:
+def dashed_box(image: np.ndarray, corners: np.ndarray, colour: Colour, thick: int) -> None:
+    """Draw a box (4,), xyxy in whole px of an RGB image, with dashes of four times its line."""
     x0, y0, x1, y1 = corners.tolist()
     dash = 4 * thick
     for start in range(x0, x1, 2 * dash):

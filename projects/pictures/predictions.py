@@ -1,21 +1,22 @@
-"""What an evaluation of images found, beside what was there: a sheet of the fullest images."""
+"""What an evaluation of images found, and what was there: a sheet of the fullest images."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from pictures.boxes import LIGHT, BoxSet, draw_boxes
+from pictures.boxes import DARK, BoxSet, Theme
+from pictures.frame import draw_frame
 from pictures.sheet import contact_sheet, fitted, write_image
 from pictures.text import with_title
 
-Entries = list[Mapping[str, Any]]
+Entries = Iterable[Mapping[str, Any]]
 
 
 def prediction_sheet(
@@ -24,11 +25,12 @@ def prediction_sheet(
     predictions: Path,
     out: Path,
     images: int = 6,
-    columns: int = 2,
+    columns: int = 3,
     min_score: float = 0.5,
-    tile: int = 320,
+    tile: int = 480,
+    theme: Theme = DARK,
 ) -> Path:
-    """Write a sheet of the images with most boxes: ground truth left, predictions right.
+    """Write a sheet of the images with most boxes: ground truth dashed, predictions solid.
 
     Args:
         annotations: COCO file of the ground truth.
@@ -39,53 +41,42 @@ def prediction_sheet(
         columns: images side by side.
         min_score: predictions below it are not drawn.
         tile: side of one picture, px.
+        theme: colours.
 
     Raises:
         ValueError: an image is missing or no image any more.
     """
-    truth = json.loads(annotations.read_text())
-    names = _class_names(truth.get("categories", []))
-    boxes = _by_image(truth["annotations"])
-    found = _by_image(p for p in json.loads(predictions.read_text()) if p["score"] >= min_score)
-    chosen = sorted(truth["images"], key=lambda i: (-len(boxes[i["id"]]), i["id"]))[:images]
-    pairs = [
-        _pair(image_root / entry["file_name"], names, tile, boxes[entry["id"]], found[entry["id"]])
-        for entry in chosen
-    ]
-    title = f"left: ground truth - right: found with a score of at least {min_score}"
-    sheet = contact_sheet(pairs, columns, theme=LIGHT)
-    write_image(out, with_title(sheet, title, LIGHT.truth, LIGHT.background))
+    content = json.loads(annotations.read_text(encoding="utf-8"))
+    categories = sorted(content.get("categories", []), key=lambda entry: entry["id"])
+    ids, names = [entry["id"] for entry in categories], [entry["name"] for entry in categories]
+    boxes = _by_image(content["annotations"])
+    results = json.loads(predictions.read_text(encoding="utf-8"))
+    found = _by_image(entry for entry in results if entry["score"] >= min_score)
+    pictures = []
+    for entry in sorted(content["images"], key=lambda i: (-len(boxes[i["id"]]), i["id"]))[:images]:
+        image = _read(image_root / entry["file_name"])
+        sets = [_box_set(x[entry["id"]], ids) for x in (boxes, found)]
+        zoom = tile / max(image.shape[:2])
+        picture = draw_frame(image, *sets, class_names=names, theme=theme, zoom=zoom)
+        pictures.append(fitted(picture, tile, theme))
+    title = f"dashed: ground truth    solid: found, score at least {min_score:g}"
+    sheet = contact_sheet(pictures, columns, theme=theme)
+    write_image(out, with_title(sheet, title, theme.truth, theme.background))
     return out
 
 
-def _pair(path: Path, names: list[str], side: int, truth: Entries, found: Entries) -> np.ndarray:
-    """One image (side, 2 * side, 3) RGB twice: with ground truth, with predictions."""
-    image = _read(path)
-    scale = side / max(image.shape[:2])
-    left = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    right = left.copy()
-    draw_boxes(left, truth=_box_set(truth), class_names=names, zoom=scale)
-    draw_boxes(right, predictions=_box_set(found), class_names=names, zoom=scale)
-    return np.hstack([fitted(left, side), fitted(right, side)])
-
-
-def _box_set(entries: Iterable[Mapping[str, Any]]) -> BoxSet:
+def _box_set(entries: Entries, ids: Sequence[int]) -> BoxSet:
+    """Classes are counted in the order of their ids, as Detectron2 does."""
     entries = list(entries)
     boxes = np.array([entry["bbox"] for entry in entries], float).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     scores = [entry["score"] for entry in entries if "score" in entry]
-    classes = np.array([entry.get("category_id", 0) for entry in entries], np.int64)
+    classes = np.array([ids.index(entry["category_id"]) for entry in entries], np.int64)
     return BoxSet(boxes, classes, np.array(scores) if scores else None)
 
 
-def _class_names(categories: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Names by category id; the number itself where the file has none."""
-    known = {int(entry["id"]): str(entry["name"]) for entry in categories}
-    return [known.get(number, str(number)) for number in range(max(known, default=-1) + 1)]
-
-
-def _by_image(entries: Iterable[Mapping[str, Any]]) -> dict[int, Entries]:
-    found: dict[int, Entries] = defaultdict(list)
+def _by_image(entries: Entries) -> dict[int, list[Mapping[str, Any]]]:
+    found: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for entry in entries:
         found[entry["image_id"]].append(entry)
     return found

@@ -41,8 +41,8 @@ def write_image(path: Path, image: np.ndarray) -> None:
     path.write_bytes(data.tobytes())
 
 
-def fitted(image: np.ndarray, side: int) -> np.ndarray:
-    """An image (H, W, 3), no larger than ``side``, at the top left of a white square."""
-    canvas = np.full((side, side, 3), 255, np.uint8)
+def fitted(image: np.ndarray, side: int, theme: Theme = DARK) -> np.ndarray:
+    """An image (H, W, 3), no larger than ``side``, at the top left of a square."""
+    canvas = np.full((side, side, 3), theme.background, np.uint8)
     canvas[: image.shape[0], : image.shape[1]] = image[:side, :side]
     return canvas

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 
@@ -27,28 +25,17 @@ def write_text(
         colour: of the text.
         ground: behind it.
     """
-    line = _line_height(image)
-    left, top, right, bottom = _inside(image, place, _text_width(image, text), line)
+    left, top, right, bottom = text_box(image, text, place)
     cv2.rectangle(image, (left, top), (right - 1, bottom - 1), ground, cv2.FILLED)
-    _put(image, text, (left + 2, bottom - 4), _font_size(line), colour)
+    _put(image, text, (left + 2, bottom - 4), _font_size(bottom - top), colour)
 
 
-def free_place(
-    image: np.ndarray, text: str, corners: np.ndarray, taken: Sequence[Rectangle]
-) -> Rectangle:
-    """Above a box (xyxy, px of the image), or else around it where no other text is."""
-    left, top, right, bottom = corners.tolist()
+def text_box(image: np.ndarray, text: str, place: tuple[int, int]) -> Rectangle:
+    """Where a line with its ground lies: its left and top at ``place``, moved inside the image."""
     width, line = _text_width(image, text), _line_height(image)
-    places = (
-        (left, top - line),
-        (left, bottom + 1),
-        (right - width, top - line),
-        (right + 1, top),
-        (left - width, top),
-        (left, top - 2 * line),
-    )
-    possible = [_inside(image, place, width, line) for place in places]
-    return next((p for p in possible if not any(_overlap(p, t) for t in taken)), possible[0])
+    x = min(max(place[0], 0), max(image.shape[1] - width, 0))
+    y = min(max(place[1], 0), max(image.shape[0] - line, 0))
+    return x, y, x + width, y + line
 
 
 def with_title(image: np.ndarray, text: str, colour: Colour, ground: Colour) -> np.ndarray:
@@ -83,15 +70,3 @@ def _font_size(line: int) -> float:
 def _text_width(image: np.ndarray, text: str) -> int:
     size = _font_size(_line_height(image))
     return cv2.getTextSize(text, _FONT, size, max(1, round(size)))[0][0] + 4
-
-
-def _inside(image: np.ndarray, place: tuple[int, int], width: int, line: int) -> Rectangle:
-    """Where a text of this size goes, moved inside the image."""
-    x = int(np.clip(place[0], 0, max(image.shape[1] - width, 0)))
-    y = int(np.clip(place[1], 0, max(image.shape[0] - line, 0)))
-    return x, y, x + width, y + line
-
-
-def _overlap(one: Rectangle, other: Rectangle) -> bool:
-    apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
-    return not apart

@@ -1,8 +1,6 @@
-"""Contact sheets, PNGs and videos that read back; names that do not hide one another."""
+"""Contact sheets, PNGs and videos that read back."""
 
 from __future__ import annotations
-
-from collections import Counter
 
 import cv2
 import numpy as np
@@ -10,7 +8,6 @@ import pytest
 
 from pictures import video
 from pictures.sheet import contact_sheet, write_image
-from pictures.text import free_place
 from pictures.video import write_video
 
 
@@ -56,15 +53,3 @@ def test_videos_without_images_or_of_several_sizes_are_sentences(tmp_path):
     images = [np.zeros((48, 64, 3), np.uint8), np.zeros((50, 64, 3), np.uint8)]
     with pytest.raises(ValueError, match="one size"):
         write_video(tmp_path / "clip.mp4", images, 20)
-
-
-def test_names_around_a_box_do_not_hide_one_another():
-    image = np.zeros((200, 300, 3), np.uint8)
-    taken: list[tuple[int, int, int, int]] = []
-    for _ in range(4):
-        taken.append(free_place(image, "Pedestrian", np.array([120, 80, 150, 120]), taken))
-    covered = Counter(
-        (x, y) for x0, y0, x1, y1 in taken for x in range(x0, x1) for y in range(y0, y1)
-    )
-    assert max(covered.values()) == 1
-    assert min(np.array(taken)[:, 0]) >= 0 and max(np.array(taken)[:, 2]) <= 300

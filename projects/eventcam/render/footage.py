@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from eventcam.errors import EventDataError
-from eventcam.render.frames import render_frame, zoom_for
 from eventcam.render.sources import Footage, Shot
 from eventcam.windows import WINDOW_US
 from pictures.boxes import DARK, BoxSet, Theme
+from pictures.events import counts_to_image
+from pictures.frame import draw_frame, zoom_for
 from pictures.sheet import contact_sheet, write_image
 from pictures.text import with_title
 from pictures.video import write_video
@@ -43,14 +44,15 @@ def shot_images(
     for shot in footage.shots:
         if wanted is not None and shot.time_us not in wanted:
             continue
-        yield render_frame(
-            shot.counts,
+        yield draw_frame(
+            counts_to_image(*shot.counts, theme),
             truth=shot.truth,
             predictions=None if predictions is None else predictions.get(shot.time_us, BoxSet()),
             class_names=footage.class_names,
             theme=theme,
             zoom=zoom_for(footage.width, width),
             caption=_caption(shot),
+            smooth=False,
         )
 
 

@@ -20,9 +20,10 @@ from eventcam.io.label_files import ENDINGS, class_names, read_labels
 from eventcam.io.opening import READERS
 from eventcam.io.records import read_json
 from eventcam.io.rvt_folder import RvtRecording
-from eventcam.render.frames import count_events, count_histogram, labelled_boxes
+from eventcam.render.frames import count_events, labelled_boxes
 from eventcam.windows import WINDOW_US, Windows, clean_chunks, window_ends
 from pictures.boxes import BoxSet
+from pictures.events import count_histogram
 
 LOG = logging.getLogger(__name__)
 _ANY_CLASS = 1 << 32

@@ -20,6 +20,8 @@ from boxmetrics.matches import save_matches
 from boxmetrics.matching import COCO_THRESHOLDS
 from boxmetrics.protocols import COCO, Result, evaluate, get_protocol
 from boxmetrics.tables import BoxTable, Frame
+from pictures.events import count_histogram, counts_to_image
+from pictures.frame import enlarged
 from smalldet.data.catalog import records_of
 from smalldet.evaluation.evaluator import (
     BoxEvaluator,
@@ -30,7 +32,7 @@ from smalldet.evaluation.evaluator import (
     to_numpy,
 )
 from smalldet.evaluation.event_frames import Steps, labelled_steps, sensor_pixels
-from smalldet.evaluation.gallery import Picture, step_picture
+from smalldet.evaluation.gallery import Picture
 from smalldet.evaluation.outputs import write_outputs
 from smalldet.evaluation.scores import Scores
 
@@ -149,7 +151,8 @@ class EventBoxEvaluator(BoxEvaluator):
         recording, step = self._steps.find(image_id)
         histogram = recording.events(step, step + 1)[0]
         recording.close()
-        return step_picture(histogram, sensor_pixels(recording))
+        image = counts_to_image(*count_histogram(histogram))
+        return enlarged(image, sensor_pixels(recording), smooth=False)
 
     def _facts(
         self, table: BoxTable, results: Sequence[Result], collected: Collected

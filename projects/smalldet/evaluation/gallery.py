@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boxmetrics.matches import Matches
+from pictures.boxes import BoxSet, draw_boxes
+from pictures.sheet import write_image
 from runfolder.files import write_json
 
 logger = logging.getLogger(__name__)
@@ -25,11 +27,7 @@ CONTEXT = 3.0
 """What a crop shows, as a multiple of the longer side of the object."""
 LEAST_SHOWN = 48
 """Pixels of the original image that a crop shows at least: a tiny object is enlarged twice."""
-TRUTH = (90, 200, 255)
-OUTSIDE = (128, 128, 128)
-BACKGROUND, BRIGHTER, DARKER = (13, 17, 23), (88, 166, 255), (255, 160, 64)
-"""RGB of events; blue and orange stay apart for colour-blind eyes."""
-_FULL = 0.7  # events on a pixel after which its colour is 63 % there
+OUTSIDE = (128, 128, 128)  # RGB
 _SMALLEST = 1.0  # square pixels; objects below count as if they had this area
 
 
@@ -62,7 +60,7 @@ def write_gallery(
             failures.append(f"image {image_id}: {error}")
             continue
         file = crops / f"{len(objects):03d}.png"
-        cv2.imwrite(str(file), crop(image, matches.gt_box[row])[..., ::-1])
+        write_image(file, crop(image, matches.gt_box[row]))
         objects.append(
             {
                 "gt": int(row),
@@ -110,20 +108,6 @@ def crop(image: Picture, box: NDArray[np.float64]) -> Picture:
     ]
     way = cv2.INTER_AREA if shown > SIDE else cv2.INTER_CUBIC
     small = cv2.resize(region, (SIDE, SIDE), interpolation=way).astype(np.uint8)
-    corners = np.rint((box - [left, top, left, top]) * SIDE / shown).astype(int).tolist()
-    cv2.rectangle(small, corners[:2], corners[2:], TRUTH, 1)
+    outlined = BoxSet((box - [left, top, left, top])[None], np.zeros(1, np.int64))
+    draw_boxes(small, outlined, class_names=None, zoom=SIDE / shown)
     return small
-
-
-def step_picture(histogram: NDArray[np.uint8], scale: int = 1) -> Picture:
-    """A stacked histogram (2 * bins, H, W), darker events first, as (scale * H, scale * W, 3).
-
-    The more events on a pixel, the stronger its colour.
-    """
-    bins = len(histogram) // 2
-    off, on = (part.sum(axis=0, dtype=np.float64) for part in (histogram[:bins], histogram[bins:]))
-    share = (on / np.maximum(on + off, 1))[..., None]
-    strength = 1 - np.exp(-(on + off) / _FULL)[..., None]
-    colour = share * np.array(BRIGHTER) + (1 - share) * np.array(DARKER)
-    picture = np.rint(BACKGROUND + strength * (colour - BACKGROUND)).astype(np.uint8)
-    return picture.repeat(scale, axis=0).repeat(scale, axis=1)

@@ -15,7 +15,8 @@ from detectron2.structures import Instances
 from tqdm import tqdm
 
 from eventcam.render.footage import FRAMES_PER_SECOND
-from eventcam.render.frames import count_histogram, render_frame, zoom_for
+from pictures.events import count_histogram, counts_to_image
+from pictures.frame import draw_frame, zoom_for
 from pictures.sheet import write_image
 from pictures.video import write_video
 from smalldet.predict.footage import Footage, open_footage
@@ -237,11 +238,12 @@ def _windows(footage: Footage, path: Path, job: Job) -> Iterator[np.ndarray]:
         with job.summary.clock():
             frame = next(footage.frames)
         job.take(frame.instances, path, number, time_us=frame.time_us)
-        yield render_frame(
-            count_histogram(frame.histogram),
+        yield draw_frame(
+            counts_to_image(*count_histogram(frame.histogram)),
             footage.truth(frame.time_us) if job.options.show_truth else None,
             box_set(frame.instances),
             job.names,
             zoom=zoom_for(frame.histogram.shape[2], EVENT_WIDTH),
             caption=f"{frame.time_us / 1e6:.2f} s",
+            smooth=False,
         )

@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from detectron2.structures import Instances
 
-from pictures.boxes import DARK, BoxSet, draw_boxes
+from pictures.boxes import BoxSet
+from pictures.frame import draw_frame, zoom_for
 from runfolder.files import replacing
 
 LEAST_SIDE = 640  # px to which small images are enlarged, so that names can be read
@@ -73,11 +73,8 @@ def picture(
     image: np.ndarray, found: Instances, names: Sequence[str], truth: BoxSet | None = None
 ) -> np.ndarray:
     """An image (H, W, 3) RGB with its detections; a small one is enlarged."""
-    zoom = max(1, round(LEAST_SIDE / max(image.shape[:2])))
-    large = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
-    large = np.ascontiguousarray(large)
-    draw_boxes(large, truth, box_set(found), names, DARK, zoom)
-    return large
+    zoom = zoom_for(max(image.shape[:2]), LEAST_SIDE)
+    return draw_frame(image, truth, box_set(found), names, zoom=zoom)
 
 
 def truth_beside(image: Path, names: Sequence[str]) -> BoxSet | None:

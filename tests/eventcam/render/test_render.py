@@ -1,4 +1,4 @@
-"""Pictures of events: colours, boxes, sheets, videos that read back, raw and prepared sources."""
+"""Recordings and samples as sheets and videos that read back; raw and prepared sources."""
 
 from __future__ import annotations
 
@@ -11,15 +11,9 @@ from event_toys import HEIGHT, WIDTH, make_labels, write_prepared
 from eventcam.errors import EventDataError
 from eventcam.io import Events, rvt_layout, write_bbox, write_h5_recording
 from eventcam.render.footage import shot_images, write_footage
-from eventcam.render.frames import (
-    count_events,
-    count_histogram,
-    counts_to_image,
-    labelled_boxes,
-    render_frame,
-)
+from eventcam.render.frames import count_events, labelled_boxes
 from eventcam.render.sources import open_footage, sample_footage
-from pictures.boxes import DARK, LIGHT, BoxSet
+from pictures.boxes import BoxSet
 
 
 def make_events(x, y, p, t) -> Events:
@@ -39,48 +33,6 @@ def test_events_are_counted_by_polarity_and_strangers_left_out():
     events = make_events([3, 3, 3, 70], [5, 5, 5, 5], [1, 1, 0, 1], [0, 1, 2, 3])
     on, off = count_events(events, WIDTH, HEIGHT)
     assert (on[5, 3], off[5, 3], on.sum(), off.sum()) == (2, 1, 2, 1)
-
-
-def test_a_histogram_has_its_off_events_first():
-    histogram = np.zeros((20, HEIGHT, WIDTH), np.uint8)
-    histogram[[0, 9], 7, 8], histogram[10, 1, 2] = 200, 3
-    on, off = count_histogram(histogram)
-    assert (off[7, 8], on[1, 2], on.sum(), off.sum()) == (400, 3, 3, 400)
-    with pytest.raises(EventDataError, match="has the shape"):
-        count_histogram(histogram[0])
-
-
-@pytest.mark.parametrize("theme", [DARK, LIGHT])
-def test_colours_tell_on_from_off_and_grow_with_the_count(theme):
-    on, off = np.array([[0, 1, 9, 0, 0]]), np.array([[0, 0, 0, 1, 9]])
-    nothing, on_1, on_9, off_1, off_9 = counts_to_image(on, off, theme)[0].astype(int)
-    assert tuple(nothing) == theme.background
-    for one, nine in ((on_1, on_9), (off_1, off_9)):
-        assert np.abs(nine - nothing).sum() > np.abs(one - nothing).sum() > 60
-    assert on_9[2] > on_9[0] and off_9[0] > off_9[2]  # blue, orange
-
-
-def test_an_empty_frame_is_its_background():
-    image = render_frame(count_events(Events.empty(), WIDTH, HEIGHT), zoom=2)
-    assert image.shape == (2 * HEIGHT, 2 * WIDTH, 3) and image.dtype == np.uint8
-    assert np.all(image == DARK.background)
-
-
-def test_boxes_are_drawn_where_they_are():
-    counts = count_events(Events.empty(), WIDTH, HEIGHT)
-    plain = render_frame(counts)
-    framed = render_frame(counts, truth=some_boxes(), class_names=("a", "car"))
-    changed = np.any(plain != framed, axis=2)
-    assert changed[12:40, 10].all() and changed[40, 10:30].all()
-    assert not changed[16:39, 13:28].any() and not changed[:, 60:].any()
-    both = render_frame(counts, truth=some_boxes(), predictions=some_boxes(scores=True))
-    assert np.any(both != framed)
-
-
-def test_boxes_outside_the_picture_and_unknown_classes_do_no_harm():
-    boxes = BoxSet(np.array([[-50.0, -50, 500, 500], [70, 70, 71, 71]]), np.array([99, 0]))
-    image = render_frame(count_events(Events.empty(), WIDTH, HEIGHT), truth=boxes, caption="0.1 s")
-    assert image.shape == (HEIGHT, WIDTH, 3)
 
 
 def test_labels_become_boxes():

@@ -13,23 +13,19 @@ from coco_scenes import to_instances, write_dataset
 from event_scenes import BOX, CAR, HEIGHT, WIDTH, ToyRecording, found, frame, show, toy_recordings
 
 from boxmetrics.matches import ImageBoxes, Matches, match_images
+from pictures.boxes import CLASS_COLOURS, DARK
 from smalldet.data import records_of
 from smalldet.data.errors import DataError
 from smalldet.evaluation.coco import CocoBoxEvaluator
 from smalldet.evaluation.event_boxes import EventBoxEvaluator
 from smalldet.evaluation.event_frames import Steps
 from smalldet.evaluation.gallery import (
-    BACKGROUND,
-    BRIGHTER,
-    DARKER,
     LEAST_SHOWN,
     MAX_OBJECTS,
     OUTSIDE,
     SIDE,
-    TRUTH,
     choose_objects,
     crop,
-    step_picture,
     write_gallery,
 )
 
@@ -77,7 +73,7 @@ def test_crowds_and_what_is_beyond_the_limit_are_left_out():
 
 
 def outline(picture: np.ndarray) -> tuple[int, int, int, int]:
-    rows, columns = np.nonzero((picture == TRUTH).all(axis=2))
+    rows, columns = np.nonzero((picture == CLASS_COLOURS[0]).all(axis=2))
     return columns.min(), rows.min(), columns.max(), rows.max()
 
 
@@ -189,18 +185,8 @@ def test_the_event_evaluator_draws_the_step_in_pixels_of_the_sensor(tmp_path, mo
     (entry,) = objects_in(tmp_path)
     assert (entry["image_id"], entry["gt"], entry["area"]) == (13, 0, 100 * 100)
     picture = cv2.imread(str(tmp_path / entry["file"]))[..., ::-1]
-    np.testing.assert_allclose(picture[48, 48], BRIGHTER, atol=1)
-    np.testing.assert_allclose(picture[5, 5], BACKGROUND, atol=1)
-
-
-def test_events_have_the_colours_of_their_polarity():
-    histogram = np.zeros((20, 2, 3), np.uint8)
-    histogram[0, 0, 0] = histogram[19, 0, 1] = 200
-    histogram[10, 1, 0] = 1
-    picture = step_picture(histogram)
-    assert picture[0, 0].tolist() == list(DARKER) and picture[0, 1].tolist() == list(BRIGHTER)
-    assert picture[1, 2].tolist() == list(BACKGROUND)
-    assert BACKGROUND[2] < picture[1, 0, 2] < BRIGHTER[2]
+    np.testing.assert_allclose(picture[48, 48], DARK.brighter, atol=1)
+    np.testing.assert_allclose(picture[5, 5], DARK.background, atol=1)
 
 
 @pytest.mark.parametrize(("image_id", "recording", "step"), [(0, 0, 0), (9, 0, 9), (10, 1, 0)])
