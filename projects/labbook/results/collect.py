@@ -15,7 +15,7 @@ from labbook.results.frames import SPLITS, declared_metric, experiments_frame, r
 from labbook.results.intervals import IntervalCache
 from labbook.results.rules import check_comparable
 from labbook.results.runs import read_runs, run_folder
-from labbook.results.text import metrics_of
+from labbook.results.text import metrics_of, tiled_metrics
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Results:
     runs: DataFrame
     experiments: DataFrame
     differences: DataFrame
+
+    @property
+    def metrics(self) -> dict[str, str]:
+        """Column title and key of the scores that tables show."""
+        return metrics_of(self.study) | tiled_metrics(self.runs)
 
     @property
     def baselines(self) -> list[str]:
@@ -50,7 +55,8 @@ def collect(
         ValueError: the runs were not made alike, or a name of ``only`` is unknown.
     """
     runs = study_runs(study, root, names, only)
-    return compare(study, root, runs, metrics_of(study).values())
+    keys = metrics_of(study) | tiled_metrics(runs)
+    return compare(study, root, runs, keys.values())
 
 
 def study_runs(

@@ -15,7 +15,8 @@ without a folder, in the order of the study plan:
 - ``seed``, ``status`` (``new``, ``running``, ``interrupted``, ``failed``, ``finished``, or
   ``unreadable``), ``finished`` (whether it has results), ``reason`` (why not, or "").
 - ``counts_steps``: whether the length of the run is set in steps, not in epochs.
-- ``valid bbox/AP50``, ``test bbox/AP``, ...: scores; ``ema valid bbox/AP``: of averaged weights.
+- ``valid bbox/AP50``, ``test bbox/AP``, ...: scores; ``ema valid bbox/AP``: of averaged weights;
+  ``test tiled/AP``: with tiles, where any run was scored so.
 - ``training_seconds``, ``best_epoch``, ``best_iteration`` (from 0; -1: never evaluated),
   ``iterations``, ``final_loss``, ``seconds_per_iteration``, ``peak_memory_mb``, and any other
   number of ``results.json``; ``trainable_parameters`` and ``frozen_parameters``: how many.
@@ -65,7 +66,7 @@ from labbook.config.resume import is_measured
 from labbook.config.signatures import MISSING
 from labbook.config.studies import Study
 from labbook.config.trees import flatten
-from labbook.results.text import METRICS, metrics_of
+from labbook.results.text import METRICS, metrics_of, tiled_metrics
 from runfolder.metrics import read_metrics
 from runfolder.run import Run
 
@@ -117,8 +118,9 @@ def runs_frame(
     ]
     records = [_FACTS | record for record in records]
     records.sort(key=lambda record: study.place(record["experiment"]))
-    scores = [f"{split} {key}" for key in metrics_of(study).values() for split in SPLITS]
     found = dict.fromkeys(key for record in records for key in record if key not in _FACTS)
+    shown = metrics_of(study) | tiled_metrics(found)
+    scores = [f"{split} {key}" for key in shown.values() for split in SPLITS]
     numbers = list(dict.fromkeys([*scores, *MEASURES, *PARAMETERS, *found]))
     facts = DataFrame(records, columns=list(_FACTS), dtype=object)
     facts = facts.astype({"finished": bool, "counts_steps": bool})

@@ -12,6 +12,7 @@ from pandas import DataFrame
 
 from labbook.results.frames import SPLITS
 from labbook.results.intervals import UNREADABLE
+from labbook.results.text import TILED
 from runfolder.names import AP
 from runfolder.run import Run
 
@@ -61,6 +62,7 @@ def rules_of(run: Run, moves_data: bool = False) -> dict[str, str]:
             rules[f"{name} on {split}"] = value
         truth = (evaluation or {}).get("annotation_sha256") or _truth(run, split)
         rules[f"ground truth of {split}"] = _short(truth)
+        rules[f"tiles on {split}"] = _tiles(run, split)
     return {name: str(value) for name, value in rules.items() if value is not None}
 
 
@@ -87,6 +89,15 @@ def _rules_in(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "classes": ", ".join(classes) if classes else None,
         "number of images": (evaluation.get("results") or {}).get("num_images"),
     }
+
+
+def _tiles(run: Run, split: str) -> str | None:
+    """How the images were cut for the scores with tiles; None where there are none."""
+    if run.score(split, TILED["tiled mAP@0.5:0.95"]) is None:
+        return None
+    node = (run.config.get("evaluation") or {}).get(split) or {}
+    overlap, merge = node.get("overlap", 0.2), node.get("tile_merge", "nms")
+    return f"{node.get('tile')} px, overlap {overlap}, {merge}"
 
 
 def _truth(run: Run, split: str) -> str | None:

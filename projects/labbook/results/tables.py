@@ -17,10 +17,12 @@ from labbook.results.frames import MEASURES, PARAMETERS, SPLITS, experiments_fra
 from labbook.results.rules import evaluated_since
 from labbook.results.text import (
     STATUS_TEXT,
+    TILED,
     difference_text,
     duration,
-    metrics_of,
     number,
+    pair,
+    tiled_metrics,
     title_of,
 )
 from labbook.results.text_table import TextTable, print_texts, write_texts
@@ -58,7 +60,7 @@ def results_table(results: Results) -> TextTable:
     deltas = {split: f"{DELTA} {title_of(study, results.metric)} {split}" for split in SPLITS}
     own = set(dict(study.extra_metrics)) or {"mAP@0.5", "mAP@0.5:0.95"}  # these always stay
     last = ("APs", "mAP@0.5", "Seeds", deltas["valid"], "mAP@0.5:0.95")
-    order = (*_FOR_WIDE_PAGES, "Best epoch", deltas["test"], "Training time", *last)
+    order = (*_FOR_WIDE_PAGES, "Best epoch", deltas["test"], "Training time", *TILED, *last)
     return TextTable(
         f"Results of the study {study.name}",
         DataFrame([_cells(results, title, deltas) for title in results.experiments.index]),
@@ -72,7 +74,7 @@ def differences_table(results: Results) -> TextTable:
     """A row for each experiment and the one that it is compared with."""
     columns = {
         (split, key): f"{title} {split}"
-        for title, key in metrics_of(results.study).items()
+        for title, key in results.metrics.items()
         for split in SPLITS
     }
     groups = results.differences.groupby(["title", "against"], sort=False)
@@ -126,6 +128,8 @@ def explanation(results: Results, has_differences: bool = True) -> str:
     text = "AP in percent, valid / test; the checkpoint is the best on valid."
     if (results.experiments["finished"] > 1).any():
         text += " ±: sample standard deviation over seeds."
+    if tiled_metrics(results.runs):
+        text += " Tiled: on overlapping tiles and the whole image."
     if not results.baselines or not has_differences:
         return text
     return (
@@ -159,8 +163,8 @@ def _cells(results: Results, title: str, deltas: Mapping[str, str]) -> dict[str,
         "title == @title and role == 'baseline' and key == @results.metric"
     ).set_index("split")
     cells = {"Experiment": title} | ({"Seeds": str(row["finished"])} if has_seeds else {})
-    for name, key in metrics_of(results.study).items():
-        cells[name] = _pair(row, f"{{}} {key}")
+    for name, key in results.metrics.items():
+        cells[name] = pair(row, f"{{}} {key}")
     for split, name in deltas.items():
         cells[name] = difference_text(main.loc[split]) if len(main) else "-"
     return cells | {
@@ -176,19 +180,12 @@ def _cells(results: Results, title: str, deltas: Mapping[str, str]) -> dict[str,
 
 def notes(row: Any) -> str:
     """Status, what the experiment changes, its targets, and what a reader should know."""
-    averaged = _pair(row, "ema {} bbox/AP")
+    averaged = pair(row, "ema {} bbox/AP")
     parts = [_status(row), row["change"], *row["targets"]]
     parts += [f"EMA: AP {averaged}"] if averaged != "-" else []
     parts += [evaluated_since(run) for run in row["runs"] if run.is_finished]
     parts += [reason.splitlines()[0] for reason in row["reasons"]]
     return "; ".join(filter(None, parts))
-
-
-def _pair(row: Any, name: str) -> str:
-    """A score of both splits, as ``52.1 / 49.8``."""
-    names = [name.format(split) for split in SPLITS]
-    cells = [number(row.get(n), "{:.1f}", row.get(f"{n} spread")) for n in names]
-    return " / ".join(cells) if set(cells) != {"-"} else "-"
 
 
 def _best(row: Any) -> str:
@@ -219,7 +216,7 @@ def _status(row: Any) -> str:
 
 def _line(row: Any, baseline: str | None, results: Results, found: DataFrame) -> dict[str, Any]:
     """A line of the CSV file, with the differences ``found``."""
-    runs, metrics = row["runs"], metrics_of(results.study)
+    runs, metrics = row["runs"], results.metrics
     line = {
         "experiment": row["experiment"],
         "folder": " ".join(run.label for run in runs),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from labbook.config.studies import Study
-from runfolder.names import AP, AP50
+from runfolder.names import AP, AP50, SPLITS
 
 METRICS = {
     "mAP@0.5": AP50,
@@ -16,6 +17,12 @@ METRICS = {
     "APl": "bbox/APl",
 }
 """Column title and Detectron2's key; AP in percent. A study may add its own."""
+TILED = {
+    "tiled mAP@0.5": "tiled/AP50",
+    "tiled mAP@0.5:0.95": "tiled/AP",
+    "tiled APs": "tiled/APs",
+}
+"""The same of runs that were scored with tiles besides (``evaluation.*.tile``)."""
 STATUS_TEXT = {
     "new": "not started",
     "running": "running",
@@ -27,13 +34,25 @@ STATUS_TEXT = {
 
 
 def metrics_of(study: Study) -> dict[str, str]:
-    """Column title and key of the scores that a study's tables show."""
+    """Column title and key of the scores that a study's tables always have a place for."""
     return METRICS | dict(study.extra_metrics)
+
+
+def tiled_metrics(names: Iterable[str]) -> dict[str, str]:
+    """Column title and key of the scores with tiles that are among ``names``, the numbers of a
+    frame, as ``test tiled/AP50``."""
+    known = set(names)
+    return {
+        title: key
+        for title, key in TILED.items()
+        if any(f"{split} {key}" in known for split in SPLITS)
+    }
 
 
 def title_of(study: Study, key: str) -> str:
     """What the tables call a score."""
-    return next((title for title, other in metrics_of(study).items() if other == key), key)
+    known = metrics_of(study) | TILED
+    return next((title for title, other in known.items() if other == key), key)
 
 
 def number(value: float | None, form: str, spread: float | None = None) -> str:
@@ -42,6 +61,18 @@ def number(value: float | None, form: str, spread: float | None = None) -> str:
         return "-"
     has_spread = spread is not None and not math.isnan(spread)
     return form.format(value) + (f" ± {form.format(spread)}" if has_spread else "")
+
+
+def pair(row: Any, name: str) -> str:
+    """A score of both splits, as ``52.1 / 49.8``.
+
+    Args:
+        row: numbers by name and, behind their names, their spread.
+        name: with ``{}`` for the split.
+    """
+    names = [name.format(split) for split in SPLITS]
+    cells = [number(row.get(n), "{:.1f}", row.get(f"{n} spread")) for n in names]
+    return " / ".join(cells) if set(cells) != {"-"} else "-"
 
 
 def duration(seconds: float | None) -> str:

@@ -28,9 +28,9 @@ from labbook.results.measures import (
     plateau_step,
     steps_to_converge,
 )
-from labbook.results.text import duration, number, title_of
+from labbook.results.text import duration, number, pair, tiled_metrics, title_of
 from labbook.results.text_table import TextTable, print_texts, write_texts
-from runfolder.names import TOTAL_LOSS, VALIDATION_LOSS
+from runfolder.names import SPLITS, TOTAL_LOSS, VALIDATION_LOSS
 
 _LOGGED = (TOTAL_LOSS, VALIDATION_LOSS, "grad_norm", "time", "memory_mb")
 _FOR_TABLES = ("label", "epoch_length", "training_seconds")
@@ -54,7 +54,7 @@ class Analysis:
     runs: DataFrame
     """A row for each run folder, which is its index: what it declares, what its curves say, and in
     ``missing`` why they do not. Steps count from 1, times are in seconds, memory in MiB. ``label``
-    names it in tables."""
+    names it in tables. Where a run was scored with tiles, those scores, as ``test tiled/AP50``."""
     sections: Sequence[tuple[str, Sequence[str]]]
     """A factor, or a bundle, and the folders of the runs at its levels."""
 
@@ -83,16 +83,19 @@ def analyse_runs(study: Study, runs: DataFrame) -> Analysis:
     several = runs["title"].duplicated(keep=False)
     labels = [_label(run, many) for run, many in zip(runs.itertuples(), several, strict=True)]
     frame = DataFrame(rows, index=runs["folder"], dtype=object).assign(label=labels)
+    keys = [f"{split} {key}" for key in tiled_metrics(runs).values() for split in SPLITS]
+    frame = frame.join(runs.set_index("folder")[keys])
     return Analysis(study, metric, frame, _sections(runs))
 
 
 def analysis_tables(analysis: Analysis) -> list[TextTable]:
     """A table for each factor, and one over batch sizes if there are two."""
     cells = DataFrame([_cells(run) for _, run in analysis.runs.iterrows()], analysis.runs.index)
+    tiled = tiled_metrics(analysis.runs)
     order = ("NaN losses", "Images/s", "Peak memory", "s/iteration", "Gradient bursts")
-    order = (*order, "Overfits from", "Oscillation")
+    order = (*order, *tiled, "Overfits from", "Oscillation")
     tables = [
-        TextTable(title, cells.loc[folders, list(_LEARNED)], dispensable=order)
+        TextTable(title, cells.loc[folders, [*_LEARNED, *tiled]], dispensable=order)
         for title, folders in analysis.sections
     ]
     sizes = analysis.runs[["batch", "micro_batch"]].dropna(subset="batch")
@@ -132,6 +135,8 @@ def to_markdown(analysis: Analysis) -> str:
 def legend(analysis: Analysis) -> str:
     """How each measure is defined."""
     score = title_of(analysis.study, analysis.metric)
+    tiled = "\n- tiled: AP in percent of the best model on tiles, valid / test."
+    tiled = tiled if tiled_metrics(analysis.runs) else ""
     return f"""From metrics.json of each run; the score is {score} on valid. Steps (epochs):
 - 90 % at: the first with {CONVERGED:.0%} of the run's best score.
 - Flat from: from there the best score rose by less than {FLAT} points until the end, \
@@ -141,7 +146,7 @@ in the second half of the log.
 - Gradient bursts: 95th percentile of the gradient norm over its median, after the warm-up; \
 1 is even.
 - Overfits from: the lowest validation loss (median of {SMOOTHING} evaluations), if the last \
-{SMOOTHING} lie more than {RISE:.0%} above it.
+{SMOOTHING} lie more than {RISE:.0%} above it.{tiled}
 "-": not there, or the log is too short for it; the CSV file says why."""
 
 
@@ -242,6 +247,7 @@ def _cells(run: Any) -> dict[str, str]:
         "Batch": str(run["batch"]),
         "Micro-batch": number(run["micro_batch"], "{}"),
         "Training time": duration(run["training_seconds"]),
+        **{title: pair(run, f"{{}} {key}") for title, key in tiled_metrics(run.index).items()},
     }
 
 
