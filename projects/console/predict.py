@@ -40,6 +40,9 @@ def parse(arguments: Sequence[str], prog: str) -> Namespace:
         "--overlap", type=float, default=0.2, help="of tiles, a share (%(default)s)"
     )
     parser.add_argument(
+        "--merge", choices=("nms", "nmm"), default="nms", help="boxes of tiles (%(default)s)"
+    )
+    parser.add_argument(
         "--save-json", action="store_true", help="write predictions.json (COCO), too"
     )
     parser.add_argument(
@@ -62,7 +65,7 @@ def predict(options: Namespace) -> str:
     if options.tile:
         if not isinstance(predictor, ImagePredictor):
             raise ValueError("--tile is for images; this run looks at event recordings.")
-        predictor.tiling = Tiling(options.tile, options.overlap)
+        predictor.tiling = Tiling(options.tile, options.overlap, options.merge)
     out = options.out or Path("predictions") / options.run.resolve().stem
     kept = {"save_json": options.save_json, "show_truth": options.show_truth}
     return str(predict_all(predictor, options.input, Options(out, options.score, **kept)))

@@ -58,6 +58,10 @@ dataloader = dict(
 )
 
 evaluation = {
-    split: L(CocoBoxEvaluator)(dataset=f"${{dataset.name}}_{split}", tile=0)  # px; 0: no tiles
+    split: L(CocoBoxEvaluator)(
+        dataset=f"${{dataset.name}}_{split}",
+        tile=0,  # px; 0: no tiles
+        tile_merge="nms",  # or nmm
+    )
     for split in ("valid", "test")
 }

@@ -48,7 +48,12 @@ class CocoBoxEvaluator(BoxEvaluator):
     """
 
     def __init__(
-        self, dataset: str, output_dir: str = "", tile: int = 0, overlap: float = 0.2
+        self,
+        dataset: str,
+        output_dir: str = "",
+        tile: int = 0,
+        overlap: float = 0.2,
+        tile_merge: str = "nms",
     ) -> None:
         """Look up the ground truth.
 
@@ -58,11 +63,12 @@ class CocoBoxEvaluator(BoxEvaluator):
             tile: Side in px of the tiles that the best model is scored with besides, as
                 ``tiled/AP50``; 0: only whole images.
             overlap: Of tiles, as a share of their side.
+            tile_merge: "nms" or "nmm"; see :class:`smalldet.evaluation.tiles.Tiling`.
 
         Raises:
             ValueError: nothing is registered under that name, or there are no such tiles.
         """
-        self.tiling = Tiling(tile, overlap) if tile else None
+        self.tiling = Tiling(tile, overlap, tile_merge) if tile else None
         self.truth: CocoTruth = truth_of(dataset)
         super().__init__(self.truth.split, output_dir)
 

@@ -15,6 +15,7 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor
 from torchvision.ops import batched_nms
 
+MERGES = ("nms", "nmm")
 Window = tuple[int, int, int, int]  # xyxy, px of the image
 
 
@@ -26,21 +27,28 @@ class Tiling:
         size: side of a tile, px of the image.
         overlap: share of a side that neighbours have in common; what is smaller than that is whole
             in one of them.
-        nms_threshold: boxes of a class that overlap more (IoU) are one object.
+        merge: what becomes of boxes of a class that are one object. "nms" keeps the best of those
+            whose IoU is above ``threshold``; "nmm" (:func:`merge_boxes`) makes them one large box.
+        threshold: see there.
 
     Raises:
-        ValueError: a size or share out of range.
+        ValueError: a size or share out of range, or an unknown way to merge.
     """
 
     size: int
     overlap: float = 0.2
-    nms_threshold: float = 0.5
+    merge: str = "nms"
+    threshold: float = 0.5
 
     def __post_init__(self) -> None:
         if self.size < 1 or not 0 <= self.overlap < 1:
             raise ValueError(
                 f"Tiles of {self.size} px with an overlap of {self.overlap} were asked for; "
                 "expected at least 1 px and a share of a side below 1, such as 0.2."
+            )
+        if self.merge not in MERGES:
+            raise ValueError(
+                f"Tiles cannot be merged by {self.merge!r}; expected {' or '.join(MERGES)}."
             )
 
     def windows(self, height: int, width: int) -> list[Window]:
@@ -80,7 +88,7 @@ def merge(found: Sequence[Instances], windows: Sequence[Window], tiling: Tiling)
     """Detections of the whole image and of its tiles as those of one image.
 
     What a tile's inner border cuts is left to the neighbour or the whole image, which see all of
-    it; then class-wise NMS.
+    it; then NMS or NMM within each class.
 
     Args:
         found: of each window, ``pred_boxes`` (xyxy_abs, px of that window), ``scores`` and
@@ -96,11 +104,57 @@ def merge(found: Sequence[Instances], windows: Sequence[Window], tiling: Tiling)
         _uncut(one, window, (width, height)) for one, window in zip(found, windows, strict=True)
     ]
     boxes, scores, classes = (torch.cat(column) for column in zip(*parts, strict=True))
-    kept = batched_nms(boxes.float(), scores.float(), classes, tiling.nms_threshold)
+    if tiling.merge == "nmm":
+        boxes, kept = merge_boxes(boxes, scores, classes, tiling.threshold)
+    else:
+        kept = batched_nms(boxes.float(), scores.float(), classes, tiling.threshold)
+        boxes = boxes[kept]
     merged = Instances((height, width))
-    merged.pred_boxes = Boxes(boxes[kept])
+    merged.pred_boxes = Boxes(boxes)
     merged.scores, merged.pred_classes = scores[kept], classes[kept]
     return merged
+
+
+def merge_boxes(
+    boxes: Tensor, scores: Tensor, classes: Tensor, threshold: float = 0.5
+) -> tuple[Tensor, Tensor]:
+    """Greedy non-maximum merging (NMM) within each class, as in the paper above.
+
+    From high to low score, each box that is left takes those of its class with which it shares
+    more than ``threshold`` of the smaller one's area (intersection over smaller, IoS), and grows to
+    hold them all. So the parts of an object that tiles have seen become one box, where NMS would
+    keep them; two objects of which one covers the other do, too.
+
+    Args:
+        boxes: (N, 4) xyxy_abs.
+        scores: (N,).
+        classes: (N,) int64.
+        threshold: a share of the smaller box.
+
+    Returns:
+        Merged boxes (M, 4) and the index (M,) of the best box in each, from high to low score.
+    """
+    areas = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1)
+    left = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+    merged, kept = [], []
+    for best in scores.argsort(descending=True, stable=True).tolist():
+        if not left[best]:
+            continue
+        low, high = (
+            torch.max(boxes[:, :2], boxes[best, :2]),
+            torch.min(boxes[:, 2:], boxes[best, 2:]),
+        )
+        shared = (high - low).clamp(min=0).prod(dim=1)
+        group = (
+            left & (classes == classes[best]) & (shared > threshold * areas.clamp(max=areas[best]))
+        )
+        group[best] = True  # also without area
+        left &= ~group
+        parts = boxes[group]
+        merged.append(torch.cat([parts[:, :2].amin(dim=0), parts[:, 2:].amax(dim=0)]))
+        kept.append(best)
+    index = torch.tensor(kept, dtype=torch.long, device=boxes.device)
+    return torch.stack(merged) if merged else boxes[:0], index
 
 
 _BORDER = 1.0  # px within which a box counts as cut

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import cv2
 import pytest
+import torch
 from detectron2.config import LazyCall
 from detectron2.data import transforms as T
+from detectron2.structures import Boxes, Instances
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from squares import SquareFinder, boxes_of, predictor, with_squares
@@ -21,7 +23,7 @@ from smalldet.data.splits import CocoSplits
 from smalldet.engine.run import score_splits
 from smalldet.engine.settings import TrainSettings
 from smalldet.evaluation.coco import CocoBoxEvaluator
-from smalldet.evaluation.tiles import Tiling
+from smalldet.evaluation.tiles import Tiling, merge, merge_boxes
 
 sides = st.integers(1, 300)
 
@@ -44,12 +46,13 @@ def test_tiles_cover_the_image_and_overlap_as_asked(height, width, size, overlap
 
 @settings(deadline=None, max_examples=40)
 @given(
-    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 7)), min_size=1, max_size=8, unique=True)
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 7)), min_size=1, max_size=8, unique=True),
+    st.sampled_from(["nms", "nmm"]),
 )
-def test_every_object_is_found_once_wherever_it_lies(cells):
+def test_every_object_is_found_once_wherever_it_lies(cells, way):
     corners = [(20 * column + 3, 20 * row + 5) for column, row in cells]
     image = with_squares(160, 200, corners)
-    found = predictor(tiling=Tiling(64, 0.3)).predict(image, "RGB")
+    found = predictor(tiling=Tiling(64, 0.3, way)).predict(image, "RGB")
     assert boxes_of(found) == sorted((x, y, x + 12.0, y + 12) for x, y in corners)
     assert found.image_size == (160, 200)
 
@@ -84,7 +87,61 @@ def test_an_image_no_larger_than_a_tile_is_seen_once():
     assert one.model.sizes == [(100, 150)]
 
 
-@pytest.mark.parametrize("wrong", [{"size": 0}, {"size": 64, "overlap": 1.0}])
+coordinates = st.integers(0, 12)
+some_boxes = st.lists(
+    st.tuples(*[coordinates] * 4, st.integers(0, 3), st.integers(0, 1)), max_size=12
+)
+
+
+@settings(deadline=None)
+@given(some_boxes, st.sampled_from([0.0, 0.3, 0.5, 0.9]))
+def test_merging_is_that_of_the_slow_oracle(drawn, threshold):
+    boxes = [(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d, _, _ in drawn]
+    scores, classes = [score / 4 for *_, score, _ in drawn], [k for *_, k in drawn]
+    tensors = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), torch.tensor(scores)
+    merged, kept = merge_boxes(*tensors, torch.tensor(classes, dtype=torch.long), threshold)
+    expected = slow_merge(boxes, scores, classes, threshold)
+    assert list(zip(kept.tolist(), map(tuple, merged.tolist()), strict=True)) == expected
+    assert all(torch.isin(merged[:, side], tensors[0][:, side]).all() for side in range(4))
+
+
+def slow_merge(boxes, scores, classes, threshold):
+    """Greedy merging box by box: the index of the best one and the box around them all."""
+    waiting = sorted(range(len(boxes)), key=lambda index: -scores[index])
+    found = []
+    while waiting:
+        best = waiting.pop(0)
+        same = [one for one in waiting if classes[one] == classes[best]]
+        group = [one for one in same if smaller_share(boxes[best], boxes[one]) > threshold]
+        waiting = [one for one in waiting if one not in group]
+        sides = list(zip(*[boxes[one] for one in [best, *group]], strict=True))
+        found.append((best, (*map(min, sides[:2]), *map(max, sides[2:]))))
+    return found
+
+
+def smaller_share(one, other) -> float:
+    """Area of the intersection as a share of the smaller box; 0 where that has no area."""
+    area = min((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (one, other))
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(width, 0) * max(height, 0) / area if area else 0.0
+
+
+def test_parts_of_an_object_stay_two_boxes_with_nms_and_become_one_with_nmm():
+    whole, part = Instances((100, 100)), Instances((64, 64))
+    for found, box, score in ((whole, [10, 10, 50, 30], 0.6), (part, [30, 10, 50, 32], 0.9)):
+        found.pred_boxes = Boxes(torch.tensor([box], dtype=torch.float32))
+        found.scores, found.pred_classes = torch.tensor([score]), torch.tensor([0])
+    windows = [(0, 0, 100, 100), (0, 0, 64, 64)]
+    kept = merge([whole, part], windows, Tiling(64, merge="nms"))
+    assert boxes_of(kept) == [(10, 10, 50, 30), (30, 10, 50, 32)]
+    one = merge([whole, part], windows, Tiling(64, merge="nmm"))
+    assert boxes_of(one) == [(10, 10, 50, 32)] and one.scores.tolist() == pytest.approx([0.9])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"size": 0}, {"size": 64, "overlap": 1.0}, {"size": 64, "merge": "soft"}]
+)
 def test_tiles_without_size_or_step_are_refused(wrong):
     with pytest.raises(ValueError, match="expected"):
         Tiling(**wrong)
@@ -97,7 +154,8 @@ def test_a_run_is_scored_with_tiles_beside_the_whole_images(tmp_path):
     resize = LazyCall(T.Resize)(shape=[80, 80])
     mapper = LazyCall(SeededMapper)(augmentations=[resize], is_train=False)
     loader = LazyCall(build_eval_loader)(dataset="tiled_squares_test", mapper=mapper, num_workers=0)
-    evaluator = LazyCall(CocoBoxEvaluator)(dataset="tiled_squares_test", tile=80, overlap=0.25)
+    tiles = dict(tile=80, overlap=0.25, tile_merge="nmm")
+    evaluator = LazyCall(CocoBoxEvaluator)(dataset="tiled_squares_test", **tiles)
     cfg = {"dataloader": {"test": loader}, "evaluation": {"test": evaluator}}
     model = SquareFinder(least=10).eval()
     scores = score_splits(cfg, TrainSettings(output_dir=str(tmp_path), max_iter=1), model)["test"]
