@@ -18,11 +18,13 @@ from pathlib import Path
 from console.home import find_config
 
 
-def main(arguments: Sequence[str], prog: str) -> str:
-    """Look, write pictures and videos; what was written, in lines."""
+def main(arguments: Sequence[str], prog: str) -> int:
+    """Look, write pictures and videos, say what was written; 1 if an input could not be read."""
     options = parse(arguments, prog)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    return predict(options)
+    text, is_complete = predict(options)
+    print(text)
+    return 0 if is_complete else 1
 
 
 def parse(arguments: Sequence[str], prog: str) -> Namespace:
@@ -53,8 +55,8 @@ def parse(arguments: Sequence[str], prog: str) -> Namespace:
     return parser.parse_args(arguments)
 
 
-def predict(options: Namespace) -> str:
-    """What was found and written, in lines."""
+def predict(options: Namespace) -> tuple[str, bool]:
+    """What was found and written, in lines, and whether every input could be read."""
     from smalldet.evaluation.tiles import Tiling
     from smalldet.predict.command import Options, predict_all
     from smalldet.predict.images import ImagePredictor
@@ -68,4 +70,5 @@ def predict(options: Namespace) -> str:
         predictor.tiling = Tiling(options.tile, options.overlap, options.merge)
     out = options.out or Path("predictions") / options.run.resolve().stem
     kept = {"save_json": options.save_json, "show_truth": options.show_truth}
-    return str(predict_all(predictor, options.input, Options(out, options.score, **kept)))
+    done = predict_all(predictor, options.input, Options(out, options.score, **kept))
+    return str(done), not done.unreadable

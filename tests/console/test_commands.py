@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from detectron2.engine import default_argument_parser
 
-from console import home, lab, train, weights
+from console import home, lab, predict, train, weights
 from console.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +53,13 @@ def test_the_lab_book_works_where_configs_are(monkeypatch, tmp_path, capsys):
     (tmp_path / "configs").mkdir()
     assert main(["lab", "list", "ofat"]) == 2
     assert "smalldet lab: There is no study" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_predict_fails_at_the_end_if_an_input_could_not_be_read(monkeypatch, capsys, is_complete):
+    monkeypatch.setattr(predict, "predict", lambda _: ("what was done", is_complete))
+    assert main(["predict", "RUN", "photos"]) == (0 if is_complete else 1)
+    assert capsys.readouterr().out == "what was done\n"
 
 
 def test_weights_are_downloaded_once(monkeypatch, tmp_path, capsys):

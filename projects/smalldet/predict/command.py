@@ -56,14 +56,16 @@ class Summary:
         written: files.
         frames: images, frames or windows that were looked at, in ``seconds`` (without drawing).
         boxes: found in them.
-        left_out: sentences about inputs that could not be read.
+        unreadable: a sentence about each input that could not be read, or not to its end.
+        others: files of other kinds.
     """
 
     written: list[Path] = field(default_factory=list)
     frames: int = 0
     seconds: float = 0.0
     boxes: int = 0
-    left_out: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    others: int = 0
 
     @contextmanager
     def clock(self) -> Iterator[None]:
@@ -79,13 +81,24 @@ class Summary:
         self.frames += 1
         self.boxes += len(found)
 
+    @contextmanager
+    def attempt(self, path: Path) -> Iterator[None]:
+        """The block looks at one input; where that fails, it is said, and the next can follow."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            text = str(error)
+            self.unreadable.append(text if path.name in text else f"{path}: {text}")
+
     def __str__(self) -> str:
         rate = self.frames / self.seconds if self.seconds else 0.0
         shown = [str(path) for path in self.written[:4]]
         shown += [f"and {len(self.written) - 4} more"] * (len(self.written) > 4)
         lines = [
             f"{self.boxes} boxes on {self.frames} images, {rate:.1f} images a second",
-            *(f"left out: {reason}" for reason in self.left_out),
+            *[f"left out: {self.others} files of other kinds"] * bool(self.others),
+            *(f"left out: {reason}" for reason in self.unreadable),
+            *[f"{len(self.unreadable)} inputs could not be read"] * bool(self.unreadable),
             f"written: {', '.join(shown) or 'nothing'}",
         ]
         return "\n".join(lines)
@@ -109,6 +122,8 @@ class Job:
 def predict_all(predictor: Predictor, pattern: str, options: Options) -> Summary:
     """Write pictures (of images) and videos (of videos and recordings) with boxes.
 
+    An input that cannot be read is left out, and named in the summary.
+
     Args:
         predictor: of images or of recordings.
         pattern: a file, a folder or a glob pattern.
@@ -126,9 +141,7 @@ def predict_all(predictor: Predictor, pattern: str, options: Options) -> Summary
         results_file(file, predictor.class_names) if options.save_json else nullcontext(_nowhere)
     )
     with opened as results:
-        job = Job(predictor.class_names, options, results)
-        if inputs.others:
-            job.summary.left_out.append(f"{inputs.others} files of other kinds")
+        job = Job(predictor.class_names, options, results, Summary(others=inputs.others))
         if isinstance(predictor, ImagePredictor):
             _look_at_images(predictor, inputs.images, targets, job)
             _look_at_videos(predictor, inputs.videos, targets, job)
@@ -192,26 +205,26 @@ def _look_at_images(
     predictor: ImagePredictor, paths: Sequence[Path], targets: Mapping[Path, Path], job: Job
 ) -> None:
     for number, path in enumerate(tqdm(paths, unit="image", disable=len(paths) < 2)):
-        try:
+        with job.summary.attempt(path):
             image = read_image(path, "RGB", "RGB")
-        except OSError as error:
-            job.summary.left_out.append(str(error))
-            continue
-        with job.summary.clock():
-            found = predictor.predict(image, "RGB", job.options.min_score)
-        job.take(found, path, number)
-        truth = truth_beside(path, job.names) if job.options.show_truth else None
-        write_image(targets[path], picture(image, found, job.names, truth))
-        job.summary.written.append(targets[path])
+            with job.summary.clock():
+                found = predictor.predict(image, "RGB", job.options.min_score)
+            job.take(found, path, number)
+            truth = truth_beside(path, job.names) if job.options.show_truth else None
+            write_image(targets[path], picture(image, found, job.names, truth))
+            job.summary.written.append(targets[path])
 
 
 def _look_at_videos(
     predictor: ImagePredictor, paths: Sequence[Path], targets: Mapping[Path, Path], job: Job
 ) -> None:
     for path in paths:
-        video = Video.open(path)
-        write_video(targets[path], _frames(predictor, video, job), video.frames_per_second)
-        job.summary.written.append(targets[path])
+        with job.summary.attempt(path):
+            video = Video.open(path)
+            frames = _frames(predictor, video, job)
+            read = write_video(targets[path], frames, video.frames_per_second)
+            job.summary.written.append(targets[path])
+            video.check_end(read)
 
 
 def _frames(predictor: ImagePredictor, video: Video, job: Job) -> Iterator[np.ndarray]:
@@ -228,9 +241,10 @@ def _look_at_recordings(
     predictor: EventPredictor, paths: Sequence[Path], targets: Mapping[Path, Path], job: Job
 ) -> None:
     for path in paths:
-        footage = open_footage(path, predictor, job.options.min_score)
-        write_video(targets[path], _windows(footage, path, job), FRAMES_PER_SECOND)
-        job.summary.written.append(targets[path])
+        with job.summary.attempt(path):
+            footage = open_footage(path, predictor, job.options.min_score)
+            write_video(targets[path], _windows(footage, path, job), FRAMES_PER_SECOND)
+            job.summary.written.append(targets[path])
 
 
 def _windows(footage: Footage, path: Path, job: Job) -> Iterator[np.ndarray]:

@@ -115,6 +115,18 @@ class Video:
             raise ValueError(f"{path} cannot be read as a video: OpenCV finds no frame in it.")
         return cls(path, rate if 0 < rate < 1000 else 25.0, max(count, 0))
 
+    def check_end(self, read: int) -> None:
+        """Whether ``read`` frames are all; what the file says of itself may be a second off.
+
+        Raises:
+            ValueError: there should be more.
+        """
+        if read < self.frames - self.frames_per_second:
+            raise ValueError(
+                f"{self.path} ends early: {read} of {self.frames} frames could be read, so its "
+                "end is missing in what was written."
+            )
+
     def __iter__(self) -> Iterator[np.ndarray]:
         reader = cv2.VideoCapture(str(self.path))
         try:

@@ -137,6 +137,57 @@ def test_equal_names_of_two_folders_stay_apart(photos, tmp_path):
         target_files(twins, tmp_path / "out")
 
 
+def truncated(path, target) -> None:
+    """A copy of a file without its second half."""
+    content = path.read_bytes()
+    target.write_bytes(content[: len(content) // 2])
+
+
+def test_pictures_and_videos_that_cannot_be_read_do_not_end_those_behind_them(photos, tmp_path):
+    frames = [with_squares(64, 96, [(2 * k, 20)]) for k in range(60)]
+    write_video(tmp_path / "whole.mp4", iter(frames), 12.5)
+    truncated(tmp_path / "whole.mp4", photos / "d_half.mp4")
+    truncated(photos / "a.jpg", photos / "a_half.jpg")
+    (photos / "a_empty.png").touch()
+    (photos / "a_text.jpg").write_text("no picture")
+    (photos / "d_text.avi").write_text("no video")
+    (tmp_path / "whole.mp4").rename(photos / "e.mp4")
+    done = predict_all(predictor(), str(photos), Options(tmp_path / "out", save_json=True))
+    hostile = {"d_half.mp4", "a_empty.png", "a_text.jpg", "d_text.avi"}
+    named = {name for name in hostile if any(name in text for text in done.unreadable)}
+    assert named == hostile and f"{len(done.unreadable)} inputs" in str(done)
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"a.jpg", "b.png", "c.png", "e.mp4", "predictions.json"} <= written
+    assert not written & hostile
+    entries = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert {"a.jpg", "b.png", "e.mp4"} <= {e["file_name"] for e in entries}
+
+
+def test_a_video_that_ends_early_is_written_and_named(tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / "x.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 5, (64, 48))
+    for left in range(40):
+        writer.write(with_squares(48, 64, [(left, 9)]))
+    writer.release()
+    truncated(tmp_path / "x.avi", tmp_path / "half.avi")
+    done = predict_all(predictor(), str(tmp_path / "half.avi"), Options(tmp_path / "out"))
+    assert [path.name for path in done.written] == ["half.mp4"] and 0 < done.frames < 35
+    assert "half.avi" in done.unreadable[0] and "of 40" in done.unreadable[0]
+
+
+def test_recordings_that_cannot_be_read_do_not_end_those_behind_them(model, tmp_path):  # noqa: F811
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    write_h5_recording(folder / "z_td.h5", [make_events(2000, 400_000)], WIDTH, HEIGHT)
+    (folder / "a_td.h5").touch()
+    (folder / "b_td.dat").write_text("no recording")
+    truncated(folder / "z_td.h5", folder / "c_td.h5")
+    events = EventPredictor(model, get_class_map("etram_cls8"))
+    done = predict_all(events, str(folder), Options(tmp_path / "out"))
+    assert [path.name for path in done.written] == ["z_td.mp4"] and done.frames == 8
+    for name, text in zip("abc", sorted(done.unreadable), strict=True):
+        assert f"{name}_td" in text
+
+
 def test_what_is_not_there_or_of_another_kind_ends_in_a_sentence(photos, tmp_path):
     with pytest.raises(ValueError, match="nowhere"):
         find_inputs(str(tmp_path / "nowhere"))
