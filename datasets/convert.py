@@ -3,6 +3,12 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+# It must run, and say what is missing, also where the project is not installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
+
 from console.main import script
 
 if __name__ == "__main__":

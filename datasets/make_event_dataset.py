@@ -12,12 +12,16 @@ import logging
 import sys
 from pathlib import Path
 
+# It must run, and say what is missing, also where the project is not installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
+
 from console.status import exit_status
-from toydata.folder import GeneratedDataError
-from toydata.streets import GeneratedRecordings
 
 
 def main(arguments: list[str] | None = None) -> int:
+    from toydata.folder import GeneratedDataError
+    from toydata.streets import GeneratedRecordings
+
     usual = GeneratedRecordings()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

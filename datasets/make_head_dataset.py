@@ -12,9 +12,10 @@ import logging
 import sys
 from pathlib import Path
 
+# It must run, and say what is missing, also where the project is not installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
+
 from console.status import exit_status
-from toydata.folder import GeneratedDataError
-from toydata.heads import GeneratedHeads
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,6 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0)
     options = vars(parser.parse_args(arguments))
+    from toydata.folder import GeneratedDataError
+    from toydata.heads import GeneratedHeads
+
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     root, size = options.pop("root"), options.pop("image_size")
     options["image_size"] = size[0] if len(size) == 1 else size

@@ -14,9 +14,10 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
+# It must run, and say what is missing, also where the project is not installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
+
 from console.status import exit_status
-from labbook.config.load import load_config, to_plain
-from labbook.run.session import sentence_of
 
 
 def main() -> None:
@@ -26,6 +27,8 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("fp32", "fp16"), default="fp32", help="(%(default)s)")
     parser.add_argument("overrides", nargs="*", help="key=value")
     options = parser.parse_args()
+    from labbook.config.load import load_config, to_plain
+    from labbook.run.session import sentence_of
     from smalldet.engine.feature_cache import fill_feature_cache
 
     cfg = to_plain(load_config(options.config_file, options.overrides))

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
+# It must run, and say what is missing, also where the project is not installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
+
 from console.status import exit_status
-from labbook.config.load import load_config
-from runfolder.records import read_results
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ("configs/debug/demo/heads.py", "configs/debug/demo/events.py")
@@ -17,6 +19,9 @@ ENOUGH = 20.0  # AP50 on valid, in percent; chance is far below 5
 
 
 def main() -> int:
+    ArgumentParser(description=__doc__).parse_args()
+    from labbook.config.load import load_config
+
     runs = [load_config(ROOT / config) for config in CONFIGS]
     write_weights(runs[0].model.backbone.bottom_up)
     status = tool("lab.py", "run", "demo")
@@ -36,6 +41,8 @@ def write_weights(vim) -> None:
 
 def report(cfg) -> bool:
     """Draw what a run found, list what it wrote, and say whether it has learned enough."""
+    from runfolder.records import read_results
+
     folder = ROOT / cfg.train.output_dir
     results = read_results(folder)
     if results is None:

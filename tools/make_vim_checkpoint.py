@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
+
+# It must run, and say what is missing, also where the project is not installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
 from console.status import exit_status
 

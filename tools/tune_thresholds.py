@@ -13,10 +13,10 @@ import logging
 import sys
 from pathlib import Path
 
-from boxmetrics.slices import size_table, size_thresholds, table_text
+# It must run, and say what is missing, also where the project is not installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
+
 from console.status import exit_status
-from eventcam.dataset import EventRecordings
-from eventcam.prepare.size_report import box_sizes, draw_sizes, origin, write_literals
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -37,6 +37,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def tune(options: argparse.Namespace) -> None:
     """Print, draw and, if asked to, write."""
+    from boxmetrics.slices import size_table, size_thresholds, table_text
+    from eventcam.dataset import EventRecordings
+    from eventcam.prepare.size_report import box_sizes, draw_sizes, origin, write_literals
+
     dataset = EventRecordings(str(options.prepared), options.class_map, options.downsample)
     recordings = dataset.recordings("train")
     sizes, names = box_sizes(recordings), dataset.class_map.classes

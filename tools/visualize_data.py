@@ -12,15 +12,10 @@ from argparse import ArgumentParser, Namespace, RawTextHelpFormatter
 from itertools import chain, islice
 from pathlib import Path
 
-import cv2
+# It must run, and say what is missing, also where the project is not installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
 from console.status import exit_status
-from eventcam.render.footage import write_footage
-from eventcam.render.samples import write_samples
-from eventcam.render.sources import open_footage
-from labbook.config.load import load_config, to_plain
-from pictures.boxes import DARK, LIGHT, BoxSet, draw_boxes
-from pictures.sheet import contact_sheet, fitted, write_image
 
 
 def parse_arguments() -> Namespace:
@@ -40,6 +35,10 @@ def parse_arguments() -> Namespace:
 def show(options: Namespace) -> str:
     if options.config_file:
         return show_samples(options)
+    from eventcam.render.footage import write_footage
+    from eventcam.render.sources import open_footage
+    from pictures.boxes import DARK, LIGHT
+
     recording, out = map(Path, options.paths)
     footage = open_footage(recording, options.start, options.seconds)
     images = write_footage(footage, out, theme=LIGHT if options.light else DARK)
@@ -49,6 +48,10 @@ def show(options: Namespace) -> str:
 def show_samples(options: Namespace) -> str:
     from detectron2.config import instantiate
 
+    from eventcam.render.samples import write_samples
+    from labbook.config.load import load_config, to_plain
+    from pictures.boxes import DARK, LIGHT
+    from pictures.samples import write_samples_sheet
     from smalldet.data import registered
 
     out, cfg = Path(options.paths[0]), load_config(options.config_file, options.paths[1:])
@@ -58,22 +61,8 @@ def show_samples(options: Namespace) -> str:
         names, theme = dataset.class_map.classes, LIGHT if options.light else DARK
         count = write_samples(batches, names, out, options.samples, options.seconds, theme)
     else:
-        count = draw_image_samples(islice(chain.from_iterable(batches), options.samples), out)
+        count = write_samples_sheet(islice(chain.from_iterable(batches), options.samples), out)
     return f"{out}: {count} images, as {options.config_file} trains on them"
-
-
-def draw_image_samples(samples, out: Path, side: int = 320) -> int:
-    if out.suffix.lower() != ".png":
-        raise ValueError(f"Training images make a contact sheet; {out} must end in .png.")
-    tiles = []
-    for sample in samples:
-        image = sample["image"].numpy().transpose(1, 2, 0)
-        scale, gt = side / max(image.shape[:2]), sample["instances"]
-        boxes = BoxSet(gt.gt_boxes.tensor.numpy(), gt.gt_classes.numpy())
-        tiles.append(cv2.resize(image, None, fx=scale, fy=scale))
-        draw_boxes(tiles[-1], truth=boxes, zoom=scale)
-    write_image(out, contact_sheet([fitted(tile, side) for tile in tiles]))
-    return len(tiles)
 
 
 if __name__ == "__main__":

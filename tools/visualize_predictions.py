@@ -13,11 +13,9 @@ import sys
 from argparse import ArgumentParser, Namespace, RawTextHelpFormatter
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
+
 from console.status import exit_status
-from eventcam.dataset import EventRecordings
-from eventcam.render.evaluation import View, write_evaluation
-from labbook.config.load import load_config, to_plain
-from pictures.boxes import DARK, LIGHT
 
 
 def parse_arguments() -> Namespace:
@@ -37,6 +35,11 @@ def parse_arguments() -> Namespace:
 
 def show(options: Namespace) -> str:
     from detectron2.config import instantiate
+
+    from eventcam.dataset import EventRecordings
+    from eventcam.render.evaluation import View, write_evaluation
+    from labbook.config.load import load_config, to_plain
+    from pictures.boxes import DARK, LIGHT
 
     config = options.run / "config.yaml"
     if not config.is_file():
@@ -63,12 +66,10 @@ def show(options: Namespace) -> str:
 
 
 def show_images(options: Namespace, dataset, split: str, folder: Path) -> str:
-    """The sheet of a run on images."""
     from pictures.predictions import prediction_sheet
 
     if options.out.suffix.lower() != ".png" or options.recording or options.seconds:
         raise ValueError(f"{options.run} is a run on images: name a .png file, and no recording.")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     truth, images = dataset.filtered(split).path, dataset.filtered(split).path.parent
     theme = LIGHT if options.light else DARK
     shown = {"images": options.images, "min_score": options.min_score, "theme": theme}

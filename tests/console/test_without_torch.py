@@ -65,6 +65,20 @@ def test_a_script_outside_of_any_environment_ends_in_a_sentence(words):
     assert "Run: " in done.stderr and "Traceback" not in done.stderr
 
 
+SCRIPTS = sorted([*(ROOT / "tools").glob("*.py"), *(ROOT / "datasets").glob("*.py")])
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_no_script_ends_in_a_traceback_where_nothing_is_installed(script):
+    command = [sys.executable, "-I", "-S", str(script), "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        assert done.stdout.startswith("usage: ") and script.name in done.stdout
+    else:
+        assert done.returncode == 1 and "Run: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_doctor_says_what_is_missing(tmp_path):
     done = run(AS_COMMAND, "doctor", folder=tmp_path)
     red = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
