@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from labbook.called import lab
 from labbook.config.signatures import nearest
 
 STEPS = 3  # the median of so many leaves out the first, which is slow
@@ -174,7 +175,7 @@ def _argument(metavar: str | None, text: str, **settings: Any) -> dict[str, Any]
 _MANY = {"nargs": "+", "action": "extend", "default": []}
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "study": _argument("STUDY", "a folder of configs/"),
-    "name": _argument("NAME", "an experiment, as `lab.py list STUDY` shows"),
+    "name": _argument("NAME", f"an experiment, as `{lab('list STUDY')}` shows"),
     "new": _argument("NAME", "of the new study, an identifier"),
     "key": _argument("KEY", "such as train.max_iter; a section lists its own"),
     "run": _argument("RUN", "a run folder, or its name below work_dirs"),

@@ -173,6 +173,21 @@ def test_shell_scripts_pass_arguments_and_status(
     assert any(line.endswith(said) for line in text.splitlines())
 
 
+@pytest.mark.parametrize(
+    ("program", "called"),
+    [("/environment/bin/smalldet", "smalldet lab"), ("tools/lab.py", "tools/lab.py")],
+)
+def test_advice_names_the_command_that_was_called(
+    program: str, called: str, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", [program])
+    (tmp_path / "configs/ofat").mkdir(parents=True)
+    (tmp_path / "configs/ofat/baseline_x.py").touch()
+    for words in (["analyse", "ofat"], ["diff", "nothing"]):
+        assert cli.main(words, tmp_path) == 2
+        assert f"`{called} " in capsys.readouterr().err
+
+
 PRINT_LOADED = "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
 HEAVY = {"torch", "detectron2", "fvcore", "smalldet", "eventcam", "hydra"}
 

@@ -20,6 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import DictConfig
 
 from labbook.authoring.python import assignment, code
+from labbook.called import lab
 from labbook.config.guard import NOT_COMPARED, study_problems
 from labbook.config.lineage import Family, find_experiment
 from labbook.config.load import ConfigError, to_plain
@@ -206,7 +207,7 @@ def _render(template: str, facts: Mapping[str, Any], **more: Any) -> str:
     loader = PackageLoader("labbook.authoring", "templates")
     environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
     environment.filters |= {"code": code, "doc": _doc}
-    return environment.get_template(f"{template}.py.j2").render({**facts, **more})
+    return environment.get_template(f"{template}.py.j2").render({**facts, **more, "lab": lab})
 
 
 def _doc(text: str) -> str:

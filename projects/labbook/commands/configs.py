@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from labbook.authoring.study import new_study, toy_problems
+from labbook.called import lab
 from labbook.config.differences import show_differences
 from labbook.config.explain import explain
 from labbook.config.lineage import find_experiment
@@ -36,7 +37,7 @@ def write_study(options: argparse.Namespace, root: Path) -> int:
         print(path.relative_to(root))
     for problem in toy_problems(options.new, root):
         print(f"Not at toy size: {problem}")
-    print(f"Write into each what you expect; then: lab.py preflight {options.new}")
+    print(f"Write into each what you expect; then: {lab(f'preflight {options.new}')}")
     return 0
 
 

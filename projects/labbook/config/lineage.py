@@ -9,6 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from labbook.called import lab
 from labbook.config.load import ConfigError, load_config
 from labbook.config.signatures import nearest
 from labbook.config.studies import Study, config_names, find_experiments, find_studies
@@ -110,7 +111,7 @@ def find_experiment(
     if name not in known:
         raise ValueError(
             f"There is no experiment '{name}'{' at toy size' if debug else ''}."
-            f"{nearest(name, known)} `lab.py list STUDY` shows those of a study."
+            f"{nearest(name, known)} `{lab('list STUDY')}` shows those of a study."
         )
     study, run_name = known[name]
     return Family(study, root, overrides), run_name

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from labbook.called import lab
 from labbook.report.curves import cost_charts, learning_curves
 from labbook.report.data import ReportData, errors_file, report_data
 from labbook.report.effects import effect_charts
@@ -61,6 +62,7 @@ def render(data: ReportData) -> str:
     environment.filters |= {"number": number, "duration": duration}
     return environment.get_template("page.html.j2").render(
         data=data,
+        lab=lab,
         study=data.results.study,
         score=data.score_title(data.metric),
         labels=data.labels,

@@ -10,6 +10,7 @@ from typing import Any
 
 from pandas import DataFrame
 
+from labbook.called import lab
 from labbook.config.studies import Study
 from labbook.config.trees import below
 from labbook.results.collect import compare
@@ -162,6 +163,6 @@ def _baseline(study: Study, experiments: DataFrame) -> str:
     if not roots["finished"].any():
         raise ValueError(
             f"The baseline of the study '{study.name}' has not finished, so nothing can be "
-            f"compared with it. `lab.py run {study.family}` runs what is missing."
+            f"compared with it. `{lab(f'run {study.family}')}` runs what is missing."
         )
     return roots.index[0]

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import OmegaConf
 
 from labbook.authoring.python import WIDTH, assignment, code
+from labbook.called import lab
 from labbook.config.signatures import MISSING
 from labbook.config.studies import find_experiments, toy_file
 from labbook.config.trees import select
@@ -31,7 +32,7 @@ def write_combined(combination: Combination, root: Path) -> Path:
     """
     study = combination.study
     path = Path(study.config_folder, "combined.py")
-    command = f"tools/lab.py run {study.family} --only combined"
+    command = lab(f"run {study.family} --only combined")
     if study.is_debug:
         path = Path(study.work_folder, f"{combination.name}.py")
         command = f"tools/lazyconfig_train_net.py --config-file {path.as_posix()}"

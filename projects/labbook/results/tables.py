@@ -12,6 +12,7 @@ import pandas as pd
 from pandas import DataFrame
 from rich.console import Console
 
+from labbook.called import lab
 from labbook.results.collect import Results
 from labbook.results.frames import MEASURES, PARAMETERS, SPLITS, experiments_frame
 from labbook.results.rules import evaluated_since
@@ -99,7 +100,7 @@ def to_markdown(results: Results) -> str:
 
 def to_latex(results: Results) -> str:
     r"""A ``tabular`` with the rules of booktabs, to be ``\input`` into a paper."""
-    head = r"% Needs \usepackage{booktabs}. Written by tools/lab.py table; made anew each time."
+    head = rf"% Needs \usepackage{{booktabs}}. Written by {lab('table')}; made anew each time."
     said = textwrap.fill(legend(results), 98, initial_indent="% ", subsequent_indent="% ")
     table = results_table(results).without(_FOR_WIDE_PAGES)
     return f"{head}\n{said}\n{table.to_latex()}"

@@ -11,6 +11,7 @@ from typing import Any
 from pandas import DataFrame, Series
 from rich.console import Console
 
+from labbook.called import lab
 from labbook.config.studies import Study
 from labbook.results.collect import study_runs
 from labbook.results.frames import curves_frame, declared_metric, experiments_frame
@@ -69,7 +70,7 @@ def analyse(study: Study, root: Path, only: Iterable[str] = ()) -> Analysis:
     if runs.empty:
         raise ValueError(
             f"The study '{study.name}' has no runs in {study.work_folder} yet; "
-            f"`lab.py run {study.family}` makes some."
+            f"`{lab(f'run {study.family}')}` makes some."
         )
     return analyse_runs(study, runs)
 

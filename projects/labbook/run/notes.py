@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader
 from omegaconf import DictConfig
 from pandas import DataFrame
 
+from labbook.called import lab
 from labbook.config.differences import differences_text
 from labbook.config.experiment import describe_change, verdict
 from labbook.config.guard import changes
@@ -163,7 +164,13 @@ def _write(
 ) -> None:
     try:
         run = read_run(folder)
-        shared = {"run": run, "record": run.record, "names": names, **facts(run, lineage)}
+        shared = {
+            "run": run,
+            "record": run.record,
+            "names": names,
+            "lab": lab,
+            **facts(run, lineage),
+        }
         for name in notes:
             text = _templates().get_template(f"{name}.j2").render(shared)
             write_text(folder / name, text.strip() + "\n")

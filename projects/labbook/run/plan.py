@@ -8,6 +8,7 @@ from typing import Any
 from pandas import DataFrame
 from rich.console import Console
 
+from labbook.called import lab
 from labbook.config.experiment import describe_change
 from labbook.config.load import to_plain
 from labbook.config.studies import Study
@@ -55,9 +56,9 @@ def summary(study: Study, plan: DataFrame, device: str) -> list[str]:
         total += f", {duration(plan.seconds.sum())} of training{of}, one after the other"
     lines = [f"{total}."]
     if known < runs:
-        command = f"lab.py plan {study.family}{' --debug' if study.name != study.family else ''}"
+        command = lab(f"plan {study.family}{' --debug' if study.is_debug else ''} --measure")
         unknown = _runs(runs - known)
-        lines.append(f"No estimate for {unknown}: `{command} --measure` runs a few steps.")
+        lines.append(f"No estimate for {unknown}: `{command}` runs a few steps.")
     if known:
         lines.append(f"On {device}. Training steps only; evaluations come on top.")
     return lines

@@ -110,7 +110,7 @@ def test_a_plan_adds_up():
         "Total: 9 runs, 750 iterations, 8 min of training of the 6 with an estimate, one after the "
         "other."
     )
-    assert lines[1].startswith("No estimate for 3 runs: `lab.py plan ofat --measure`")
+    assert lines[1].startswith("No estimate for 3 runs: `tools/lab.py plan ofat --measure`")
     assert lines[2] == "On a GPU. Training steps only; evaluations come on top."
     assert summary(OFAT, make_plan(jobs[2:], {}), "x")[0] == "Total: 1 run, 100 iterations."
 
