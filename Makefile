@@ -27,7 +27,7 @@ $(READY): setup.py constraints.txt tools/install_detectron2.py
 	@echo "Installing into $(VENV) with $$($(PYTHON) --version) (torch is large: a few minutes the first time)"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) setuptools wheel torch torchvision
-	$(PIP) --no-build-isolation -e ".[train,events,convert,export,sweep,dev]"
+	$(PIP) --no-build-isolation -e ".[train,events,convert,export,sahi,supervision,sweep,dev]"
 	$(PY) tools/install_detectron2.py
 	@touch $@
 

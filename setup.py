@@ -94,6 +94,8 @@ setup(
             "safetensors>=0.4",
         ],
         "hub": ["huggingface_hub>=0.23"],
+        "sahi": ["sahi>=0.12"],
+        "supervision": ["supervision>=0.25"],
         "sweep": ["submitit>=1.5"],
         "wandb": ["wandb>=0.17"],
         "dev": [

@@ -16,7 +16,9 @@ EXTRAS = {  # module -> the extra of setup.py that brings it, where that is not 
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "export"),
     "globox": "convert",
     "huggingface_hub": "hub",
+    "sahi": "sahi",
     "submitit": "sweep",
+    "supervision": "supervision",
 }
 
 
