@@ -57,21 +57,21 @@ def show(options: Namespace) -> str:
         cfg["dataset"]["root"] = options.data_root
     dataset = instantiate(cfg["dataset"])
     split = splits[options.split]["dataset"].removeprefix(f"{dataset.name}_")
+    theme = LIGHT if options.light else DARK
     if not isinstance(dataset, EventRecordings):
-        return show_images(options, dataset, split, folder)
+        return show_images(options, dataset, split, folder, theme)
     part = options.start, options.seconds, options.images
-    view = View(options.recording, options.min_score, *part, LIGHT if options.light else DARK)
+    view = View(options.recording, options.min_score, *part, theme)
     recordings, names = dataset.recordings(split), dataset.class_map.classes
     return write_evaluation(folder / "matches.npz", recordings, names, options.out, view)
 
 
-def show_images(options: Namespace, dataset, split: str, folder: Path) -> str:
+def show_images(options: Namespace, dataset, split: str, folder: Path, theme) -> str:
     from pictures.predictions import prediction_sheet
 
     if options.out.suffix.lower() != ".png" or options.recording or options.seconds:
         raise ValueError(f"{options.run} is a run on images: name a .png file, and no recording.")
     truth, images = dataset.filtered(split).path, dataset.filtered(split).path.parent
-    theme = LIGHT if options.light else DARK
     shown = {"images": options.images, "min_score": options.min_score, "theme": theme}
     prediction_sheet(truth, images, folder / "predictions.json", options.out, **shown)
     return f"{options.out}: up to {options.images} images of {truth}"
