@@ -14,7 +14,6 @@ from argparse import ArgumentParser, Namespace, RawTextHelpFormatter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
-
 from console.status import exit_status
 
 
@@ -62,8 +61,8 @@ def show(options: Namespace) -> str:
         return show_images(options, dataset, split, folder, theme)
     part = options.start, options.seconds, options.images
     view = View(options.recording, options.min_score, *part, theme)
-    recordings, names = dataset.recordings(split), dataset.class_map.classes
-    return write_evaluation(folder / "matches.npz", recordings, names, options.out, view)
+    shown = dataset.recordings(split), dataset.class_map.classes, options.out
+    return write_evaluation(folder / "matches.npz", *shown, view)
 
 
 def show_images(options: Namespace, dataset, split: str, folder: Path, theme) -> str:
@@ -72,8 +71,8 @@ def show_images(options: Namespace, dataset, split: str, folder: Path, theme) ->
     if options.out.suffix.lower() != ".png" or options.recording or options.seconds:
         raise ValueError(f"{options.run} is a run on images: name a .png file, and no recording.")
     truth, images = dataset.filtered(split).path, dataset.filtered(split).path.parent
-    shown = {"images": options.images, "min_score": options.min_score, "theme": theme}
-    prediction_sheet(truth, images, folder / "predictions.json", options.out, **shown)
+    files = truth, images, folder / "predictions.json", options.out
+    prediction_sheet(*files, options.images, min_score=options.min_score, theme=theme)
     return f"{options.out}: up to {options.images} images of {truth}"
 
 
