@@ -15,13 +15,17 @@ from toydata.heads import GeneratedHeads
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["max_iter=2", "eval_period=2", "checkpointer.period=2", "log_period=1"]
 SHORT = [f"train.{item}" for item in (*SHORT, "total_batch_size=2", "micro_batch_size=1")]
+IMAGES = [
+    "dataset.generate={_target_: toydata.heads.GeneratedHeads, image_size: 96, train: 2, "
+    "valid: 2, test: 2}",
+    "dataloader.image_size=96",
+    "dataloader.num_workers=0",
+    "train.images=2",
+]
 EXAMPLES = {
+    "small_heads": IMAGES,
     "yolox_vim_tiny": [
-        "dataset.generate={_target_: toydata.heads.GeneratedHeads, image_size: 96, train: 2, "
-        "valid: 2, test: 2}",
-        "dataloader.image_size=96",
-        "dataloader.num_workers=0",
-        "train.images=2",
+        *IMAGES,
         "model.backbone.bottom_up.depth=2",
         "model.backbone.bottom_up.embed_dim=32",
         "model.backbone.bottom_up.init_checkpoint=''",
