@@ -15,22 +15,29 @@ from toydata.heads import GeneratedHeads
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["max_iter=2", "eval_period=2", "checkpointer.period=2", "log_period=1"]
 SHORT = [f"train.{item}" for item in (*SHORT, "total_batch_size=2", "micro_batch_size=1")]
-IMAGES = [
-    "dataset.generate={_target_: toydata.heads.GeneratedHeads, image_size: 96, train: 2, "
+HEADS = [
+    "dataset.generate={_target_: toydata.heads.GeneratedHeads, image_size: [64, 96], train: 2, "
     "valid: 2, test: 2}",
     "dataloader.image_size=96",
     "dataloader.num_workers=0",
     "train.images=2",
 ]
+VIM = [
+    "model.backbone.bottom_up.depth=2",
+    "model.backbone.bottom_up.embed_dim=32",
+    "model.backbone.bottom_up.init_checkpoint=''",
+    "model.backbone.out_channels=32",
+]
 EXAMPLES = {
-    "small_heads": IMAGES,
-    "yolox_vim_tiny": [
-        *IMAGES,
-        "model.backbone.bottom_up.depth=2",
-        "model.backbone.bottom_up.embed_dim=32",
-        "model.backbone.bottom_up.init_checkpoint=''",
-        "model.backbone.out_channels=32",
-        "model.head.width=16",
+    "small_heads": HEADS,
+    "yolox_vim_tiny": [*HEADS, *VIM, "model.head.width=16"],
+    "augmented_heads": [
+        *HEADS,
+        *VIM,
+        "dataloader.num_workers=1",
+        "model.roi_heads.box_heads.0.conv_dims=[32]",
+        "model.roi_heads.box_heads.0.fc_dims=[32]",
+        "model.roi_heads.batch_size_per_image=32",
     ],
     "cascade_rcnn_rvt": [
         "dataset.generate={_target_: toydata.streets.GeneratedRecordings, train: 1, val: 1, "

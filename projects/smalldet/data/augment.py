@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from detectron2.data import transforms as T
@@ -16,11 +17,22 @@ class LabelledImage(T.AugInput):
         boxes: (N, 4) float64 xyxy_abs, px of ``image``.
         classes: (N,) int64.
         visible: (N,) share of its area that is left of each box, 0 to 1.
+        image_format: order of the channels, as Detectron2's ``read_image`` takes it.
     """
 
-    def __init__(self, image: np.ndarray, boxes: np.ndarray, classes: np.ndarray) -> None:
+    image: Any  # fvcore's abstract apply_image reads as None
+    boxes: Any
+
+    def __init__(
+        self,
+        image: np.ndarray,
+        boxes: np.ndarray,
+        classes: np.ndarray,
+        image_format: str = "RGB",
+    ) -> None:
         super().__init__(image, boxes=boxes_inside(boxes, image.shape[:2]))
         self.classes, self.visible = classes, np.ones(len(boxes))
+        self.image_format = image_format
 
     def transform(self, tfm: T.Transform) -> None:
         """Apply ``tfm`` to image and boxes, and cut what reaches out of the image."""
@@ -30,18 +42,25 @@ class LabelledImage(T.AugInput):
         self.visible = self.visible * areas(self.boxes) / np.maximum(areas(whole), 1e-9)
 
 
-class ResizeToFit(T.Resize):
-    """Resize to the largest image of the same aspect ratio that fits into ``shape`` (px).
+class ResizeToFit(T.Augmentation):
+    """Resize to the largest image of the same aspect ratio that fits.
 
     Detectors pad it at the bottom or right as their backbone needs, and give boxes without that.
+
+    Args:
+        shape: height and width to fit into, px; a number for both.
     """
+
+    def __init__(self, shape: int | Sequence[int]) -> None:
+        super().__init__()
+        self.shape = height_and_width(shape)
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
         """The resize of ``image`` (H, W, C); a side is at least 1 px."""
         height, width = image.shape[:2]
         scale = min(self.shape[0] / height, self.shape[1] / width)
-        fitted = (max(1, round(scale * side)) for side in (height, width))
-        return T.ResizeTransform(height, width, *fitted, self.interp)
+        new_height, new_width = (max(1, round(scale * side)) for side in (height, width))
+        return T.ResizeTransform(height, width, new_height, new_width)
 
 
 class CropAroundBox(T.Augmentation):
@@ -56,7 +75,7 @@ class CropAroundBox(T.Augmentation):
 
     def __init__(self, crop_size: int | Sequence[int]) -> None:
         super().__init__()
-        self.crop_size = (crop_size,) * 2 if isinstance(crop_size, int) else tuple(crop_size)
+        self.crop_size = height_and_width(crop_size)
 
     def get_transform(self, image: np.ndarray, boxes: np.ndarray | None) -> T.Transform:
         """The crop of ``image`` (H, W, C) with ``boxes`` (N, 4) xyxy_abs."""
@@ -82,3 +101,9 @@ def boxes_inside(boxes: np.ndarray, size: Sequence[int]) -> np.ndarray:
 def areas(boxes: np.ndarray) -> np.ndarray:
     """(N,) areas of ``boxes`` (N, 4) xyxy."""
     return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+
+
+def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
+    """Both sides, px, of what a number means for both."""
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width

@@ -39,8 +39,8 @@ def seeded_numpy(seed: int, counter: int) -> Iterator[None]:
 class SeededMapper:
     """Read, augment, and pack one image.
 
-    The result is a function of the image, ``seed`` and the entry's ``sample_counter`` alone:
-    which worker process does the work, and when, does not matter.
+    The result is a function of the image (and of those that a mosaic draws from), ``seed`` and the
+    entry's ``sample_counter`` alone: which worker process does the work, and when, does not matter.
 
     Args:
         augmentations: Detectron2 augmentations or transforms, applied in order.
@@ -111,7 +111,8 @@ def read_labelled(record: Mapping[str, Any], image_format: str) -> LabelledImage
         for entry in targets
     ]
     classes = np.array([entry["category_id"] for entry in targets], dtype=np.int64)
-    return LabelledImage(image, np.array(boxes, dtype=np.float64).reshape(-1, 4), classes)
+    corners = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    return LabelledImage(image, corners, classes, image_format)
 
 
 def read_checked(record: Mapping[str, Any], image_format: str) -> np.ndarray:

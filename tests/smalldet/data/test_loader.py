@@ -11,10 +11,12 @@ import torch
 from coco_folders import write_data_set
 from detectron2.data import transforms as T
 
+from smalldet.data.augment import CropAroundBox
 from smalldet.data.catalog import register
 from smalldet.data.errors import DataError
 from smalldet.data.loader import build_eval_loader, build_train_loader, shard
 from smalldet.data.mapper import SeededMapper
+from smalldet.data.mosaic import Mosaic
 from smalldet.data.sample_stream import BatchPlan, SampleStream
 from smalldet.data.splits import CocoSplits
 
@@ -34,7 +36,9 @@ def registered(folder: Path, images: int = 6) -> dict[str, str]:
 
 
 def loader(dataset: str, total: int = 8, micro: int = 8, workers: int = 0, **more: Any) -> Any:
-    augmentations = [T.RandomBrightness(0.5, 1.5), T.RandomFlip()]
+    jitter = T.ResizeScale(0.5, 2.0, 48, 48)
+    cut = [Mosaic(dataset, 48, [jitter]), CropAroundBox(48)]
+    augmentations = [*cut, T.RandomBrightness(0.5, 1.5), T.RandomFlip()]
     mapper = SeededMapper(augmentations, is_train=True, seed=5)
     return build_train_loader(dataset, mapper, total, micro, workers, 5, **more)
 
