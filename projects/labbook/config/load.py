@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from labbook.config.plain import to_data, without_live
 from labbook.config.sections import SECTIONS, check_sections, refuse_unread, unread_keys
 from labbook.config.signatures import MISSING, ConfigError, check_calls, nearest
 from labbook.config.studies import real_config, toy_file
-from labbook.config.trees import flatten, is_key, written
+from labbook.config.trees import flatten, is_key, select, written
 from runfolder.files import write_text
 
 _LOADER_PACKAGE = "detectron2._cfg_loader"  # Detectron2 runs config files in packages so named
@@ -100,7 +101,16 @@ def to_plain(cfg: Any) -> Any:
     except OmegaConfBaseException as error:
         key = f"{error.full_key}: " if error.full_key else ""
         reason = str(error.msg or error).splitlines()[0]
-        raise ConfigError(f"{key}{reason}") from error
+        raise ConfigError(f"{key}{reason}{_choices(cfg, reason)}") from error
+
+
+def _choices(cfg: Any, reason: str) -> str:
+    """What there is in the section where an interpolation looks for what is not there."""
+    missing = re.search(r"'(.+)\.([^.]+)' not found", reason)
+    found = select(written(cfg), missing[1]) if missing else None
+    if missing is None or not isinstance(found, dict):
+        return ""
+    return nearest(missing[2], found) or f"; {missing[1]} has {', '.join(found)}."
 
 
 def diff_configs(

@@ -2,8 +2,8 @@
 
 In comes a folder with three COCO exports (``splits``), filtered once into a sound copy (``filter``)
 and registered by name (``catalog``); out come Detectron2's dicts: ``mapper`` reads and augments one
-image, ``loader`` deals them out in an order that ``sample_stream`` fixes. ``check`` looks at them
-before training. Imports ``evaluation`` of
+image (``augment`` and ``mosaic`` hold what Detectron2 lacks), ``loader`` deals them out in an order
+that ``sample_stream`` fixes. ``check`` looks at them before training. Imports ``evaluation`` of
 smalldet at most, and no model. Start reading at ``splits``, then ``loader``.
 """
 

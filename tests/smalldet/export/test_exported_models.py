@@ -10,11 +10,13 @@ from test_check import LEVELS
 from toy_runs import spread
 
 from smalldet.backbones.rvt.model import MaxViTRNN
+from smalldet.backbones.vim import VisionMamba
 from smalldet.detectors import ImageDetector, RecurrentDetector
 from smalldet.export.command import manifest_of
 from smalldet.export.program import Program, plan_of
 from smalldet.heads.yolox import YOLOXHead
 from smalldet.necks.pafpn import PAFPN
+from smalldet.necks.simple_pyramid import SimpleFeaturePyramid
 from smalldet.predict.exported import ExportedImages, ExportedModel, ExportedRecordings
 from toy_detection import PatchBackbone
 
@@ -50,6 +52,19 @@ def test_images_of_several_sizes_are_padded_and_scaled_as_the_model_does() -> No
         image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
         inputs = [{"image": image, "height": 2 * height, "width": width}]
         assert_same(copy(inputs), model(inputs))  # alone: in a batch the model pads to the largest
+
+
+@torch.no_grad()
+def test_images_are_padded_to_a_fixed_grid_as_the_model_does() -> None:
+    torch.manual_seed(0)
+    neck = SimpleFeaturePyramid(VisionMamba(64, embed_dim=16, depth=1), out_channels=8)
+    model = spread(ImageDetector(neck, YOLOXHead(**HEAD)), 1.0)
+    copy = copied(model, (48, 64))
+    assert copy.manifest.size == [64, 64]
+    for height, width in ((40, 64), (64, 30), (64, 64)):
+        image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+        inputs = [{"image": image, "height": 3 * height, "width": 3 * width}]
+        assert_same(copy(inputs), model(inputs))
 
 
 @torch.no_grad()
