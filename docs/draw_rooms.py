@@ -30,11 +30,11 @@ PLACES = {  # left and bottom of each box
 LEAVES = {
     "boxmetrics": "matching, AP, protocols,\nintervals on arrays",
     "nativecode": "compile a C++ source,\ncheck it, fall back",
-    "pictures": "boxes, text, sheets,\nvideos on images",
+    "pictures": "boxes, text, sheets,\nvideos, of events too",
     "runfolder": "files of a run, record,\nlocks, whole writes",
 }
 WIDTH, TALL, LOW = 1.0, 1.08, 0.42
-JOINING = ("predict", "export")  # rooms of smalldet that may import all below them
+JOINING = ("predict", "export", "vis")  # rooms of smalldet that may import all below them
 FILLS = {"smalldet": "#dbeafe", "eventcam": "#ffedd5", "labbook": "#dcfce7", "toydata": "#f3e8ff"}
 
 
@@ -69,7 +69,7 @@ def draw() -> None:
     axes.text(4.1, 2.35, command, ha="center", va="center", fontsize=8, zorder=3)
     box(axes, 0.0, 2.22, 3.4, 0.26, FILLS["smalldet"])
     there = [room for room in JOINING if (PROJECTS / "smalldet" / room).is_dir()]
-    joining = f"smalldet/{' · '.join(there)}: a trained run as a predictor; imports all below it"
+    joining = f"smalldet/{' · '.join(there)}: a model at work; imports all below it"
     axes.text(1.7, 2.35, joining, ha="center", va="center", fontsize=9, zorder=3)
     for package, (left, bottom) in PLACES.items():
         is_leaf = package in LEAVES

@@ -68,6 +68,7 @@ ROOMS = {  # room of smalldet -> the other rooms that it may import
     | {"layers", "kernels", "predict.images"},
     "predict": LOW | DATA | {"backbones", "necks", "heads", "detectors", "engine"},
     "export": LOW | DATA | {"backbones", "necks", "heads", "detectors", "engine", "predict"},
+    "vis": LOW | DATA | {"backbones", "necks", "heads", "detectors", "engine", "predict"},
     "doctor": {"kernels"},  # names the selective-scan backend in use
 }
 

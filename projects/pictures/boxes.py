@@ -87,6 +87,11 @@ def draw_boxes(
         write_labels(image, labels, np.concatenate(shown), theme.text)
 
 
+def class_legend(names: Sequence[str], theme: Theme = DARK) -> list[tuple[str, Colour]]:
+    """Names of classes with their colours; of an only class nothing, which needs no name."""
+    return [(name, _class_colour(k, theme)) for k, name in enumerate(names) if len(names) > 1]
+
+
 def _outline(image: np.ndarray, found: BoxSet, theme: Theme, zoom: float, dashed: bool) -> None:
     thick = max(1, round(min(image.shape[:2]) / 240))
     for corners, class_id in zip(_corners(found, zoom), found.classes, strict=True):

@@ -11,9 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pictures.boxes import DARK, BoxSet, Theme
+from pictures.boxes import DARK, BoxSet, Theme, class_legend
 from pictures.frame import draw_frame
-from pictures.sheet import contact_sheet, fitted, write_image
+from pictures.sheet import contact_sheet, write_image
 from pictures.text import with_title
 
 Entries = Iterable[Mapping[str, Any]]
@@ -57,11 +57,11 @@ def prediction_sheet(
         image = _read(image_root / entry["file_name"])
         sets = [_box_set(x[entry["id"]], ids) for x in (boxes, found)]
         zoom = tile / max(image.shape[:2])
-        picture = draw_frame(image, *sets, class_names=names, theme=theme, zoom=zoom)
-        pictures.append(fitted(picture, tile, theme))
+        pictures.append(draw_frame(image, *sets, names, theme, zoom))
     title = f"dashed: ground truth    solid: found, score at least {min_score:g}"
     sheet = contact_sheet(pictures, columns, theme=theme)
-    write_image(out, with_title(sheet, title, theme.truth, theme.background))
+    legend = class_legend(names, theme)
+    write_image(out, with_title(sheet, title, theme.truth, theme.background, legend))
     return out
 
 

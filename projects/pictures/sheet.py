@@ -14,13 +14,14 @@ from pictures.boxes import DARK, Theme
 def contact_sheet(
     images: Sequence[np.ndarray], columns: int = 4, gap: int = 6, theme: Theme = DARK
 ) -> np.ndarray:
-    """Images of one size side by side, row by row."""
-    if not images or len({image.shape for image in images}) != 1:
-        raise ValueError(
-            f"A contact sheet needs at least one image and all of one size; found were "
-            f"{sorted({image.shape for image in images})}."
-        )
-    height, width = images[0].shape[:2]
+    """Images (H, W, 3) side by side, row by row, each in a place as large as the largest asks for.
+
+    Raises:
+        ValueError: there is no image.
+    """
+    if not images:
+        raise ValueError("A contact sheet needs at least one image; found were none.")
+    height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     ground = [min(part + 30, 255) if part < 128 else part - 30 for part in theme.background]
@@ -29,7 +30,8 @@ def contact_sheet(
     for number, image in enumerate(images):
         y = gap + number // columns * (height + gap)
         x = gap + number % columns * (width + gap)
-        sheet[y : y + height, x : x + width] = image
+        sheet[y : y + height, x : x + width] = theme.background
+        sheet[y : y + image.shape[0], x : x + image.shape[1]] = image
     return sheet
 
 
@@ -39,10 +41,3 @@ def write_image(path: Path, image: np.ndarray) -> None:
     # imencode and write_bytes: cv2.imwrite cannot write to every unicode path on every system.
     _, data = cv2.imencode(path.suffix, np.ascontiguousarray(image[:, :, ::-1]))
     path.write_bytes(data.tobytes())
-
-
-def fitted(image: np.ndarray, side: int, theme: Theme = DARK) -> np.ndarray:
-    """An image (H, W, 3), no larger than ``side``, at the top left of a square."""
-    canvas = np.full((side, side, 3), theme.background, np.uint8)
-    canvas[: image.shape[0], : image.shape[1]] = image[:side, :side]
-    return canvas

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -38,17 +40,37 @@ def text_box(image: np.ndarray, text: str, place: tuple[int, int]) -> Rectangle:
     return x, y, x + width, y + line
 
 
-def with_title(image: np.ndarray, text: str, colour: Colour, ground: Colour) -> np.ndarray:
+def with_title(
+    image: np.ndarray,
+    text: str,
+    colour: Colour,
+    ground: Colour,
+    legend: Sequence[tuple[str, Colour]] = (),
+) -> np.ndarray:
     """The image below a band with one line of text; itself if there is no text.
 
     Text that is wider than the image is drawn smaller.
+
+    Args:
+        image: RGB.
+        text: ASCII.
+        colour: of the text.
+        ground: behind it.
+        legend: names with the colours that they explain, after the text.
     """
     if not text:
         return image
     line = _line_height(image)
-    size = _font_size(line) * min(1.0, (image.shape[1] - 12) / _text_width(image, text))
+    parts = [(text, colour, ground), *((f" {name} ", ground, fill) for name, fill in legend)]
+    width = sum(_text_width(image, part) + 8 for part, _, _ in parts)
+    size = _font_size(line) * min(1.0, (image.shape[1] - 12) / width)
     band = np.full((line + 10, image.shape[1], 3), ground, np.uint8)
-    _put(band, text, (6, line + 1), size, colour)
+    left = 6
+    for part, ink, fill in parts:
+        right = left + _put_width(part, size)
+        cv2.rectangle(band, (left, 3), (right, line + 6), fill, cv2.FILLED)
+        _put(band, part, (left, line + 1), size, ink)
+        left = right + 8
     return np.concatenate([band, image])
 
 
@@ -68,5 +90,8 @@ def _font_size(line: int) -> float:
 
 
 def _text_width(image: np.ndarray, text: str) -> int:
-    size = _font_size(_line_height(image))
-    return cv2.getTextSize(text, _FONT, size, max(1, round(size)))[0][0] + 4
+    return _put_width(text, _font_size(_line_height(image))) + 4
+
+
+def _put_width(text: str, size: float) -> int:
+    return cv2.getTextSize(text, _FONT, size, max(1, round(size)))[0][0]

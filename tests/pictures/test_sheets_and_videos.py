@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pictures import video
+from pictures.boxes import DARK
 from pictures.sheet import contact_sheet, write_image
 from pictures.video import write_video
 
@@ -16,8 +17,10 @@ def test_a_contact_sheet_holds_every_image():
     sheet = contact_sheet(images, columns=2, gap=3)
     assert sheet.shape == (3 * 13 + 3, 2 * 23 + 3, 3)
     assert np.all(sheet[3 + 13 + 5, 3 + 23 + 5] == 40 * 3)
-    with pytest.raises(ValueError, match="one size"):
-        contact_sheet([images[0], np.zeros((3, 3, 3), np.uint8)])
+    mixed = contact_sheet([images[4], images[4][:4, :9]], gap=3)
+    assert mixed.shape == (16, 2 * 23 + 3, 3) and tuple(mixed[8, 27]) == DARK.background
+    with pytest.raises(ValueError, match="at least one"):
+        contact_sheet([])
 
 
 def test_a_png_reads_back_as_rgb(tmp_path):

@@ -93,6 +93,9 @@ def test_training_samples_of_a_config(run, tmp_path, monkeypatch):
     assert "8 images" in samples(monkeypatch, *config, tmp_path / "s.png", *options)
     with pytest.raises(ValueError, match="Did you mean"):
         samples(monkeypatch, *config, tmp_path / "t.png", "dataloder.sequence_length=4")
+    line = samples(monkeypatch, *config, "--assignment", tmp_path / "a.png", *options)
+    assert "training starts from" in line and "no cell" in line and "stride 8" in line
+    assert cv2.imread(str(tmp_path / "a.png")).shape[1] > 2 * 128
     recording = run / "prepared" / "train" / "train_day_0001"
     assert "images of train_day_0001" in samples(monkeypatch, recording, tmp_path / "r.png")
 
@@ -107,6 +110,8 @@ def test_a_run_on_images(tmp_path, monkeypatch):
     assert "5 images" in line and (tmp_path / "s.png").stat().st_size > 10_000
     with pytest.raises(ValueError, match="contact sheet"):
         samples(monkeypatch, "--config-file", source, tmp_path / "s.mp4")
+    with pytest.raises(ValueError, match="GeneralizedRCNN"):
+        samples(monkeypatch, "--config-file", source, "--assignment", tmp_path / "s.png")
     folder = tmp_path / "evaluation" / "valid"
     write_matches(folder)
     (folder / "predictions.json").write_text(json.dumps([]))

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.modeling.backbone import Backbone
-from detectron2.structures import ImageList
+from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smalldet.heads.base import Head
+
+
+class Frame(NamedTuple):
+    """One time step of one sample of a batch."""
+
+    sample: int
+    step: int
+
+
+class HeadInputs(NamedTuple):
+    """What a head learns from.
+
+    Attributes:
+        features: (B, channels, h, w) by level name.
+        targets: ``gt_boxes`` (xyxy_abs, px of the network's input) and ``gt_classes`` of B frames.
+        frames: which ones of the batch they are.
+    """
+
+    features: dict[str, Tensor]
+    targets: list[Instances]
+    frames: list[Frame]
 
 
 class Detector(nn.Module):
@@ -28,6 +50,10 @@ class Detector(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head.build(backbone.output_shape())
+
+    @abstractmethod
+    def head_inputs(self, samples: Any) -> HeadInputs:
+        """What the head learns from in training, of a batch as :meth:`forward` takes it."""
 
     @property
     def device(self) -> torch.device:

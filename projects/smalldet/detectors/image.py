@@ -12,7 +12,7 @@ from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import ImageList, Instances
 from torch import Tensor
 
-from smalldet.detectors.base import Detector, padded_batch
+from smalldet.detectors.base import Detector, Frame, HeadInputs, padded_batch
 from smalldet.heads.base import Head
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, 0 to 255
@@ -58,15 +58,22 @@ class ImageDetector(Detector):
         Raises:
             ValueError: an input without ``instances`` in training.
         """
+        if self.training:
+            inputs = self.head_inputs(batched_inputs)
+            return self.head.losses(inputs.features, inputs.targets)
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
-        if self.training:
-            return self.head.losses(features, self._targets(batched_inputs))
         detections = self.head.predict(features, images.image_sizes)
         return [
             {"instances": _rescaled(found, inputs)}
             for found, inputs in zip(detections, batched_inputs, strict=True)
         ]
+
+    def head_inputs(self, batched_inputs: list[dict[str, Any]]) -> HeadInputs:
+        """What the head learns from in training; see :meth:`forward`. Each image is one step."""
+        targets = self._targets(batched_inputs)
+        features = self.backbone(self.preprocess_image(batched_inputs).tensor)
+        return HeadInputs(features, targets, [Frame(i, 0) for i in range(len(targets))])
 
     def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
         """The normalised and padded images, as the backbone gets them."""

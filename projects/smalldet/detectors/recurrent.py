@@ -8,15 +8,13 @@ from typing import Any
 import torch
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.modeling.backbone import Backbone
-from detectron2.structures import Instances
 from torch import Tensor
 
-from smalldet.detectors.base import Detector, padded_batch
+from smalldet.detectors.base import Detector, Frame, HeadInputs, padded_batch
 from smalldet.detectors.recurrent_checkpoint import load_published_detector
 from smalldet.detectors.recurrent_memory import StreamMemory
 from smalldet.detectors.recurrent_samples import (
     BoxTally,
-    Frame,
     Sample,
     check_samples,
     frame_size,
@@ -131,17 +129,23 @@ class RecurrentDetector(Detector, StepNormalised):
             return self.head.end_step()
         return self._frames.end()[0]
 
+    def head_inputs(self, samples: Sequence[Sample]) -> HeadInputs:
+        """What the head learns from in training: the labelled frames, of which there may be none.
+
+        Raises:
+            ValueError: as :meth:`forward`.
+        """
+        check_samples(samples)
+        _check_labels(samples)
+        return self._head_inputs(samples, *self._wanted_features(samples))
+
     def _losses(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
-        unlabelled = [stream_of(sample) for sample in samples if "boxes" not in sample]
-        if unlabelled:
-            raise ValueError(
-                f"No 'boxes' in the samples of the streams {unlabelled}. Training needs them (None "
-                "marks a step without labels): use the training loader, or call eval()."
-            )
+        _check_labels(samples)
         features, frames = self._wanted_features(samples)
         if not frames:
             return self._idle_losses(features, frame_size(samples[0]))
-        losses = self.head.losses(self._fused(features), self._targets(samples, frames))
+        inputs = self._head_inputs(samples, features, frames)
+        losses = self.head.losses(inputs.features, inputs.targets)
         if not self._frames.counting:
             return losses
         self._frames.add(len(frames))
@@ -157,11 +161,13 @@ class RecurrentDetector(Detector, StepNormalised):
             losses = self.head.losses(self._fused(features), targets)
         return {name: 0 * loss for name, loss in losses.items()}
 
-    def _targets(self, samples: Sequence[Sample], frames: Sequence[Frame]) -> list[Instances]:
+    def _head_inputs(
+        self, samples: Sequence[Sample], features: Features, frames: list[Frame]
+    ) -> HeadInputs:
         tally = BoxTally()
         targets = [tally.targets(samples[b], step).to(self.device) for b, step in frames]
         tally.report()
-        return targets
+        return HeadInputs(self._fused(features), targets, frames)
 
     def _wanted_features(self, samples: Sequence[Sample]) -> tuple[Features, list[Frame]]:
         """What ran on every step of the wanted frames, or of some frame if there are none."""
@@ -214,3 +220,12 @@ def _rows(features: Features, rows: list[int]) -> Features:
 
 def _joined(parts: list[Tensor]) -> Tensor:
     return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def _check_labels(samples: Sequence[Sample]) -> None:
+    unlabelled = [stream_of(sample) for sample in samples if "boxes" not in sample]
+    if unlabelled:
+        raise ValueError(
+            f"No 'boxes' in the samples of the streams {unlabelled}. Training needs them (None "
+            "marks a step without labels): use the training loader, or call eval()."
+        )

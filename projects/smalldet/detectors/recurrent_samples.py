@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from detectron2.structures import Boxes, Instances
@@ -78,13 +78,6 @@ def frame_size(sample: Sample) -> tuple[int, int]:
     """Height and width of the frames, px, before padding."""
     height, width = sample["events"].shape[-2:]
     return height, width
-
-
-class Frame(NamedTuple):
-    """One time step of one sample of a batch."""
-
-    sample: int
-    step: int
 
 
 def is_wanted(sample: Sample, step: int) -> bool:

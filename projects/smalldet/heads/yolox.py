@@ -21,7 +21,15 @@ from torch import Tensor, nn
 from smalldet.heads.base import HEAD_REGISTRY, Head, select_levels
 from smalldet.heads.yolox_cells import Cells, decode_boxes, grid_cells
 from smalldet.heads.yolox_detections import select_detections
-from smalldet.heads.yolox_losses import COUNTS, LossSums, LossTerms, assign, count_matches, labelled
+from smalldet.heads.yolox_losses import (
+    COUNTS,
+    Assigned,
+    LossSums,
+    LossTerms,
+    assign,
+    count_matches,
+    labelled,
+)
 from smalldet.layers.conv_blocks import ConvBlock, spatial_block
 from smalldet.layers.precision import without_autocast
 from smalldet.layers.step_normalised import StepCounts, StepNormalised
@@ -62,6 +70,7 @@ class YOLOXHead(Head, StepNormalised):
 
     Attributes:
         strides: px, by level name.
+        size_thresholds: areas in px² below which objects are small, and below which medium.
 
     Raises:
         ValueError: a count below 1, or an unknown name of a loss, term or weight.
@@ -106,7 +115,7 @@ class YOLOXHead(Head, StepNormalised):
         self.nms_threshold = nms_threshold
         self.max_detections = max_detections
         self.width, self.depthwise, self.activation = width, depthwise, activation
-        self._thresholds = (small_threshold, medium_threshold)
+        self.size_thresholds = (small_threshold, medium_threshold)
         self._step = StepCounts()
 
     def build(self, input_shape: Mapping[str, ShapeSpec]) -> Self:
@@ -158,13 +167,19 @@ class YOLOXHead(Head, StepNormalised):
 
     def loss_sums(self, features: Mapping[str, Tensor], instances: Sequence[Instances]) -> LossSums:
         """As :meth:`losses`, not divided, not logged, with its counts."""
+        assigned = self.assign(features, instances)
+        with torch.autocast(assigned.outputs.device.type, enabled=False):
+            counts = count_matches(assigned.found, assigned.objects, *self.size_thresholds)
+            return LossSums(self.loss_terms(*assigned), counts)
+
+    def assign(self, features: Mapping[str, Tensor], instances: Sequence[Instances]) -> Assigned:
+        """Which cells learn which objects; arguments and errors as of :meth:`losses`."""
         self._check(instances, len(next(iter(features.values()))))
         outputs, cells = self.outputs(features)
         with torch.autocast(outputs.device.type, enabled=False):
             objects = labelled(instances)
             found = assign(outputs, cells, objects, self.rescue_unmatched)
-            sums = self.loss_terms(outputs, cells, objects, found)
-            return LossSums(sums, count_matches(found, objects, *self._thresholds))
+        return Assigned(outputs, cells, objects, found)
 
     def begin_step(self) -> None:
         self._step.begin(next(self.parameters()).device, len(COUNTS))

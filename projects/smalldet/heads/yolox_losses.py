@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.structures import Instances
@@ -25,6 +25,15 @@ TERMS = ("iou", "objectness", "classification")
 CLASSIFICATION_LOSSES = ("bce", "focal")
 # What is counted, in this order; "unmatched" are objects that the published rule gives no cell.
 COUNTS = ("positives", "objects", "unmatched_small", "unmatched_medium", "unmatched_large")
+
+
+class Assigned(NamedTuple):
+    """What the losses are computed from; outputs are (B, A, 5 + C) float32."""
+
+    outputs: Tensor
+    cells: Cells
+    objects: Objects
+    found: Assignment
 
 
 @dataclass(frozen=True)

@@ -93,12 +93,21 @@ def load_model(source: Source, device: str = "auto") -> nn.Module:
         ValueError, FileNotFoundError: see :func:`load`.
     """
     model = build_model(source.cfg, read_settings({**source.cfg["train"], "device": device}))
+    load_weights_of(source, model)
+    return model
+
+
+def load_weights_of(source: Source, model: nn.Module) -> None:
+    """Give a model that is built of ``source.cfg`` its weights.
+
+    Raises:
+        ValueError, FileNotFoundError: see :func:`load`.
+    """
     if source.weights:
         load_start_weights(model, source.weights)
         logger.info(f"Weights of {source.weights}.")
     else:
         load_pretrained(model, "")
-    return model
 
 
 def find_source(run: Path, weights: str = "", overrides: Sequence[str] = ()) -> Source:
