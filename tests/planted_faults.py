@@ -99,6 +99,22 @@ stretched-boxes: Box sizes are measured as if images kept their shape.
   - stretch = image_size / record["width"], image_size / record["height"]
   + stretch = (image_size / record["width"],) * 2
   @ smalldet/**/*data_check*
+cut-boxes: What a crop cut off a box comes back where the image is padded.
+  - self.boxes = boxes_inside(whole, self.image.shape[:2])
+  + self.boxes = whole
+  @ smalldet/**/*augment*
+visible-share: Whatever a crop leaves of a box is a target.
+  - instances[cast(torch.BoolTensor, has_area & is_left)]
+  + instances[cast(torch.BoolTensor, has_area)]
+  @ smalldet/**/*augment*
+fixed-grid: Smaller images are padded to whole patches, not to the grid of Vision Mamba.
+  - return height if height == width else 0
+  + return self.patch_size
+  @ smalldet/**/*fixed_grid*
+mosaic-places: Boxes of a mosaic lie where they were in their own images.
+  - piece.boxes += [left, top, left, top]
+  + piece.boxes += [0, 0, 0, 0]
+  @ smalldet/**/*mosaic*
 negatives: Images without a box are left out of evaluation too.
   - keeps_all = self.keep_negatives or split != "train"
   + keeps_all = self.keep_negatives

@@ -78,6 +78,8 @@ def test_keeping_the_aspect_is_one_override_and_off_for_runs_of_before(tmp_path)
         assert type(resize).__name__ == "ResizeToFit" and resize.shape == (320, 320)
     with pytest.raises(ConfigError, match=r"resizes\.fill' not found.* has stretch, keep"):
         load_config(BASELINE, ["dataloader.resize=fill"])
+    with pytest.raises(ConfigError, match=r"not found\. Did you mean 'keep_aspect'\?"):
+        load_config(BASELINE, ["dataloader.resize=keep_aspct"])
 
 
 @pytest.mark.parametrize("name", CHILDREN)

@@ -110,7 +110,8 @@ def _choices(cfg: Any, reason: str) -> str:
     found = select(written(cfg), missing[1]) if missing else None
     if missing is None or not isinstance(found, dict):
         return ""
-    return nearest(missing[2], found) or f"; {missing[1]} has {', '.join(found)}."
+    near = nearest(missing[2], found)
+    return f".{near}" if near else f"; {missing[1]} has {', '.join(found)}."
 
 
 def diff_configs(

@@ -13,6 +13,7 @@ from smalldet.data.catalog import records_of
 from smalldet.data.mapper import read_labelled
 
 PIECES = 4
+CENTRE = (0.25, 0.75)  # range of the point where they meet, as shares of height and width
 PADDING = 114  # grey level where no image is
 
 
@@ -28,7 +29,6 @@ class Mosaic(T.Augmentation):
         shape: height and width of the mosaic, px; a number for both.
         augmentations: of each image before it is placed, as a resize; of the one alone, too.
         prob: probability of a mosaic.
-        centre: where the point may lie, as shares of height and width.
     """
 
     def __init__(
@@ -37,12 +37,11 @@ class Mosaic(T.Augmentation):
         shape: int | Sequence[int],
         augmentations: Sequence[Any] = (),
         prob: float = 0.5,
-        centre: Sequence[float] = (0.25, 0.75),
     ) -> None:
         super().__init__()
         self.dataset, self.shape = dataset, height_and_width(shape)
         self.augmentations = T.AugmentationList(list(augmentations))
-        self.prob, self.centre = prob, centre
+        self.prob = prob
         self._records = records_of(dataset)
 
     def __call__(self, seen: LabelledImage) -> T.Transform:
@@ -59,7 +58,7 @@ class Mosaic(T.Augmentation):
     def _join(self, pieces: Sequence[LabelledImage]) -> None:
         """Make the first of four images the mosaic of all, row by row."""
         shape = np.array(self.shape)
-        centre = np.round(shape * np.random.uniform(*self.centre, size=2)).astype(int)
+        centre = np.round(shape * np.random.uniform(*CENTRE, size=2)).astype(int)
         image = np.full((*shape, *pieces[0].image.shape[2:]), PADDING, np.uint8)
         for number, piece in enumerate(pieces):
             is_after = np.array(divmod(number, 2), dtype=bool)  # below, right of the point
