@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from labbook.config.studies import find_experiments, get_study
+from labbook.results.runs import on_other_data
 from labbook.run.clean import find_removable, remove, size_of
 from labbook.run.display import REFRESH_SECONDS, Board, status_of
 from labbook.run.jobs import seed_folders
@@ -93,9 +94,11 @@ def clean_runs(options: argparse.Namespace, root: Path) -> int:
 def _run_folders(options: argparse.Namespace, root: Path) -> Iterator[tuple[str, Path]]:
     """Config name and run folder of every seed of the experiments on the command line."""
     study = get_study(options.study, root, options.debug)
-    for name in find_experiments(study, root, options.only):
-        for folder in seed_folders(root / study.work_folder / study.run_name(name)):
-            yield name, folder
+    for place in (study, *on_other_data(study, root)):
+        for name in find_experiments(study, root, options.only):
+            for folder in seed_folders(root / place.work_folder / study.run_name(name)):
+                if place is study or folder.is_dir():
+                    yield name, folder
 
 
 def _remark(folder: Path, status: str, code: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from labbook.config.studies import Study, find_experiments, get_study
 from labbook.results import combine, combined_config, tables, training
 from labbook.results.collect import Results, collect
+from labbook.results.runs import has_runs, on_other_data
 from labbook.results.text import title_of
 
 NOTHING = 1  # exit status when no level is supported, so that `combine && run` stops
@@ -22,10 +23,10 @@ def show_table(options: argparse.Namespace, root: Path) -> int:
 
 def show_analysis(options: argparse.Namespace, root: Path) -> int:
     """Print the tables on how the runs learned and the paths of the files that hold them."""
-    study = get_study(options.study, root, options.debug)
-    analysis = training.analyse(study, root, options.only)
-    training.print_analysis(analysis)
-    _print_paths(training.write_analysis(analysis, root), root)
+    for study in _places(get_study(options.study, root, options.debug), root, options.only):
+        analysis = training.analyse(study, root, options.only)
+        training.print_analysis(analysis)
+        _print_paths(training.write_analysis(analysis, root), root)
     return 0
 
 
@@ -33,8 +34,8 @@ def write_report(options: argparse.Namespace, root: Path) -> int:
     """Write the page and the error analysis, and print their paths."""
     from labbook.report import page  # needs matplotlib, which takes its time to load
 
-    study = get_study(options.study, root, options.debug)
-    _print_paths(page.write_report(_results(study, root, options.only), root), root)
+    for study in _places(get_study(options.study, root, options.debug), root, options.only):
+        _print_paths(page.write_report(_results(study, root, options.only), root), root)
     return 0
 
 
@@ -57,14 +58,22 @@ def combine_levels(options: argparse.Namespace, root: Path) -> int:
 
 
 def print_table(study: Study, root: Path, only: Iterable[str] = ()) -> None:
-    """Print the table of a study and write its files.
+    """Print the table of a study and write its files; once more for each other data set.
 
     Raises:
         ValueError: the runs were not made alike, or a name of ``only`` is unknown.
     """
-    results = _results(study, root, only)
-    tables.print_table(results)
-    _print_paths(tables.write_tables(results, root), root)
+    for place in _places(study, root, only):
+        results = _results(place, root, only)
+        tables.print_table(results)
+        _print_paths(tables.write_tables(results, root), root)
+
+
+def _places(study: Study, root: Path, only: Iterable[str]) -> list[Study]:
+    """The study where it has runs: on its own data set and on each other. ``only`` names its own,
+    or any folders."""
+    others = [] if only else on_other_data(study, root)
+    return others if others and not has_runs(study, root) else [study, *others]
 
 
 def _results(study: Study, root: Path, only: Iterable[str]) -> Results:

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from labbook.config import resolvers as _resolvers  # noqa: F401  (registers them for ${...})
 from labbook.config.experiment import told_by_file
-from labbook.config.overrides import apply_overrides
+from labbook.config.overrides import apply_overrides, keep_data_apart
 from labbook.config.plain import to_data, without_live
 from labbook.config.sections import SECTIONS, check_sections, refuse_unread, unread_keys
 from labbook.config.signatures import MISSING, ConfigError, check_calls, nearest
@@ -61,6 +61,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
         # As written first: so the value at fault is named, not an interpolation that fails then.
         check_calls(after, names_only=not is_ours)
         check_calls(to_plain(cfg), names_only=not is_ours)
+        if is_ours:
+            keep_data_apart(cfg, before, path)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     OmegaConf.set_struct(cfg, True)

@@ -7,16 +7,25 @@ The grammar is hydra's, as in Detectron2's ``LazyConfig.apply_overrides``: ``a.b
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from labbook.config.signatures import MISSING, ConfigError, defaults_of
+from labbook.config.studies import study_of_config
 from labbook.config.trees import is_key, join, nearest_key, prefixes, select, written
+from runfolder.names import CONFIG
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
+
+
+_OWN_FOLDER = "/${experiment.name}"
+_DATA = ("dataset.name", "dataset.root")
 
 
 def assignment(key: str, value: str) -> str:
@@ -68,6 +77,50 @@ def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> None:
             OmegaConf.update(cfg, key, override.value(), merge=True)
         except Exception as error:  # OmegaConf has many kinds; all of them mean a bad value
             raise ConfigError(f"'{text}' cannot be applied: {error}") from error
+
+
+def keep_data_apart(cfg: DictConfig, before: Any, path: Path) -> None:
+    """Give runs on another data set than the config's a folder for themselves, in place.
+
+    Where ``dataset.name`` or ``dataset.root`` was overridden, ``work_dirs/NAME`` becomes
+    ``work_dirs/DATA/NAME``: DATA is the new name or, if that has stayed, the last part of the root.
+    A ``train.output_dir`` that does not end in the experiment's name as an interpolation stays, and
+    so does a run on the same data that lies in ``work_dirs/NAME`` already.
+
+    Args:
+        cfg: with its overrides.
+        before: as the file says it, in plain dicts and lists.
+        path: of the file.
+    """
+    output, after = select(before, "train.output_dir"), written(cfg)
+    is_usual = str(output).endswith(_OWN_FOLDER) and select(after, "train.output_dir") == output
+    is_same = all(select(before, key) == select(after, key) for key in _DATA)
+    if is_same or not is_usual or not is_key(after, "dataset.root"):
+        return
+    own = copy.deepcopy(cfg)
+    for key in filter(lambda key: is_key(before, key), _DATA):  # with all other overrides
+        OmegaConf.update(own, key, select(before, key))
+    (own_name, _), (name, root) = usual, now = _data_of(own), _data_of(cfg)
+    project = (study_of_config(path) or (None, Path()))[1]
+    if now == usual or now == _data_in(project / cfg.train.output_dir):
+        return
+    data = name if name != own_name else root.resolve().name
+    folder = re.sub(r"[^\w.-]+", "_", data).strip(".") or "data"
+    cfg.train.output_dir = f"{output.removesuffix(_OWN_FOLDER)}/{folder}{_OWN_FOLDER}"
+
+
+def _data_of(cfg: DictConfig) -> tuple[str, Path]:
+    """Name and root of the data set that a config names."""
+    name, root = (OmegaConf.select(cfg, key) for key in _DATA)
+    return str(name), Path(str(root))
+
+
+def _data_in(folder: Path) -> tuple[str, Path] | None:
+    """The same of the run in a folder; None if there is none, or its config is damaged."""
+    try:
+        return _data_of(OmegaConf.load(folder / CONFIG))  # type: ignore[arg-type]
+    except Exception:  # YAML's and OmegaConf's errors have no common class
+        return None
 
 
 def _parse(text: str) -> Override:

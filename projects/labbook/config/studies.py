@@ -40,11 +40,18 @@ class Study:
     (``metrics``)."""
     generate: tuple[str, ...] = ()
     """Overrides that give it generated data of the size of the real ones (``generate``)."""
+    data: str = ""
+    """The folder of another data set than its own, where only the runs on that one are meant."""
 
     @property
     def is_debug(self) -> bool:
         """Whether it is another study at toy size."""
         return self.name.endswith(_DEBUG_SUFFIX)
+
+    @property
+    def title(self) -> str:
+        """The name, and where its runs lie if they are those on another data set."""
+        return f"{self.name} in {self.work_folder}" if self.data else self.name
 
     @property
     def family(self) -> str:

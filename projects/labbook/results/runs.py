@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from labbook.config.studies import Study
+from labbook.config.studies import Study, find_studies
 from runfolder.names import CONFIG
 from runfolder.run import Run, read_run
 
@@ -55,10 +55,38 @@ def read_runs(
     return sorted(runs, key=lambda run: study.place(run.name)), damaged
 
 
+def on_other_data(study: Study, root: Path) -> list[Study]:
+    """The study once for each other data set that it has runs on, with its folder below the work
+    folder (:func:`labbook.config.overrides.keep_data_apart`)."""
+    taken = {one.work_folder for one in find_studies(root).values()}
+    folders = sorted((root / study.work_folder).glob("*/"))
+    places = {f"{study.work_folder}/{folder.name}": folder for folder in folders}
+    return [
+        replace(study, work_folder=place, data=folder.name)
+        for place, folder in places.items()
+        if place not in taken and any(_is_made_in(folder, run, study) for run in folder.glob("*/"))
+    ]
+
+
+def has_runs(study: Study, root: Path) -> bool:
+    """Whether a run lies in the study's work folder."""
+    return any(_study_in(folder) == study.name for folder in (root / study.work_folder).glob("*/"))
+
+
 def run_folder(name: str, root: Path, work_folders: Iterable[str] = ()) -> Path | None:
     """The run folder that a path, or the name of a folder in one of ``work_folders``, names."""
     places = [Path(name), root / name, *(root / folder / name for folder in work_folders)]
     return next((folder for folder in places if (folder / CONFIG).is_file()), None)
+
+
+def _is_made_in(place: Path, folder: Path, study: Study) -> bool:
+    """Whether a run of the study was made in ``place``, not put there since as into ``older``."""
+    try:
+        cfg = OmegaConf.load(folder / CONFIG)
+        made = Path(cfg.train.output_dir).parent.name
+        return (cfg.experiment.study, made) == (study.name, place.name)
+    except Exception:  # no run folder, or a damaged one
+        return False
 
 
 def _study_in(folder: Path) -> str | None:

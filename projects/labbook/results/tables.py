@@ -46,9 +46,9 @@ def print_table(results: Results, console: Console | None = None) -> None:
 
 def write_tables(results: Results, root: Path) -> list[Path]:
     """Write ``<study>_table.md``, ``.csv`` and ``.tex`` into the study's work folder."""
-    study = results.study
+    study, table = results.study, results_table(results)
     texts = {
-        "md": f"# Results of the study {study.name}\n\n{to_markdown(results)}\n\n{legend(results)}",
+        "md": "\n\n".join([f"# {table.title}", to_markdown(results), legend(results)]),
         "csv": csv_frame(results).to_csv(index=False),
         "tex": to_latex(results),
     }
@@ -63,7 +63,7 @@ def results_table(results: Results) -> TextTable:
     last = ("APs", "mAP@0.5", "Seeds", deltas["valid"], "mAP@0.5:0.95")
     order = (*_FOR_WIDE_PAGES, "Best epoch", deltas["test"], "Training time", *TILED, *last)
     return TextTable(
-        f"Results of the study {study.name}",
+        f"Results of the study {study.title}",
         DataFrame([_cells(results, title, deltas) for title in results.experiments.index]),
         left=("Experiment", NOTES),
         dispensable=[name for name in order if name not in own],

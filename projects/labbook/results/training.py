@@ -127,7 +127,7 @@ def write_analysis(analysis: Analysis, root: Path) -> list[Path]:
 
 def to_markdown(analysis: Analysis) -> str:
     """All tables, with all columns."""
-    parts = [f"# How the runs of the study {analysis.study.name} learned"]
+    parts = [f"# How the runs of the study {analysis.study.title} learned"]
     for table in analysis_tables(analysis):
         parts += [f"## {table.title}", table.to_markdown()]
     return "\n\n".join([*parts, legend(analysis)]) + "\n"

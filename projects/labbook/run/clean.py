@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from labbook.config.studies import Study, find_studies
-from labbook.results.runs import find_runs
+from labbook.results.runs import find_runs, on_other_data
 from runfolder.locks import lock_run
 from runfolder.names import CONFIG, RECORD, SPLITS
 from runfolder.records import RunIsRunningError, run_status
@@ -30,12 +30,12 @@ class Removable:
 def find_removable(study: Study, root: Path, names: Iterable[str] = ()) -> Removable:
     """The run folders of ``study`` and the annotation files that were made from its data.
 
-    A run folder is a real folder, directly in the study's work folder, with a record and a config
-    of the study. See :func:`derived_files` for the others. With ``names`` (run names), only runs
-    of these experiments, and the data are left alone.
+    A run folder is a real folder, directly in the study's work folder or in that of another data
+    set, with a record and a config of the study. See :func:`derived_files` for the others. With
+    ``names`` (run names), only runs of these experiments, and the data are left alone.
     """
     names, found = set(names), Removable()
-    runs = [run for run in find_runs(study, root) if not names or run.name in names]
+    runs = [run for run in _runs(study, root) if not names or run.name in names]
     for run in runs:
         if reason := why_kept(run.folder):
             found.kept[run.folder] = reason
@@ -43,7 +43,7 @@ def find_removable(study: Study, root: Path, names: Iterable[str] = ()) -> Remov
             found.run_folders.append(run.folder)
     if names:
         return found
-    everything = [run for one in find_studies(root).values() for run in find_runs(one, root)]
+    everything = [run for one in find_studies(root).values() for run in _runs(one, root)]
     in_use = {_data_root(run, root) for run in everything if run.status == "running"}
     for path in derived_files(runs, root):
         if path.parents[1] in in_use:
@@ -51,6 +51,12 @@ def find_removable(study: Study, root: Path, names: Iterable[str] = ()) -> Remov
         else:
             found.derived_files.append(path)
     return found
+
+
+def _runs(study: Study, root: Path) -> list[Run]:
+    """Those on every data set."""
+    places = study, *on_other_data(study, root)
+    return [run for place in places for run in find_runs(place, root)]
 
 
 def why_kept(folder: Path) -> str | None:

@@ -13,7 +13,7 @@ from labbook.config.resume import config_changes
 from labbook.config.signatures import nearest
 from labbook.config.studies import find_studies
 from labbook.config.trees import value_text
-from labbook.results.runs import run_folder
+from labbook.results.runs import on_other_data, run_folder
 from labbook.run.ledger import SHORT, data_fingerprint
 from labbook.run.processes import Processes
 from runfolder.names import AP, AP50, CONFIG, PATCH, RECORD, SPLITS
@@ -45,15 +45,17 @@ def find_run(name: str, root: Path, debug: bool = False) -> Run:
     """
     in_brackets = re.fullmatch(r".+ \((.+)\)", name)
     name = in_brackets[1] if in_brackets else name
-    studies = (study for study in find_studies(root).values() if study.is_debug is debug)
-    places = {"work_dirs/debug" if debug else "work_dirs", *(one.work_folder for one in studies)}
-    folder = run_folder(name, root, sorted(places))
+    studies = [study for study in find_studies(root).values() if study.is_debug is debug]
+    own = {"work_dirs/debug" if debug else "work_dirs", *(one.work_folder for one in studies)}
+    others = (other.work_folder for study in studies for other in on_other_data(study, root))
+    places = [*sorted(own), *dict.fromkeys(others)]
+    folder = run_folder(name, root, places)
     if folder is not None and (folder / RECORD).is_file():
         return read_run(folder)
     known = [path.parent.name for place in places for path in (root / place).glob(f"*/{RECORD}")]
     raise ValueError(
         f"There is no run folder '{name}' with {RECORD} and {CONFIG}, neither here nor in "
-        f"{' or '.join(sorted(places))}.{nearest(Path(name).name, known)}"
+        f"{' or '.join(places)}.{nearest(Path(name).name, known)}"
     )
 
 

@@ -167,15 +167,15 @@ def test_what_died_before_its_first_checkpoint_is_set_aside(
 
 def test_a_finished_run_on_other_data_does_not_count(study, tmp_path):
     data = tmp_path / "data"
-    root = f"dataset.root={data}"
-    assert study("good", root).status == 0
-    assert study("", root).status == 0, "data that are not there cannot be compared"
+    root = f"dataset.root={data}", "train.output_dir=work_dirs/ofat_good"
+    assert study("good", *root).status == 0
+    assert study("", *root).status == 0, "data that are not there cannot be compared"
     data.mkdir()
     (data / "checksum").write_text("same")
-    assert study("", root).status == 0
+    assert study("", *root).status == 0
     ledger._fingerprint.cache_clear()
     (data / "checksum").write_text("different")
-    status, _, err = study("", root)
+    status, _, err = study("", *root)
     assert status == 1 and "finished run on other data: their checksum was same and" in err
 
 
