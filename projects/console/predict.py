@@ -52,7 +52,10 @@ def parse(arguments: Sequence[str], prog: str) -> Namespace:
     )
     parser.add_argument("--weights", default="", help="checkpoint (the run's best model)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not options.tile and (options.overlap, options.merge) != (0.2, "nms"):
+        parser.error("--overlap and --merge are for tiles: give the size of those with --tile")
+    return options
 
 
 def predict(options: Namespace) -> tuple[str, bool]:

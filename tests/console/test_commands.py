@@ -62,6 +62,14 @@ def test_predict_fails_at_the_end_if_an_input_could_not_be_read(monkeypatch, cap
     assert capsys.readouterr().out == "what was done\n"
 
 
+@pytest.mark.parametrize("words", ["--merge nmm", "--overlap 0.5"])
+def test_options_of_tiles_are_not_ignored_where_there_are_none(words, capsys):
+    with pytest.raises(SystemExit):
+        predict.parse(["RUN", "photo.jpg", *words.split()], "predict")
+    assert "--tile" in capsys.readouterr().err
+    assert predict.parse(["RUN", "photo.jpg", "--tile", "64", *words.split()], "predict").tile == 64
+
+
 def test_weights_are_downloaded_once(monkeypatch, tmp_path, capsys):
     hub = pytest.importorskip("huggingface_hub")
     asked = []
