@@ -55,9 +55,9 @@ def prediction_sheet(
     pictures = []
     for entry in sorted(content["images"], key=lambda i: (-len(boxes[i["id"]]), i["id"]))[:images]:
         image = _read(image_root / entry["file_name"])
-        sets = [_box_set(x[entry["id"]], ids) for x in (boxes, found)]
+        there, seen = (_box_set(x[entry["id"]], ids) for x in (boxes, found))
         zoom = tile / max(image.shape[:2])
-        pictures.append(draw_frame(image, *sets, names, theme, zoom))
+        pictures.append(draw_frame(image, there, seen, names, theme, zoom))
     title = f"dashed: ground truth    solid: found, score at least {min_score:g}"
     sheet = contact_sheet(pictures, columns, theme=theme)
     legend = class_legend(names, theme)

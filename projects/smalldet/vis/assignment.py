@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -83,7 +83,7 @@ def show_assignment(
     check_sheet(out)
     registered(source.cfg["dataset"])
     load_weights_of(source, model)
-    loader = instantiate({**source.cfg["dataloader"]["train"], "num_workers": 0})
+    loader: Any = instantiate({**source.cfg["dataloader"]["train"], "num_workers": 0})
     table = write_assignment(model, chain.from_iterable(loader), out, frames, theme)
     weights = source.weights or "those that training starts from"
     return f"{out}: as {config} trains on them; weights: {weights}\n{table}"
@@ -121,8 +121,9 @@ def assigned_frames(
         ValueError: the model has no YOLOX head.
     """
     head, channels = yolox_head(model.train()), getattr(model, "input_format", "RGB")
+    detector = cast(Detector, model)
     for batch in batches:
-        inputs = model.head_inputs(batch)
+        inputs = detector.head_inputs(batch)
         if not inputs.frames:
             continue
         assigned = head.assign(inputs.features, inputs.targets)
