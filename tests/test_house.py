@@ -69,7 +69,7 @@ ROOMS = {  # room of smalldet -> the other rooms that it may import
     "predict": LOW | DATA | {"backbones", "necks", "heads", "detectors", "engine"},
     "export": LOW | DATA | {"backbones", "necks", "heads", "detectors", "engine", "predict"},
     "vis": LOW | DATA | {"backbones", "necks", "heads", "detectors", "engine", "predict"},
-    "doctor": {"kernels"},  # names the selective-scan backend in use
+    "doctor": {"data", "engine", "kernels"},  # it looks at what training would use
 }
 
 # Sizes -------------------------------------------------------------------------------------------

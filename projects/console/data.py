@@ -10,9 +10,11 @@ from __future__ import annotations
 import logging
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawTextHelpFormatter
 from collections.abc import Sequence
+from pathlib import Path
 
 from console import convert, prepare_events
 
+PICTURES = Path("work_dirs/box_sizes")
 OTHERS = {"convert": convert.main, "prepare-events": prepare_events.main}
 
 
@@ -28,11 +30,17 @@ def main(arguments: Sequence[str], prog: str) -> str | int:
     root = options.data_root or str(default_root())
     dataset = CocoSplits(root, tuple(options.classes), merge=dict(options.merge))
     names = register(dataset)
+    picture = PICTURES / f"{dataset.name}.png"
     lines = [
         report_table({split: dataset.report(split) for split in names}),
         "registered as " + ", ".join(names.values()) + "\n",
         data_check(
-            dataset, options.image_size, options.stride, options.anchor, options.keep_aspect
+            dataset,
+            options.image_size,
+            options.stride,
+            options.anchor,
+            options.keep_aspect,
+            picture,
         ),
     ]
     return "\n".join(lines)

@@ -81,7 +81,7 @@ def _missing(error: ModuleNotFoundError) -> str:
 
 def _install_line(name: str) -> str:
     """What installs the library ``name``, and with it all that training and prediction need."""
-    from smalldet.doctor import INSTALL_DETECTRON2, install_line
+    from smalldet.doctor.env import INSTALL_DETECTRON2, install_line
 
     extra, lacks_torch = EXTRAS.get(name, "train"), find_spec("torch") is None
     steps = [install_line(extra)] if name != "detectron2" or lacks_torch else []

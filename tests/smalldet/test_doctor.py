@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from smalldet import doctor
+from smalldet.doctor import env as doctor
+from smalldet.doctor import findings as found_by
 from smalldet.kernels.scan import backends as scan_backends
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +32,7 @@ def breaks(monkeypatch):
 
 
 def test_all_checks_work_here():
-    findings = doctor.examine()
+    findings = doctor.examine(doctor.CHECKS, doctor.INSTALL)
     red = {name: f for name, f in findings.items() if f.level == "red" and name != "disk"}
     assert not red
     assert "nms works" in findings["torch and torchvision"].found
@@ -147,14 +148,14 @@ def test_a_check_that_raises_is_a_red_line_with_a_fix():
     def explode():
         raise KeyError("lost\nsecond line")
 
-    findings = doctor.examine({"thing": explode})
+    findings = doctor.examine({"thing": explode}, doctor.INSTALL)
     ((level, line),) = doctor.as_lines(findings)
     assert level == "red" and line.startswith("FAIL  thing: broken (KeyError")
     assert line.endswith(f"Fix: {doctor.INSTALL}")
 
 
 def test_a_long_command_is_shown_once():
-    red = doctor.Finding("red", "bad", "pip install " + "x" * doctor.LONG_FIX)
+    red = doctor.Finding("red", "bad", "pip install " + "x" * found_by.LONG_FIX)
     (_, first), (_, second) = doctor.as_lines({"a": red, "b": red})
     assert first.endswith(red.fix) and second.endswith("Fix: as for a")
 
@@ -171,7 +172,7 @@ def test_an_installed_package_names_what_is_missing(monkeypatch):
 
 def test_status_and_output(monkeypatch, capsys):
     findings = {"a": doctor.Finding("green", "fine [b]"), "c": doctor.Finding("yellow", "so so")}
-    monkeypatch.setattr(doctor, "examine", lambda: findings)
+    monkeypatch.setattr(doctor, "examine", lambda *_: findings)
     assert doctor.main() == 0
     findings["d"] = doctor.Finding("red", "bad", "do it")
     assert doctor.main() == 1

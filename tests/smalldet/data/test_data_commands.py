@@ -14,7 +14,10 @@ def call(script: str, *arguments: str) -> int:
     return runpy.run_path(str(DATASETS / script))["main"](list(arguments))
 
 
-def test_generate_then_register(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_generate_then_register(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     root = str(tmp_path / "painted heads")
     sizes = ["--train", "3", "--valid", "2", "--test", "1", "--image-size", "96"]
     assert call("make_head_dataset.py", "--root", root, *sizes) == 0

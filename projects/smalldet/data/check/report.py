@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from smalldet.data.check.advice import anchor_advice, overrides, size_advice
 from smalldet.data.check.leakage import fingerprints, leakage_report
+from smalldet.data.check.picture import draw_sizes
 from smalldet.data.check.shapes import box_shapes, shapes_table
 from smalldet.data.splits import CocoSplits
 
 
 def data_check(
-    dataset: CocoSplits, image_size: int, stride: int, anchor: float, keep_aspect: bool = False
+    dataset: CocoSplits,
+    image_size: int,
+    stride: int,
+    anchor: float,
+    keep_aspect: bool = False,
+    picture: Path | None = None,
 ) -> str:
     """Sizes of boxes, images that splits share, and what to set, as overrides ready to paste.
 
@@ -25,6 +32,7 @@ def data_check(
         stride: of the network's finest level, px of its input.
         anchor: side of its smallest anchor, px of its input.
         keep_aspect: images are fitted into the input instead of stretched to it.
+        picture: gets a histogram of the sizes (PNG).
 
     Raises:
         DataError: the data cannot be used.
@@ -34,6 +42,8 @@ def data_check(
         split: box_shapes(images, image_size, keep_aspect) for split, images in records.items()
     }
     files = {split: [image["file_name"] for image in found] for split, found in records.items()}
+    if picture:
+        draw_sizes(shapes, image_size, stride, anchor, picture)
     longer = np.median([max(image["width"], image["height"]) for image in records["train"]])
     size = size_advice(shapes["train"], image_size, float(longer), stride)
     zoom = size.get("dataloader.image_size", image_size) / image_size
@@ -45,7 +55,8 @@ def data_check(
     return "\n\n".join(
         [
             f"Boxes at {' '.join(overrides(seen))}:",
-            shapes_table(shapes, stride, anchor),
+            shapes_table(shapes, stride, anchor)
+            + (f"\nas a picture: {picture}" if picture else ""),
             leakage_report({split: fingerprints(names) for split, names in files.items()}),
             *(f"{who}:\n{_pasted(values)}" for who, values in advised.items() if values),
         ]

@@ -42,17 +42,25 @@ def box_shapes(
         image_size: height and width of the network input, px.
         keep_aspect: fitted into it instead of stretched to it.
     """
-    boxes, per_image = [], []
+    sizes = []
     for record in records:
         stretch = image_size / record["width"], image_size / record["height"]
         stretch = (min(stretch),) * 2 if keep_aspect else stretch
         learned = [entry for entry in record["annotations"] if not entry.get("iscrowd")]
-        per_image.append(len(learned))
-        for entry in learned:
-            box = BoxMode.convert(list(entry["bbox"]), entry["bbox_mode"], BoxMode.XYWH_ABS)
-            boxes.append((box[2] * stretch[0], box[3] * stretch[1]))
-    widths, heights = np.array(boxes, dtype=float).reshape(-1, 2).T
-    return BoxShapes(np.sqrt(widths * heights), heights / widths, np.array(per_image, dtype=int))
+        boxes = (
+            BoxMode.convert(list(entry["bbox"]), entry["bbox_mode"], BoxMode.XYWH_ABS)
+            for entry in learned
+        )
+        sizes.append([(box[2] * stretch[0], box[3] * stretch[1]) for box in boxes])
+    return shapes_of(sizes)
+
+
+def shapes_of(sizes: Sequence[Any]) -> BoxShapes:
+    """The shapes of boxes of M images: arrays or lists (n, 2) of width and height, px."""
+    rows = [np.asarray(found, dtype=float).reshape(-1, 2) for found in sizes]
+    widths, heights = np.concatenate([np.zeros((0, 2)), *rows]).T
+    per_image = np.array([len(found) for found in sizes], dtype=int)
+    return BoxShapes(np.sqrt(widths * heights), heights / widths, per_image)
 
 
 def shapes_table(splits: Mapping[str, BoxShapes], stride: int, anchor: float) -> str:

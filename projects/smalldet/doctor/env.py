@@ -11,24 +11,21 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Literal, NamedTuple
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from smalldet.doctor.findings import Finding, as_lines, examine, first_line, show, status
+
+CHECKOUT = Path(__file__).resolve().parents[3]
 GIB = 2**30
 ONE_RUN_GIB = 2  # checkpoints that a run keeps: two recent, best, final, 0.6 GB each
 COMFORTABLE_DISK_GIB = 10
 COMFORTABLE_GPU_GIB = 7.5  # what cards sold as 8 GB report
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 12)
-LONG_FIX = 100  # characters
 SPLITS = ("train", "valid", "test")
-
-Level = Literal["green", "yellow", "red", "info"]
-MARKS: dict[Level, str] = {"green": "ok  ", "yellow": "warn", "red": "FAIL", "info": "info"}
-STYLES: dict[Level, str] = {"green": "green", "yellow": "yellow", "red": "bold red", "info": "cyan"}
+KERNELS = ("causal_conv", "group_attention", "lstm_update", "onednn")
 
 
 def install_line(extra: str = "train") -> str:
@@ -61,14 +58,6 @@ INSTALL = install_line()
 INSTALL_DETECTRON2 = (
     "python tools/install_detectron2.py" if IN_CHECKOUT else "smalldet install-detectron2"
 )
-
-
-class Finding(NamedTuple):
-    """The outcome of one check; ``fix`` says what to do and is never empty for red."""
-
-    level: Level
-    found: str
-    fix: str = ""
 
 
 def check_python() -> Finding:
@@ -178,6 +167,31 @@ def check_selective_scan() -> Finding:
     return Finding("green", f"backend {name} on {device}")
 
 
+def check_kernels() -> Finding:
+    """The other compiled kernels, each tried beside its oracle; all of them are for CPUs."""
+    modules = [import_module(f"smalldet.kernels.{name}") for name in KERNELS]
+    absent = [module.KERNEL for module in modules if module.KERNEL.why_absent]
+    if absent:
+        names = ", ".join(kernel.name for kernel in absent)
+        fix = f"{absent[0].why_absent} Without them a CPU is slower, with the same results."
+        return Finding("yellow", f"without {names}", fix)
+    return Finding("green", f"all {len(modules)} compiled and equal to their oracles")
+
+
+def check_event_files() -> Finding:
+    """HDF5 with the filter of event recordings, by a small file in memory."""
+    mend = install_line("events")
+    try:
+        h5py, hdf5plugin = import_module("h5py"), import_module("hdf5plugin")
+    except ModuleNotFoundError as error:
+        return Finding("yellow", f"not installed, event recordings need it ({error})", mend)
+    with h5py.File("memory", "w", driver="core", backing_store=False) as file:
+        data = file.create_dataset("x", data=range(100), chunks=(10,), **hdf5plugin.Blosc())
+        if data[99] != 99:
+            return Finding("red", "Blosc does not give back what it was given", mend)
+    return Finding("green", f"h5py {h5py.__version__}, Blosc of hdf5plugin {hdf5plugin.version}")
+
+
 def check_disk(folder: Path = Path("work_dirs")) -> Finding:
     """Free space where runs are written."""
     existing = next(f for f in (folder, *folder.resolve().parents) if f.exists())
@@ -208,54 +222,15 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "COCO evaluator": check_coco_evaluator,
     "GPU": check_gpu,
     "selective scan": check_selective_scan,
+    "other kernels": check_kernels,
+    "event files": check_event_files,
     "disk": check_disk,
     "data": check_data,
 }
 
 
-def examine(checks: Mapping[str, Callable[[], Finding]] = CHECKS) -> dict[str, Finding]:
-    """Run ``checks``; one that raises becomes a red finding."""
-    findings = {}
-    for name, check in checks.items():
-        try:
-            findings[name] = check()
-        except Exception as error:
-            findings[name] = Finding("red", f"broken ({first_line(error)})", INSTALL)
-    return findings
-
-
-def as_lines(findings: Mapping[str, Finding]) -> list[tuple[Level, str]]:
-    """One line a finding, with its level; the fix comes last, a command of many words once."""
-    first: dict[str, str] = {}
-    lines = []
-    for name, (level, found, fix) in findings.items():
-        before = first.setdefault(fix, name)
-        again = len(fix) > LONG_FIX and before != name
-        mend = f". Fix: {f'as for {before}' if again else fix}" if fix else ""
-        lines.append((level, f"{MARKS[level]}  {name}: {found}{mend}"))
-    return lines
-
-
-def show(lines: Sequence[tuple[Level, str]]) -> None:
-    """Print ``lines``, coloured where rich is installed and the output is a terminal."""
-    try:
-        from rich.console import Console
-    except ImportError:
-        print("\n".join(text for _, text in lines))
-        return
-    console = Console()
-    for level, text in lines:
-        console.print(text, style=STYLES[level], markup=False, highlight=False, soft_wrap=True)
-
-
 def main() -> int:
     """Print all findings; 1 if any is red, else 0."""
-    findings = examine()
+    findings = examine(CHECKS, INSTALL)
     show(as_lines(findings))
-    return int(any(finding.level == "red" for finding in findings.values()))
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its type where there is none."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return status(findings)
