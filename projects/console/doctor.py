@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import logging
-from argparse import REMAINDER, ArgumentParser, RawTextHelpFormatter
+from argparse import ArgumentParser, RawTextHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def config(arguments: Sequence[str], prog: str) -> int:
     parser = _parser(prog, config.__doc__)
     parser.add_argument("--no-step", action="store_true", help="without the real step")
     _add_config(parser)
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     cfg = _load(options.config, options.opts)
     from smalldet.doctor.config import examine_config
 
@@ -49,7 +49,7 @@ def weights(arguments: Sequence[str], prog: str) -> int:
     parser = _parser(prog, weights.__doc__)
     parser.add_argument("file", type=Path, help="checkpoint of a run, or published weights")
     _add_config(parser)
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     cfg = _load(options.config, options.opts)
     from smalldet.doctor.weights import examine_weights
     from smalldet.engine.build import build_model
@@ -65,7 +65,7 @@ def _parser(prog: str, description: str | None) -> ArgumentParser:
 
 def _add_config(parser: ArgumentParser) -> None:
     parser.add_argument("config", help="a config file, or the folder of a run")
-    parser.add_argument("opts", nargs=REMAINDER, help="key=value for the config")
+    parser.add_argument("opts", nargs="*", metavar="key=value", help="key=value for the config")
 
 
 def _load(path: str, overrides: Sequence[str]) -> Any:

@@ -56,8 +56,9 @@ def test_a_sound_config_is_looked_at_to_the_end(here, capsys):
     step = lines[-1]
     assert " s, " in step and "MiB, on cpu" in step and " h for " in step
     assert not Path(here[-1].partition("=")[2]).exists()  # nothing is left in the run folder
-    assert main(["doctor", "config", "--no-step", CONFIG, *here]) == 0
-    assert "one step" not in capsys.readouterr().out
+    for words in (["--no-step", CONFIG, *here], [CONFIG, "--no-step", *here]):
+        assert main(["doctor", "config", *words]) == 0
+        assert "one step" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

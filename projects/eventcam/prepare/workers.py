@@ -24,7 +24,7 @@ def check_main_guard() -> None:
     Raises:
         RuntimeError: Python's own, which shows what such a script lacks.
     """
-    spawn._check_not_importing_main()
+    spawn.get_preparation_data("worker")  # what starting a process asks for first
 
 
 def run_jobs(

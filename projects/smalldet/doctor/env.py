@@ -175,7 +175,7 @@ def check_kernels() -> Finding:
         names = ", ".join(kernel.name for kernel in absent)
         fix = f"{absent[0].why_absent} Without them a CPU is slower, with the same results."
         return Finding("yellow", f"without {names}", fix)
-    return Finding("green", f"all {len(modules)} compiled and equal to their oracles")
+    return Finding("green", f"all {len(modules)} work and equal their oracles")
 
 
 def check_event_files() -> Finding:

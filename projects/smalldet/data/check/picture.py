@@ -35,7 +35,7 @@ def draw_sizes(
     for name, shapes in splits.items():
         weights = np.full(len(shapes.sides), 100 / max(len(shapes.sides), 1))
         label = f"{name}: {len(shapes.sides):,} boxes"
-        axes.hist(shapes.sides.clip(bins[0], bins[-1]), bins, weights=weights, label=label,
+        axes.hist(shapes.sides.clip(bins[0], bins[-1]), bins.tolist(), weights=weights, label=label,
                   histtype="step", linewidth=1.8)  # fmt: skip
     lines = (("stride", stride, ":", "tab:gray"), ("anchor", anchor, "--", "tab:red"))
     for row, (kind, first, style, colour) in enumerate(lines):

@@ -52,7 +52,7 @@ def _read_image(found: Found, split: str, root: Path, stem: str, name: str | Non
         return
     size = image_size(root / IMAGES / name)
     try:
-        tree = ElementTree.parse(annotation)
+        tree = ElementTree.parse(annotation).getroot()
     except (FileNotFoundError, ElementTree.ParseError, ValueError) as error:
         what = "file" if isinstance(error, FileNotFoundError) else "readable file"
         found.note(split, f"images without a {what} of annotations (left out)", annotation)
@@ -67,7 +67,7 @@ def _read_image(found: Found, split: str, root: Path, stem: str, name: str | Non
         found.splits.setdefault(split, []).append(image)
 
 
-def _stated_size(tree: ElementTree.ElementTree) -> tuple[int, int] | None:
+def _stated_size(tree: ElementTree.Element) -> tuple[int, int] | None:
     """Width and height that an annotation states; None if it does not, or 0."""
     try:
         width, height = (int(tree.findtext(f"size/{side}", "")) for side in ("width", "height"))
@@ -76,9 +76,7 @@ def _stated_size(tree: ElementTree.ElementTree) -> tuple[int, int] | None:
     return (width, height) if width and height else None
 
 
-def _read_boxes(
-    found: Found, split: str, tree: ElementTree.ElementTree, path: Path
-) -> Iterator[Box]:
+def _read_boxes(found: Found, split: str, tree: ElementTree.Element, path: Path) -> Iterator[Box]:
     for node in tree.iter("object"):
         try:
             box = BoundingBox.from_xml(node)
