@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from detectron2.data import transforms as T
 
-from smalldet.data.augment import LabelledImage, height_and_width
+from smalldet.data.augment import CropAroundBox, LabelledImage, height_and_width
 from smalldet.data.catalog import records_of
 from smalldet.data.mapper import read_labelled
 
@@ -20,8 +20,8 @@ PADDING = 114  # grey level where no image is
 class Mosaic(T.Augmentation):
     """Four images of a split around a random point, or the one alone (arXiv 2004.10934).
 
-    The sample's image and three that are drawn at random each show the part that is next to the
-    point, as much as their quadrant has room for. Boxes are cut to it; :class:`SeededMapper` drops
+    The sample's image and three that are drawn at random each show a window around one of their
+    boxes, as large as their quadrant has room for. Boxes are cut to it; :class:`SeededMapper` drops
     those that too little is left of.
 
     Args:
@@ -62,11 +62,9 @@ class Mosaic(T.Augmentation):
         image = np.full((*shape, *pieces[0].image.shape[2:]), PADDING, np.uint8)
         for number, piece in enumerate(pieces):
             is_after = np.array(divmod(number, 2), dtype=bool)  # below, right of the point
-            sides = np.array(piece.image.shape[:2])
-            height, width = shown = np.minimum(sides, np.where(is_after, shape - centre, centre))
-            y, x = np.where(is_after, 0, sides - shown)
-            piece.transform(T.CropTransform(x, y, width, height))
-            top, left = np.where(is_after, centre, centre - shown)
+            CropAroundBox(np.where(is_after, shape - centre, centre).tolist())(piece)
+            height, width = piece.image.shape[:2]
+            top, left = np.where(is_after, centre, centre - (height, width))
             image[top : top + height, left : left + width] = piece.image
             piece.boxes += [left, top, left, top]
         whole = pieces[0]
