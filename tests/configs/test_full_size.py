@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from script_runs import ROOT, assert_two_steps_and_scores
 
 from eventcam.prepare.folder import prepare_all
@@ -76,6 +77,7 @@ def etram_overrides(config: Path, recordings: Path) -> list[str]:
     patch_2 = cfg.model.backbone.bottom_up.patch_size == 2
     return [
         *(["dataloader.sequence_length=2"] if patch_2 else []),  # memory
+        f"train.amp.enabled={torch.cuda.is_available()}",  # bf16 takes hundreds of times as long
         f"dataset.root={recordings / cfg.dataset.downsample}",
         "dataloader.train.num_workers=0",
         "dataloader.valid.num_workers=0",

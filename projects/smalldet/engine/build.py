@@ -51,7 +51,8 @@ def build_model(cfg: Config, settings: TrainSettings) -> nn.Module:
             f"train.device={device}, but torch sees no GPU. Use train.device=auto or cpu, or run "
             "tools/doctor.py to see why."
         )
-    return instantiate(cfg["model"]).to(device)
+    model = cast(nn.Module, instantiate(cfg["model"]))
+    return model.to(device)
 
 
 def register_data(cfg: Config, settings: TrainSettings, model: nn.Module) -> str:

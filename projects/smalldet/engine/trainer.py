@@ -87,6 +87,12 @@ class Trainer(TrainerBase):
         self.device = next(model.parameters()).device
         if amp_dtype == "fp16" and self.device.type != "cuda":
             raise ValueError("train.amp.dtype=fp16 needs a GPU; on a CPU use bf16.")
+        if amp_dtype and self.device.type == "cpu":
+            logger.warning(
+                "Training in bf16 on a CPU: without instructions for it (AVX-512, AMX) "
+                "convolutions take up to hundreds of times as long. train.amp.enabled=false "
+                "trains in float32."
+            )
         self.autocast_dtype = DTYPES[amp_dtype] if amp_dtype else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp_dtype == "fp16")
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
