@@ -24,7 +24,7 @@ from smalldet.engine.evaluate import parameter_counts
 from smalldet.engine.hooks.metrics import peak_memory_mb
 from smalldet.engine.settings import TrainSettings, read_settings
 
-BARS = " ▁▂▃▄▅▆▇█"
+BARS = "▁▂▃▄▅▆▇█"
 POINTS = 40  # of the learning rate's curve
 Config = Mapping[str, Any]
 

@@ -13,7 +13,7 @@ STYLES: dict[Level, str] = {"green": "green", "yellow": "yellow", "red": "bold r
 
 
 class Finding(NamedTuple):
-    """The outcome of one check; ``fix`` says what to do and is never empty for red."""
+    """The outcome of one check; for red, ``fix`` says what to do, or ``found`` ends with it."""
 
     level: Level
     found: str
@@ -41,11 +41,9 @@ def examine(checks: Mapping[str, Callable[[], Finding]], fix: str = "") -> dict[
 
 
 def from_sentences(text: str) -> Finding:
-    """A red finding of an error's message: what was found, then what to do."""
+    """A red finding of an error's message: what was found, then what to do, if not in one."""
     found, _, fix = text.partition(". ")
-    return Finding(
-        "red", found.removesuffix("."), fix or "Correct the config, or override the key."
-    )
+    return Finding("red", found.removesuffix("."), fix)
 
 
 def as_lines(findings: Mapping[str, Finding]) -> list[tuple[Level, str]]:
