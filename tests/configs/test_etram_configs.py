@@ -211,3 +211,10 @@ def test_patch_2_in_less_memory_and_evaluated_from_its_run_folder(tmp_path):
     moved = folder.rename(tmp_path / "moved")
     again = load_config(moved / "config.yaml", [f"train.output_dir={moved}"])
     assert run(to_plain(again), eval_only=True)["test"] == results["test"]
+
+
+@pytest.mark.parametrize("classes", ["[person,bike]", "'person,bike=bicycle+scooter'"])
+def test_own_classes_are_an_override(classes):
+    overrides = [f"dataset.class_map={classes}", "model.head.num_classes=2"]
+    cfg = to_plain(load_config(ROOT / "configs/etram/baseline_3scale_100k.py", overrides))
+    assert instantiate(cfg["dataset"]).class_map.classes == ("person", "bike")

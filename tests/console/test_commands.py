@@ -101,3 +101,19 @@ def test_without_a_network_the_way_by_hand_is_said(monkeypatch, tmp_path, capsys
     said = capsys.readouterr().err
     assert weights.ADDRESS.format(*weights.WEIGHTS["vim-tiny"][:2]) in said and str(path) in said
     assert not list(tmp_path.rglob("*.pth"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("data convert", "holds neither YOLO's layout"),
+        ("data prepare-events", "No recordings were found in"),
+        ("data --data-root", "has no train/_annotations.coco.json"),
+        ("doctor data --data-root", "has no train/_annotations.coco.json"),
+    ],
+)
+def test_the_commands_about_data_share_a_name(monkeypatch, tmp_path, capsys, words, said):
+    monkeypatch.chdir(tmp_path)
+    targets = [] if words.endswith("root") else ["out"]
+    assert main([*words.split(), str(tmp_path), *targets]) == 1
+    assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
