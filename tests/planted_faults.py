@@ -231,6 +231,22 @@ looped-decay: The loop of an exported scan keeps its state without decay.
   - h = decay * h + addition
   + h = h + addition
   @ smalldet/kernels/*looped*
+yolo-classes: A class number beyond the names becomes a box.
+  - elif not 0 <= (kind := int(box.label)) < len(found.classes):
+  + elif (kind := int(box.label)) >= len(found.classes):
+  @ smalldet/data/*convert*
+voc-size: An image of another size than its annotation keeps its boxes.
+  - elif _stated_size(tree) not in (None, size):
+  + elif _stated_size(tree) == (0, 0):
+  @ smalldet/data/*convert*
+unknown-names: A misspelt class loses its boxes without a word.
+  - require_known(labels, class_map.raw)
+  + read_labels(labels, class_map.raw)
+  @ eventcam/prepare/*own_classes*
+unguarded-script: A worker of a script without a main guard waits for ever.
+  - spawn.get_preparation_data("worker")
+  + spawn.get_executable()
+  @ toydata/*main_guard*
 """
 
 
