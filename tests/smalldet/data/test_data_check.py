@@ -17,11 +17,13 @@ from PIL import Image
 
 from labbook.config.load import load_config, to_plain
 from smalldet.data.check import leakage
-from smalldet.data.check.advice import anchor_advice, overrides, size_advice
+from smalldet.data.check.advice import anchor_advice, config_advice, overrides, size_advice
 from smalldet.data.check.leakage import BITS, NEAR, difference_hash, fingerprints, leaks_between
 from smalldet.data.check.report import data_check
 from smalldet.data.check.shapes import BoxShapes, box_shapes, shapes_table
 from smalldet.data.splits import CocoSplits
+
+ROOT = Path(__file__).resolve().parents[3]
 
 BASELINE = Path(__file__).parents[3] / "configs/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
 ANCHORS = "model.proposal_generator.anchor_generator"
@@ -208,6 +210,12 @@ def test_overrides_arrive_as_written_whatever_the_names() -> None:
         for part in key.split("."):
             found = found[part]
         assert found == value
+
+
+def test_small_boxes_are_shown_a_config_that_is_there():
+    [config] = re.findall(r"--config-file (\S+\.py)", config_advice(of_sides(10, 20, 90)))
+    assert (ROOT / config).is_file()
+    assert config_advice(of_sides(10, 40, 90)) == config_advice(of_sides()) == ""
 
 
 @pytest.mark.parametrize("keep_aspect", [False, True])

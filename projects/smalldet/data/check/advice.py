@@ -17,6 +17,7 @@ LARGEST_INPUT = 1024  # px; more does not train on a card of 8 GB
 STEP = 32  # px, of input sizes
 LEVELS = 5  # of anchors, each at least twice the one before
 RATIOS = (0.5, 2.0)  # height / width of the flattest and the tallest anchor
+SMALL_SIDE = 32  # px of the network input
 _PLAIN = re.compile(r"(?!(?:true|false|null|nan|inf)$)[a-z_./][\w./-]*", re.ASCII | re.I)
 _ANCHORS = "model.proposal_generator.anchor_generator"
 
@@ -70,6 +71,16 @@ def anchor_advice(shapes: BoxShapes, zoom: float, stride: int, anchor: float) ->
         ratios = np.quantile(shapes.ratios, [SMALL, 0.5, 1 - SMALL])
         found[f"{_ANCHORS}.aspect_ratios"] = [float(f"{ratio:.2g}") for ratio in ratios]
     return found
+
+
+def config_advice(shapes: BoxShapes) -> str:
+    """The config to begin with where most training boxes are small; else empty."""
+    if shapes.smaller_than(SMALL_SIDE) < 0.5:
+        return ""
+    return (
+        "Most boxes are small. Without pretrained weights, begin with "
+        "--config-file configs/examples/small_heads.py."
+    )
 
 
 def overrides(values: Mapping[str, Any]) -> list[str]:

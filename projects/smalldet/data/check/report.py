@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from smalldet.data.check.advice import anchor_advice, overrides, size_advice
+from smalldet.data.check.advice import anchor_advice, config_advice, overrides, size_advice
 from smalldet.data.check.leakage import fingerprints, leakage_report
 from smalldet.data.check.picture import draw_sizes
 from smalldet.data.check.shapes import box_shapes, shapes_table
@@ -59,6 +59,7 @@ def data_check(
             + (f"\nas a picture: {picture}" if picture else ""),
             leakage_report({split: fingerprints(names) for split, names in files.items()}),
             *(f"{who}:\n{_pasted(values)}" for who, values in advised.items() if values),
+            *filter(None, [config_advice(shapes["train"])]),
         ]
     )
 
