@@ -24,8 +24,7 @@ from smalldet.data.check.shapes import BoxShapes, box_shapes, shapes_table
 from smalldet.data.splits import CocoSplits
 
 ROOT = Path(__file__).resolve().parents[3]
-
-BASELINE = Path(__file__).parents[3] / "configs/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
+BASELINE = ROOT / "configs/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
 ANCHORS = "model.proposal_generator.anchor_generator"
 
 
