@@ -154,7 +154,8 @@ def _prepare_or_reuse(recording: RawRecording, out: Path, settings: Preparation)
     if _is_finished(target, {k: v for k, v in sources.items() if v}, settings):
         return True
     if recording.events is None or recording.labels is None:
-        ending, other = ("_bbox.npy", "_bbox.csv") if recording.events else ("_td.h5", "_td.dat")
+        lacking = "_bbox.npy", "_bbox.csv, .json"
+        ending, other = lacking if recording.events else ("_td.h5", "_td.dat")
         raise EventDataError(f"the file {recording.name}{ending} is missing (or {other})")
     folder = out / IN_PROGRESS / recording.split / recording.name
     shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed

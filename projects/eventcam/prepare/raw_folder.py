@@ -22,7 +22,7 @@ class RawRecording:
         split: "train", "val" or "test".
         name: without the endings; the name of its folder of representations.
         events: ``.h5`` or ``.dat``.
-        labels: ``*_bbox.npy`` or ``*_bbox.csv``.
+        labels: ``*_bbox.npy``, ``.csv`` or ``.json``.
     """
 
     split: str
@@ -50,7 +50,7 @@ def find_recordings(root: Path) -> list[RawRecording]:
     if not found:
         raise EventDataError(
             f"No recordings were found in {root}: expected are folders named {', '.join(SPLITS)} "
-            f"with files <name>_td.h5 (or _td.dat) and <name>_bbox.npy (or _bbox.csv). "
+            f"with files <name>_td.h5 (or _td.dat) and <name>_bbox.npy (or .csv, .json). "
             f"Unpack the downloaded parts of each split into one folder of that name."
         )
     return found
@@ -63,7 +63,7 @@ def _in_split(folder: Path, split: str) -> Iterator[RawRecording]:
     labels: dict[str, Path] = {}
     events: dict[str, Path] = {}
     for path in files:
-        name = path.name[: -len(LABEL_ENDINGS[0])]
+        name = path.name.rpartition("_bbox")[0]
         if path.name.endswith(LABEL_ENDINGS) and labels.setdefault(name, path) != path:
             raise EventDataError(
                 f"{folder} has labels of {name} in {labels[name].name} and in {path.name}. Keep "

@@ -66,7 +66,7 @@ def prepare_recording(
 
     Args:
         events: ``.h5`` or ``.dat``.
-        labels: ``*_bbox.npy`` or ``*_bbox.csv``.
+        labels: ``*_bbox.npy``, ``.csv`` or ``.json``.
         folder: receives the files of :mod:`eventcam.io.rvt_layout`, without the record.
         settings: see there.
         train: whether it belongs to the training split (a label filter depends on it).

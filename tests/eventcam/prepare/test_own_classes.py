@@ -1,8 +1,9 @@
-"""Recordings with labels in CSV files and classes of one's own, from raw files to a data set."""
+"""Recordings with labels in CSV or COCO files and classes of one's own, from raw to a data set."""
 
 from __future__ import annotations
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -31,6 +32,26 @@ def write_csv(path, rows, header=HEADER):
 
 def rows_at(times, name="person", box=(10, 8, 20, 16)):
     return [[time, *box, name, "one"] for time in times]
+
+
+def as_coco(rows, time="timestamp_us"):
+    """The same boxes, an image for each time and one without boxes, ids out of order."""
+    times = [*dict.fromkeys(row[0] for row in rows), 10**9]
+    names = [*dict.fromkeys(row[5] for row in rows), "never seen"]
+    images = [{"id": 100 - i, time: int(t), "file_name": f"{i}.png"} for i, t in enumerate(times)]
+    ids = {one[time]: one["id"] for one in images}
+    annotations = [
+        {"image_id": ids[t], "bbox": box, "category_id": 7 + names.index(name), "track_id": track}
+        for t, *box, name, track in rows
+    ]
+    categories = [{"id": 7 + i, "name": name} for i, name in enumerate(names)]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def write_coco(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
 
 
 def write_raw(split, name, rows):
@@ -89,6 +110,7 @@ def test_lines_that_cannot_be_used_are_counted(tmp_path):
         [500, "1,5", *good[2:]],
         [500, 1, 2, "", 4, "person"],
         [500, 1, 2, "nan", 4, "person"],
+        [500, 1, 2, "inf", 4, "person"],
         [*good[:5], ""],
         [500, 1],
         [-1, *good[1:]],
@@ -96,7 +118,7 @@ def test_lines_that_cannot_be_used_are_counted(tmp_path):
     ]
     labels, counts = read_labels(write_csv(tmp_path / "a_bbox.csv", [good, *bad]), NAMES)
     assert len(labels) == 1
-    assert counts == {"boxes_unreadable": 6, "boxes_impossible_time": 2}
+    assert counts == {"boxes_unreadable": 7, "boxes_impossible_time": 2}
 
 
 @pytest.mark.parametrize("content", [b"", b"t_us;x;y;w;h;class\n", b"\xff\xfe\x00", b"a,b\n1,2\n"])
@@ -112,6 +134,60 @@ def test_unknown_names_get_an_id_that_no_map_takes(tmp_path):
     labels, _ = read_labels(path, NAMES)
     assert labels["class_id"].tolist() == [NO_CLASS]
     assert len(get_class_map(OWN).apply(labels)[0]) == 0
+
+
+@pytest.mark.parametrize("time", ["timestamp_us", "t_us"])
+def test_coco_labels_are_those_of_the_same_csv(tmp_path, time):
+    rng = np.random.default_rng(1)
+    rows = [
+        [int(t), *map(float, rng.uniform(1, 40, 4).astype(np.float32)), NAMES[i % 5 % 4], i % 3]
+        for i, t in enumerate(np.sort(rng.integers(0, 10**6, 50)))
+    ]
+    table = write_csv(tmp_path / "a_bbox.csv", rows)
+    coco = write_coco(tmp_path / "b_bbox.json", as_coco(rows, time))
+    (expected, _), (found, counts) = (read_labels(path, NAMES) for path in (table, coco))
+    assert not counts and found.tolist() == expected.tolist()
+    assert class_names(coco) == class_names(table) == sorted(NAMES)
+
+
+def test_annotations_that_cannot_be_used_are_counted(tmp_path):
+    good = as_coco(rows_at([500]))
+    (one,) = good["annotations"]
+    changes = [
+        {"image_id": 1},
+        {"image_id": [2]},
+        {"image_id": 3},  # two images have it
+        {"bbox": [1, 2, 3]},
+        {"bbox": None},
+        {"bbox": [1, 2, "wide", 4]},
+        {"bbox": [1, 2, float("inf"), 4]},
+        {"bbox": [1, 2, 10**400, 4]},
+        {"category_id": 70},
+        {"category_id": None},
+    ]
+    good["annotations"] += [one | change for change in changes]
+    good["images"] += [{"id": 3, "t_us": 500}, {"id": 3, "t_us": 600}]
+    labels, counts = read_labels(write_coco(tmp_path / "a_bbox.json", good), NAMES)
+    assert len(labels) == 1 and counts == {"boxes_unreadable": len(changes)}
+
+
+@pytest.mark.parametrize(
+    ("content", "fact"),
+    [
+        ("", "COCO labels"),
+        ("{", "COCO labels"),
+        ("[" * 10**5, "COCO labels"),
+        ("[]", "list of images"),
+        ('{"images": [], "annotations": {}}', "list of annotations"),
+        ('{"images": [], "annotations": [], "categories": [3]}', "list of categories"),
+        ('{"images": [{"id": 1}], "annotations": [], "categories": []}', "timestamp_us or t_us"),
+    ],
+)
+def test_other_json_is_a_sentence(tmp_path, content, fact):
+    path = tmp_path / "a_bbox.json"
+    path.write_text(content)
+    with pytest.raises(EventDataError, match=rf"a_bbox\.json.*{fact}"):
+        read_labels(path, NAMES)
 
 
 # The folder ---------------------------------------------------------------------------------------
@@ -161,6 +237,21 @@ def test_each_bad_recording_fails_with_its_reason(tmp_path):
     for name, (_, facts) in HOSTILE.items():
         assert all(fact in summary.failed[f"train/{name}"] for fact in facts), summary.failed
     assert summary.totals["dropped_or_changed"]["boxes_outside_frame"] == 2
+
+
+def test_coco_labels_are_prepared_as_csv(tmp_path):
+    rows = rows_at(label_times(30)) + rows_at(label_times(30), "scooter", (30, 20, 12, 10))
+    write_raw(tmp_path / "raw/train", "table", rows)
+    for name, content in (("coco", as_coco(rows)), ("odd", as_coco(rows_at([1], "bycicle")))):
+        (tmp_path / f"raw/train/{name}_td.h5").write_bytes(
+            (tmp_path / "raw/train/table_td.h5").read_bytes()
+        )
+        write_coco(tmp_path / f"raw/train/{name}_bbox.json", content)
+    summary = prepare_all(tmp_path / "raw", tmp_path / "out", Preparation(OWN, "none"))
+    assert "bicycle meant" in summary.failed["train/odd"]
+    files = [tmp_path / "out/train" / name / "labels_v2/labels.npz" for name in ("table", "coco")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert any(s.truth for s in open_footage(tmp_path / "raw/train/coco_td.h5").shots)
 
 
 def test_two_files_of_labels_are_one_too_many(tmp_path):
