@@ -245,6 +245,7 @@ def _look_at_recordings(
             footage = open_footage(path, predictor, job.options.min_score)
             write_video(targets[path], _windows(footage, path, job), FRAMES_PER_SECOND)
             job.summary.written.append(targets[path])
+            next(footage.frames, None)  # behind the last one, it says what could not be read
 
 
 def _windows(footage: Footage, path: Path, job: Job) -> Iterator[np.ndarray]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from eventcam.class_maps import ClassMap, check_class_map
+from eventcam.errors import EventDataError
 from eventcam.io import open_events
 from eventcam.io import rvt_layout as layout
 from eventcam.io.label_files import read_labels
@@ -27,7 +28,8 @@ class Footage:
     """Detections on a recording, and what is known to be there.
 
     Attributes:
-        frames: read and predicted while one iterates, once.
+        frames: read and predicted while one iterates, once; behind the last one an EventDataError
+            if blocks of the file are damaged.
         steps: how many there will be.
         truth: labels (px of the histograms) at the end of a window (us); None where nothing is
             known.
@@ -81,8 +83,17 @@ def _raw(path: Path, predictor: EventPredictor, min_score: float) -> Footage:
     if file is not None:
         labels, _ = read_labels(file, predictor.class_map.raw)
         labels = _as_predicted(labels, predictor.class_map, predictor.factor, size)
-    frames = predictor.stream(path, min_score=min_score)
+    frames = _raw_frames(path, predictor, min_score)
     return Footage(frames, steps, lambda time_us: labelled_at(labels, time_us))
+
+
+def _raw_frames(path: Path, predictor: EventPredictor, min_score: float) -> Iterator[Frame]:
+    yield from predictor.stream(path, min_score=min_score)
+    if predictor.unreadable:
+        raise EventDataError(
+            f"{path} has damaged blocks with {predictor.unreadable:,} events, which are missing in "
+            "what was looked at. Copy the file again."
+        )
 
 
 def _as_predicted(

@@ -45,6 +45,9 @@ class EventPredictor:
         model: with weights.
         class_map: what its class ids mean.
         downsample: how sensor px become px of the input: "nearest", "sum" or "none".
+
+    Attributes:
+        unreadable: events in damaged blocks of the last file that was read to its end.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class EventPredictor:
         self.class_map = class_map
         self.class_names = list(class_map.classes)
         self.downsample: Downsample = downsample
+        self.unreadable = 0
         self.reset()
 
     @property
@@ -122,6 +126,7 @@ class EventPredictor:
             windows = Windows(events).cut(ends)
             steps = ((e, histogram.count(w)) for e, w in zip(ends, windows, strict=True))
             yield from self.play(steps, min_score)
+            self.unreadable = reader.counts["events_unreadable"]
 
     def _counted(
         self, events: Events, sensor: tuple[int, int] | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 from event_toys import HEIGHT, WIDTH, make_events, make_labels, write_recording
@@ -186,6 +187,23 @@ def test_recordings_that_cannot_be_read_do_not_end_those_behind_them(model, tmp_
     assert [path.name for path in done.written] == ["z_td.mp4"] and done.frames == 8
     for name, text in zip("abc", sorted(done.unreadable), strict=True):
         assert f"{name}_td" in text
+
+
+def test_a_recording_with_damaged_blocks_is_written_and_named(model, tmp_path):  # noqa: F811
+    path = tmp_path / "street_td.h5"
+    write_h5_recording(path, [make_events(200_000, 400_000)], WIDTH, HEIGHT)
+    with h5py.File(path) as file:
+        block = file["events/y"].id.get_chunk_info(1)
+    content = bytearray(path.read_bytes())
+    content[block.byte_offset : block.byte_offset + block.size] = bytes(block.size)
+    path.write_bytes(content)
+    write_h5_recording(tmp_path / "whole_td.h5", [make_events(2000, 400_000)], WIDTH, HEIGHT)
+    events = EventPredictor(model, get_class_map("etram_cls8"))
+    done = predict_all(events, str(tmp_path), Options(tmp_path / "out"))
+    assert [file.name for file in done.written] == ["street_td.mp4", "whole_td.mp4"]
+    assert done.frames == 16
+    (text,) = done.unreadable
+    assert "street_td.h5" in text and "200,000" in text and text in str(done)
 
 
 def test_what_is_not_there_or_of_another_kind_ends_in_a_sentence(photos, tmp_path):
