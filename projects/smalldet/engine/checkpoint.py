@@ -19,6 +19,7 @@ from runfolder.names import LAST_CHECKPOINT
 from smalldet.engine.random_state import capture_random_state
 
 SAFETENSORS = ".safetensors"  # exported weights
+LIGHTNING = ".ckpt"  # published detectors of RVT
 PERIODIC = re.compile(r"model_(\d+)\.pth")
 
 
@@ -166,16 +167,31 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
 def load_start_weights(model: nn.Module, path: str) -> None:
     """Load a run's checkpoint, every tensor of it; one of another program as far as it fits.
 
-    Others are ``.pkl`` files and addresses as ``detectron2://...``, which Detectron2 reads; it logs
-    what does not fit.
+    Others are ``.ckpt`` files, which the detector itself reads, and ``.pkl`` files and addresses as
+    ``detectron2://...``, which Detectron2 reads; both log what does not fit.
 
     Raises:
-        ValueError: see :func:`load_weights`.
+        ValueError: see :func:`load_weights`; or it is a ``.ckpt`` file, and the detector has no
+            ``load_pretrained``.
     """
-    if "://" in path or Path(path).suffix not in (".pth", SAFETENSORS):
+    if Path(path).suffix == LIGHTNING:
+        _load_published(model, path)
+    elif "://" in path or Path(path).suffix not in (".pth", SAFETENSORS):
         DetectionCheckpointer(model).load(path)
     else:
         load_weights(model, path)
+
+
+def _load_published(model: Any, path: str) -> None:
+    """As if the config had named the file as ``model.init_checkpoint``."""
+    if not hasattr(model, "load_pretrained"):
+        raise ValueError(
+            f"{path} is a published checkpoint of a recurrent detector, and the model a "
+            f"{type(model).__name__}, which cannot start from it. Give it to the backbone that it "
+            "fits: train.init_checkpoint='' model.backbone.bottom_up.init_checkpoint=PATH."
+        )
+    model.init_checkpoint = path
+    model.load_pretrained()
 
 
 def mismatches(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from smalldet.backbones.rvt.checkpoint import DETECTOR_NAMES
 from smalldet.backbones.rvt.model import MaxViTRNN
 from smalldet.detectors.recurrent import RecurrentDetector
 from smalldet.detectors.recurrent_checkpoint import load_published_detector
+from smalldet.engine.build import load_pretrained
 from smalldet.heads.yolox import YOLOXHead
 from smalldet.necks.pafpn import PAFPN
 from toy_detection import rvt_golden, state_of
@@ -95,6 +96,19 @@ def test_a_published_checkpoint_is_the_start_of_a_larger_model(golden: Golden):
         assert torch.equal(state[name(level + 1)], published[name(level)])
     for name in report.new:
         assert torch.equal(state[name], fresh[name])
+
+
+def test_a_run_may_start_from_a_published_checkpoint(golden: Golden, caplog):
+    path = golden.model.init_checkpoint
+    model = detector(golden.meta, Path())
+    model.init_checkpoint = ""
+    with caplog.at_level("INFO"):
+        load_pretrained(model, path)
+    assert "RVT checkpoint; loaded" in caplog.text
+    published = golden.model.state_dict()
+    assert all(torch.equal(x, published[name]) for name, x in model.state_dict().items())
+    with pytest.raises(ValueError, match=r"bottom_up\.init_checkpoint"):
+        load_pretrained(model.head, path)
 
 
 def test_detections_of_a_published_checkpoint(golden: Golden):
