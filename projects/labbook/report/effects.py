@@ -12,7 +12,6 @@ from labbook.config.signatures import MISSING
 from labbook.config.trees import select
 from labbook.report import plots
 from labbook.report.data import ReportData
-from runfolder.run import Run
 
 
 class Effect(NamedTuple):
@@ -58,7 +57,7 @@ def effects(data: ReportData, key: str) -> list[Effect]:
         base, found = known.at[reference, column], differences.loc[group.index].reindex(rows.index)
         levels = DataFrame(
             {
-                "name": [_start(rows["runs"].iloc[0], factors), *group["level"].map(str)],
+                "name": _names(rows, factors),
                 "score": rows[column],
                 "seeds": seeds.reindex(rows.index),
                 "is_reference": rows.index == reference,
@@ -84,10 +83,17 @@ def level_of(config: Mapping[str, Any], factor: str) -> str | None:
     return ("off", "on")[value] if isinstance(value, bool) else str(value)
 
 
-def _start(runs: Sequence[Run], factors: Sequence[str]) -> str:
-    """The level of the experiment that is changed."""
-    text = level_of(runs[0].config, factors[0]) if len(factors) == 1 and runs else None
-    return text or "before"
+def _names(rows: DataFrame, factors: Sequence[str]) -> list[str]:
+    """What to call the levels, all in one way: by the values of a single factor in the runs.
+
+    They are what was done, also at toy size. Where they tell nothing apart, as those of a bundle,
+    the levels have the names that the experiments declare.
+    """
+    known = [level_of(runs[0].config, factors[0]) if runs else None for runs in rows["runs"]]
+    values = [value for value in known if value is not None]
+    if len(factors) == 1 and len(set(values)) == len(rows):
+        return values
+    return ["before", *rows["level"].iloc[1:].map(str)]
 
 
 def _charts(data: ReportData, title: str, found: Sequence[Effect]) -> list[plots.Chart]:

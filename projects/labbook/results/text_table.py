@@ -36,7 +36,10 @@ class TextTable:
         """Show the columns that the terminal has room for; return the titles of the others."""
         hidden = self.hidden(console.width)
         shown = self.without(hidden)
-        is_tight = shown.width() > console.width
+        excess = shown.width() - console.width
+        is_tight = excess > 0
+        if is_tight:
+            shown = shown._narrowed(excess)
         table = Table(title=self.title, box=SIMPLE_HEAD, title_justify="left")
         for name in shown.cells:
             is_left = name in self.left
@@ -63,6 +66,14 @@ class TextTable:
             _PADDING + min(length, self.folds.get(name, length)) for name, length in widest.items()
         )
 
+    def _narrowed(self, excess: int) -> TextTable:
+        """With names on several lines, so that they are narrower by ``excess`` characters."""
+        cells = self.cells.copy()
+        for name in set(self.left) - self.folds.keys():
+            width = max(cells[name].str.len()) - excess
+            cells[name] = [in_lines(text, width) for text in cells[name]]
+        return replace(self, cells=cells)
+
     def said(self, hidden: Sequence[str]) -> str:
         """Where the columns are that did not fit."""
         if not hidden:
@@ -87,6 +98,16 @@ class TextTable:
         align = "".join("l" if name in self.left else "r" for name in self.cells)
         text = style.to_latex(hrules=True, column_format=align)
         return re.sub("[±Δ²<>]", lambda found: _LATEX[found[0]], text)
+
+
+def in_lines(name: str, width: int) -> str:
+    """A name on lines of at most ``width`` characters, as far as it has underscores to end them."""
+    lines = [""]
+    for part in re.findall("[^_]*_|[^_]+", name):
+        if lines[-1] and len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def print_texts(console: Console, *texts: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -162,9 +163,18 @@ def test_effects_of_a_tree_start_at_the_parent(etram_data: ReportData) -> None:
     found = {effect.factors: effect for effect in effects(etram_data, etram_data.metric)}
     rescue = found["model.head.rescue_unmatched",]
     assert etram_data.labels[rescue.reference] == "sizeaware"
-    assert list(rescue.levels["name"]) == ["off", "rescue"]
+    assert list(rescue.levels["name"]) == ["off", "on"]
     assert rescue.levels["low"].isna().tolist() == [True, False]
     assert sum(len(factors) > 1 for factors in found) == 2
+
+
+def test_the_levels_of_a_factor_are_of_one_kind(tmp_path: Path) -> None:
+    """As of a toy study, whose values are smaller than those that its experiments declare."""
+    facts = {name: {**OFAT[name], "level": 150} for name in list(OFAT)[:3]}
+    study = make_study(tmp_path, "ofat", facts, images=24)
+    data = report_data(collect(study, tmp_path, map(study.run_name, facts)), tmp_path)
+    (effect,) = effects(data, "bbox/AP50")
+    assert list(effect.levels["name"]) == ["0.001", "0.005", "0.01"]
 
 
 def test_verdicts_follow_their_intervals(ofat: ReportData) -> None:

@@ -304,6 +304,18 @@ def test_any_terminal_shows_the_most_important(ladder: Path, root: Path, width: 
     assert "61.2 / 59.0" in ofat and "FAILED" in ofat and "running" in ofat
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_narrow_terminal_breaks_names_at_underscores(root: Path, width: int) -> None:
+    results = collect(OFAT, root)
+    lines = on_terminal(results, width).partition("AP in percent")[0].splitlines()
+    start = next(i for i, line in enumerate(lines) if "───" in line) + 1
+    pieces = [line.split()[0] for line in lines[start:] if line[2:3].strip()]
+    assert "".join(pieces) == "".join(results.experiments.index)
+    assert len(pieces) > len(results.experiments)
+    ends = [piece for piece in pieces if not piece.endswith("_")]
+    assert len(ends) == len(results.experiments)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(None, "-"), (29.4, "29 s"), (90.0, "2 min"), (3570, "1 h 00 min"), (5000.0, "1 h 23 min")],
