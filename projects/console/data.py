@@ -1,4 +1,5 @@
 """Check a COCO-format data set: filter its three splits, look at box sizes, advise what to set.
+Of a folder of event recordings, raw or prepared: box sizes, recordings that two splits share.
 
 %(prog)s [options]                   the check
 %(prog)s convert SOURCE TARGET       a data set in YOLO's or Pascal VOC's layout becomes one of ours
@@ -12,7 +13,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawTextHelpFo
 from collections.abc import Sequence
 from pathlib import Path
 
-from console import convert, prepare_events
+from console import convert, event_data, prepare_events
 
 PICTURES = Path("work_dirs/box_sizes")
 OTHERS = {"convert": convert.main, "prepare-events": prepare_events.main}
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str], prog: str) -> str | int:
     if arguments and arguments[0] in OTHERS:
         return OTHERS[arguments[0]](arguments[1:], f"{prog} {arguments[0]}")
     options = parse(arguments, prog)
+    if options.data_root and event_data.is_event_folder(Path(options.data_root)):
+        return event_data.check(Path(options.data_root), options, PICTURES)
     from smalldet.data import CocoSplits, default_root, register, report_table
     from smalldet.data.check.report import data_check
 
@@ -59,6 +62,9 @@ def parse(arguments: Sequence[str], prog: str) -> Namespace:
     add("--keep-aspect", action="store_true", help="images are not stretched to it")
     add("--stride", type=int, default=4, help="of the finest level, px")
     add("--anchor", type=float, default=32, help="side of the smallest one, px")
+    of_events = "of event recordings: as prepare-events takes it (that of the folder)"
+    add("--class-map", default="", help=of_events)
+    add("--downsample", choices=("nearest", "sum", "none"), help=of_events)
     return parser.parse_args(arguments)
 
 

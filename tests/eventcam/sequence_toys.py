@@ -32,6 +32,7 @@ class FakeRecording:
         self.frame_steps = np.array(self.frames, np.int64)
         self.known_empty_steps = None if self.empty is None else np.array(self.empty, np.int64)
         self.timestamps_us = 50_000 * np.arange(1, self.num_steps + 1)
+        self.num_frames = len(self.frames)
 
     def events(self, start: int, stop: int) -> np.ndarray:
         assert 0 <= start < stop <= self.num_steps

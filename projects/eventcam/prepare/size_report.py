@@ -10,14 +10,23 @@ import ast
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from eventcam.errors import EventDataError
-from eventcam.io.rvt_folder import RvtRecording
 
 BINS = 60  # of the histogram; equally wide on a logarithmic scale
+
+
+class Labelled(Protocol):
+    """A recording with boxes at labelled frames; see ``eventcam.io.rvt_folder.RvtRecording``."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+    @property
+    def num_frames(self) -> int: ...
+    def boxes(self, frame: int) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 class BoxSizes(NamedTuple):
@@ -38,7 +47,7 @@ class BoxSizes(NamedTuple):
     resolution: tuple[int, int]
 
 
-def box_sizes(recordings: Sequence[RvtRecording]) -> BoxSizes:
+def box_sizes(recordings: Sequence[Labelled]) -> BoxSizes:
     """Area and class of every box at a labelled frame.
 
     Raises:
@@ -52,9 +61,7 @@ def box_sizes(recordings: Sequence[RvtRecording]) -> BoxSizes:
             "px² means something at one resolution only. Prepare them with tools/prepare_etram.py."
         )
     frames = [
-        recording.boxes(frame)
-        for recording in recordings
-        for frame in range(len(recording.frame_steps))
+        recording.boxes(frame) for recording in recordings for frame in range(recording.num_frames)
     ]
     boxes = np.concatenate([np.zeros((0, 4)), *(boxes for boxes, _ in frames)]).astype(np.float64)
     classes = np.concatenate([np.zeros(0, np.int64), *(classes for _, classes in frames)])
