@@ -61,6 +61,7 @@ def draw_boxes(
     class_names: Sequence[str] | None = (),
     theme: Theme = DARK,
     zoom: float = 1,
+    is_steady: bool = False,
 ) -> None:
     """Draw upon an RGB image (H, W, 3): truth dashed where there are predictions too, else solid.
 
@@ -75,6 +76,7 @@ def draw_boxes(
         class_names: by class id; ids beyond it are shown as numbers. None: no labels.
         theme: colours.
         zoom: px of ``image`` per px of the boxes.
+        is_steady: of a video; see the same function.
     """
     named = truth if predictions is None else predictions
     if predictions is not None:
@@ -84,7 +86,7 @@ def draw_boxes(
     if named is not None and class_names is not None:  # last, so that no box crosses a name
         shown = [_corners(found, zoom) for found in (truth, predictions) if found is not None]
         labels = _labels(named, class_names, theme, zoom)
-        write_labels(image, labels, np.concatenate(shown), theme.text)
+        write_labels(image, labels, np.concatenate(shown), theme.text, is_steady)
 
 
 def class_legend(names: Sequence[str], theme: Theme = DARK) -> list[tuple[str, Colour]]:

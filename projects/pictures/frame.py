@@ -20,6 +20,7 @@ def draw_frame(
     zoom: float = 1,
     caption: str = "",
     smooth: bool = True,
+    is_steady: bool = False,
 ) -> np.ndarray:
     """A new image, ``zoom`` times as large, with boxes as :func:`draw_boxes` draws them.
 
@@ -32,9 +33,10 @@ def draw_frame(
         zoom: text keeps its size, so small images want to be enlarged.
         caption: a line at the top left.
         smooth: interpolate, as photographs want; else each px becomes a square, as events want.
+        is_steady: a frame of a video, in which labels keep their place above the boxes.
     """
     large = enlarged(image, zoom, smooth)
-    draw_boxes(large, truth, predictions, class_names, theme, zoom)
+    draw_boxes(large, truth, predictions, class_names, theme, zoom, is_steady)
     if caption:
         write_text(large, caption, (0, 0), theme.truth, theme.background)
     return large

@@ -21,7 +21,11 @@ class Label(NamedTuple):
 
 
 def write_labels(
-    image: np.ndarray, labels: Sequence[Label], boxes: np.ndarray, colour: Colour
+    image: np.ndarray,
+    labels: Sequence[Label],
+    boxes: np.ndarray,
+    colour: Colour,
+    is_steady: bool = False,
 ) -> int:
     """Write the labels that hide neither an object nor one another, the first ones first.
 
@@ -34,13 +38,15 @@ def write_labels(
         labels: by falling importance.
         boxes: (N, 4) xyxy, px of the image: all that must stay visible.
         colour: of the text.
+        is_steady: above its box is the only place of a label, so that in a video it does not jump
+            from one free place to another.
 
     Returns:
         How many were written.
     """
     taken = np.zeros((0, 4))
     for label in labels:
-        place = _free_place(image, label, boxes, taken)
+        place = _free_place(image, label, boxes, taken, 1 if is_steady else None)
         if place is not None:
             write_text(image, label.text, place[:2], colour, label.ground)
             taken = np.vstack([taken, place])
@@ -48,19 +54,20 @@ def write_labels(
 
 
 def _free_place(
-    image: np.ndarray, label: Label, boxes: np.ndarray, taken: np.ndarray
+    image: np.ndarray, label: Label, boxes: np.ndarray, taken: np.ndarray, most: int | None
 ) -> Rectangle | None:
-    """The first place around a box, moved inside the image, that hides nothing."""
+    """The first place around a box, of ``most``, moved inside the image, that hides nothing."""
     left, top, right, bottom = label.box
     _, _, width, height = text_box(image, label.text, (0, 0))
-    for corner in (
+    corners = (
         (left, top - height),
         (left, bottom + 1),
         (right - width, top - height),
         (right - width, bottom + 1),
         (right + 1, top),
         (left - width, top),
-    ):
+    )
+    for corner in corners[:most]:
         place = text_box(image, label.text, corner)
         if not (_hidden(boxes, place) > MOST_HIDDEN).any() and not _hidden(taken, place).any():
             return place

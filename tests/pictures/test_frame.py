@@ -111,6 +111,19 @@ def test_a_crowd_of_small_boxes_has_no_labels_and_the_surest_wins():
     assert CLASS_COLOURS[1] in grounds
 
 
+def test_labels_of_a_video_keep_their_place_above_the_box():
+    """Another object that passes hides a label, but never moves it."""
+    seen = []
+    for left in range(0, 240, 8):
+        boxes = np.array([[100.0, 80, 160, 140], [left, 30, left + 40, 78]])
+        pair = BoxSet(boxes, np.array([1, 0]), np.array([0.9, 0.1]))
+        found = draw_frame(blank(), predictions=pair, class_names=("a", "b"), is_steady=True)
+        ground = (found == CLASS_COLOURS[1]).all(-1)
+        seen.append((ground[60:76, 90:170].any(), ground[144:].any(), ground[:, 164:].any()))
+    above, below, beside = map(set, zip(*seen, strict=True))
+    assert above == {True, False} and below == beside == {False}
+
+
 @pytest.mark.parametrize("zoom", [1, 2, 3])
 def test_a_box_lands_where_it_belongs(zoom):
     image = np.zeros((40 * zoom, 40 * zoom, 3), np.uint8)

@@ -53,6 +53,7 @@ def shot_images(
             zoom=zoom_for(footage.width, width),
             caption=_caption(shot),
             smooth=False,
+            is_steady=wanted is None,  # all shots are a video
         )
 
 

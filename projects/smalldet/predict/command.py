@@ -234,7 +234,7 @@ def _frames(predictor: ImagePredictor, video: Video, job: Job) -> Iterator[np.nd
         with job.summary.clock():
             found = predictor.predict(frame, "RGB", job.options.min_score)
         job.take(found, video.path, number)
-        yield picture(frame, found, job.names)
+        yield picture(frame, found, job.names, is_steady=True)
 
 
 def _look_at_recordings(
@@ -261,4 +261,5 @@ def _windows(footage: Footage, path: Path, job: Job) -> Iterator[np.ndarray]:
             zoom=zoom_for(frame.histogram.shape[2], EVENT_WIDTH),
             caption=f"{frame.time_us / 1e6:.2f} s",
             smooth=False,
+            is_steady=True,
         )

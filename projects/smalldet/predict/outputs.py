@@ -70,11 +70,15 @@ def box_set(found: Instances) -> BoxSet:
 
 
 def picture(
-    image: np.ndarray, found: Instances, names: Sequence[str], truth: BoxSet | None = None
+    image: np.ndarray,
+    found: Instances,
+    names: Sequence[str],
+    truth: BoxSet | None = None,
+    is_steady: bool = False,
 ) -> np.ndarray:
-    """An image (H, W, 3) RGB with its detections; a small one is enlarged."""
+    """An image (H, W, 3) RGB, or frame of a video, with detections; a small one is enlarged."""
     zoom = zoom_for(max(image.shape[:2]), LEAST_SIDE)
-    return draw_frame(image, truth, box_set(found), names, zoom=zoom)
+    return draw_frame(image, truth, box_set(found), names, zoom=zoom, is_steady=is_steady)
 
 
 def truth_beside(image: Path, names: Sequence[str]) -> BoxSet | None:
