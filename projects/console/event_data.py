@@ -18,7 +18,7 @@ def check(root: Path, options: Namespace, pictures: Path) -> int:
 
     Args:
         root: an event folder.
-        options: ``class_map`` and ``downsample``; see :func:`eventcam.prepare.folder_check`.
+        options: ``class_map`` and ``downsample``, of ``eventcam.prepare.folder_check.look_into``.
         pictures: folder for a histogram of the sizes of each split (PNG).
 
     Returns:
@@ -53,7 +53,7 @@ def check(root: Path, options: Namespace, pictures: Path) -> int:
             print(f"as a picture: {picture}")
         print()
     for keys, what in found.shared.items():
-        print(f"{', '.join(keys)}: the same {' and '.join(what)}. Keep it in one split.")
+        print(f"{', '.join(keys)} have the same {' and '.join(what)}. Keep one if they are one.")
     if not found.shared:
         print("No recording is there twice.")
     for key, reason in found.unreadable.items():

@@ -17,7 +17,7 @@ COMMANDS = {
     "predict": "boxes on images, videos and event recordings",
     "export": "a run as one file: ONNX, torch.export, safetensors",
     "lab": "the lab book: plan, run, compare and report experiments",
-    "data": "check a data set of images, and say what to set",
+    "data": "check a data set, and say what to set",
     "weights": "download pretrained weights",
     "doctor": "check this machine, and say how to mend what is red",
     "install-detectron2": "install Detectron2 without a compiler",

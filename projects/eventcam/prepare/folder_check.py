@@ -122,7 +122,7 @@ def _names(recordings: list[RawRecording]) -> list[str]:
 def _raw_boxes(recording: RawRecording, class_map: ClassMap, factor: int) -> RawBoxes:
     if recording.events is None or recording.labels is None:
         lacking = "events" if recording.events is None else "labels"
-        raise EventDataError(f"{recording.key} has no file of {lacking}")
+        raise EventDataError(f"it has no file of {lacking}; put that beside the other one")
     require_known(recording.labels, class_map.raw)
     labels, _ = class_map.apply(read_labels(recording.labels, class_map.raw)[0])
     with open_events(recording.events) as reader:
@@ -138,7 +138,8 @@ def _raw_boxes(recording: RawRecording, class_map: ClassMap, factor: int) -> Raw
 def _noted_checksum(folder: Path) -> str:
     """That of the events which a recording was prepared from; "" of RVT's own script."""
     record = folder / layout.RECORD
-    return read_json(record)["sources"]["events"]["sha256"] if record.exists() else ""
+    sources = read_json(record).get("sources", {}) if record.exists() else {}
+    return sources.get("events", {}).get("sha256", "")
 
 
 def _representations(recording: RvtRecording) -> Path:

@@ -28,7 +28,8 @@ class TrainSettings:
     Attributes:
         output_dir: The run folder; all that the run writes goes there.
         init_checkpoint: Whole-model checkpoint to start from; "" starts from the backbone's own.
-            One of another program (``.pkl``, ``detectron2://...``) is loaded as far as it fits.
+            One of another program (``.pkl``, ``detectron2://...``, or RVT's ``.ckpt``) is loaded as
+            far as it fits.
         max_iter: Optimisation steps.
         amp: ``enabled``, and ``dtype``: "bf16" or "fp16" (GPU only; with loss scaling). Evaluation
             and validation loss are fp32 always.
