@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +35,7 @@ class Contents:
     """
 
     class_map: ClassMap
-    splits: Mapping[str, list[Labelled]]
+    splits: Mapping[str, Sequence[Labelled]]
     unreadable: Mapping[str, str]
     shared: Mapping[tuple[str, ...], list[str]]
 

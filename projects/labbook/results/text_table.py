@@ -69,8 +69,8 @@ class TextTable:
     def _narrowed(self, excess: int) -> TextTable:
         """With names on several lines, so that they are narrower by ``excess`` characters."""
         cells = self.cells.copy()
-        for name in set(self.left) - self.folds.keys():
-            width = max(cells[name].str.len()) - excess
+        for name in [name for name in cells if name in self.left and name not in self.folds]:
+            width = max(cells[name].str.len(), default=0) - excess
             cells[name] = [in_lines(text, width) for text in cells[name]]
         return replace(self, cells=cells)
 
