@@ -53,7 +53,8 @@ def check(root: Path, options: Namespace, pictures: Path) -> int:
             print(f"as a picture: {picture}")
         print()
     for keys, what in found.shared.items():
-        print(f"{', '.join(keys)} have the same {' and '.join(what)}. Keep one if they are one.")
+        same = f"{', '.join(keys)} have the same {' and '.join(what)}"
+        print(f"{same}. If they are one, keep it once.")
     if not found.shared:
         print("No recording is there twice.")
     for key, reason in found.unreadable.items():

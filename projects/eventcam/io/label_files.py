@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -132,23 +132,21 @@ def _coco_rows(path: Path) -> list[dict[str, Any]]:
     with damage_reported(path, "COCO labels"):
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     images, annotations, categories = (_entries(content, name, path) for name in _LISTS)
-    times = {str(one.get("id")): next((one[k] for k in _TIMES if k in one), None) for one in images}
-    if images and all(time is None for time in times.values()):
+    if images and not any(key in one for one in images for key in _TIMES):
         raise EventDataError(
             f"{path} has {len(images)} images and none with a time. Each needs its microseconds in "
             f"the recording as {' or '.join(_TIMES)}."
         )
-    names = {str(one.get("id")): str(one.get("name", "")).strip() for one in categories}
-    often = Counter(str(one.get("id")) for one in images)
+    times = {key: next((one[k] for k in _TIMES if k in one), None) for key, one in _by_id(images)}
+    names = {key: str(one.get("name") or "").strip() for key, one in _by_id(categories)}
     return [
         {
-            "t_us": times.get(image) if often[image] == 1 else None,
+            "t_us": times.get(str(one.get("image_id"))),
             **_box(one.get("bbox")),
             "class": names.get(str(one.get("category_id")), ""),
             "track": one.get("track_id", ""),
         }
         for one in annotations
-        for image in [str(one.get("image_id"))]
     ]
 
 
@@ -161,6 +159,12 @@ def _entries(content: Any, name: str, path: Path) -> list[dict[str, Any]]:
             "Export it again as COCO detection labels, and give its images times."
         )
     return found
+
+
+def _by_id(entries: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The entries with their ids; without those whose id is that of another, too."""
+    often = Counter(str(one.get("id")) for one in entries)
+    return ((str(one["id"]), one) for one in entries if "id" in one and often[str(one["id"])] == 1)
 
 
 def _box(values: Any) -> dict[str, Any]:

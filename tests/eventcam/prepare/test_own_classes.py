@@ -164,8 +164,11 @@ def test_annotations_that_cannot_be_used_are_counted(tmp_path):
         {"bbox": [1, 2, 10**400, 4]},
         {"category_id": 70},
         {"category_id": None},
+        {"category_id": 5},  # two classes have it
+        {"category_id": 6},  # without a name
     ]
     good["annotations"] += [one | change for change in changes]
+    good["categories"] += [{"id": 5, "name": x} for x in ("person", "dog")] + [{"id": 6}]
     good["images"] += [{"id": 3, "t_us": 500}, {"id": 3, "t_us": 600}]
     labels, counts = read_labels(write_coco(tmp_path / "a_bbox.json", good), NAMES)
     assert len(labels) == 1 and counts == {"boxes_unreadable": len(changes)}
