@@ -61,7 +61,7 @@ class YOLOXHead(Head, StepNormalised):
         size_aware_weight: weight of the smallest objects; large ones weigh 1.
         small_threshold: area in px² of the network's input; see ``compute_size_weights``. Objects
             are counted as small below it, also where no loss is weighed.
-        medium_threshold: likewise.
+        medium_threshold: likewise; exponential weights do without it.
         weight_type: "exponential", "step" or "linear".
         rescue_unmatched: give a positive cell to each object that SimOTA leaves without one.
         score_threshold: detections below this score are dropped; RVT was evaluated with 0.001.

@@ -8,9 +8,12 @@ The default thresholds are those of COCO's small and medium objects, 32² and 96
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from smalldet.losses.focal import FocalLoss
@@ -19,6 +22,7 @@ from smalldet.losses.iou import REDUCTIONS, IOULoss, box_area, check_choice, red
 SMALL_AREA = 1024.0  # px²
 MEDIUM_AREA = 9216.0  # px²
 WEIGHT_TYPES = ("exponential", "step", "linear")
+RAISED = 1.1  # an object that weighs less is hardly told from a large one
 
 
 def compute_size_weights(
@@ -31,7 +35,7 @@ def compute_size_weights(
     """Weight of each object by its area; w is ``size_aware_weight``.
 
     * "exponential": w exp(-area / small_threshold), but at least 1, which it is from
-      small_threshold · ln w on; ``medium_threshold`` has no part in it.
+      small_threshold · ln w on; ``medium_threshold`` has no part in it and may be any number.
     * "step": w below ``small_threshold``, (1 + w) / 2 below ``medium_threshold``, then 1.
     * "linear": w up to ``small_threshold``, from there on falling to 1 at ``medium_threshold``.
 
@@ -65,18 +69,79 @@ def compute_size_weights(
 def check_size_weights(
     size_aware_weight: float, small_threshold: float, medium_threshold: float, weight_type: str
 ) -> None:
-    """ValueError for an unknown type, a weight below 1, or thresholds not 0 < small < medium."""
+    """ValueError for an unknown type, a weight below 1, or thresholds not 0 < small < medium, of
+    which exponential weights have the first alone."""
     check_choice("weight_type", weight_type, WEIGHT_TYPES)
     if size_aware_weight < 1:
         raise ValueError(
             f"size_aware_weight is {size_aware_weight}; it is the weight of the smallest objects "
             "where large ones weigh 1, so give at least 1."
         )
-    if not 0 < small_threshold < medium_threshold:
+    has_medium = weight_type != "exponential"
+    if not small_threshold > 0 or (has_medium and not small_threshold < medium_threshold):
         raise ValueError(
             f"small_threshold is {small_threshold} and medium_threshold {medium_threshold}; give "
             "two areas in px², the first above 0 and below the second."
         )
+
+
+def proposed_thresholds(
+    terciles: tuple[float, float], size_aware_weight: float = 2.0, weight_type: str = "exponential"
+) -> dict[str, int]:
+    """The thresholds that have a part in the weights, such that the largest third weighs 1.
+
+    "step" and "linear" weights take the terciles as they are; "exponential" ones fall to 1 at the
+    upper tercile where ``small_threshold`` is that divided by ln ``size_aware_weight``.
+
+    Args:
+        terciles: areas below which a third and two thirds of the objects are, px² of the network's
+            input.
+        size_aware_weight: that of the smallest objects; above 1.
+        weight_type: as in :func:`compute_size_weights`.
+
+    Returns:
+        ``small_threshold`` and, but for "exponential", ``medium_threshold``; whole px².
+
+    Raises:
+        ValueError: an unknown type, or a weight of 1 or less, at which no threshold does anything.
+    """
+    check_choice("weight_type", weight_type, WEIGHT_TYPES)
+    if size_aware_weight <= 1:
+        raise ValueError(
+            f"size_aware_weight is {size_aware_weight}; thresholds mean something above 1 alone, "
+            "where small objects weigh more than large ones. Give such a weight."
+        )
+    small, medium = terciles
+    if weight_type == "exponential":
+        return {"small_threshold": round(medium / math.log(size_aware_weight))}
+    return {"small_threshold": round(small), "medium_threshold": round(medium)}
+
+
+def proposals_text(
+    areas: ArrayLike, terciles: tuple[float, float], size_aware_weight: float = 2.0
+) -> str:
+    """A line for each type of weights: what is proposed, and the share of objects that it raises.
+
+    Args:
+        areas: (G,) of the objects, px² of the network's input.
+        terciles: see :func:`proposed_thresholds`, with its errors.
+        size_aware_weight: likewise.
+    """
+    known = torch.as_tensor(np.asarray(areas))
+
+    def share(kind: str, **thresholds: float) -> str:
+        weights = compute_size_weights(known, size_aware_weight, weight_type=kind, **thresholds)
+        return f"{100 * float((weights > RAISED).double().mean()):.0f} %"
+
+    lines = []
+    for kind in WEIGHT_TYPES:
+        found = proposed_thresholds(terciles, size_aware_weight, kind)
+        lines.append(
+            f"{kind}: {', '.join(f'{name} {value}' for name, value in found.items())}; "
+            f"{share(kind, **found)} of the boxes weigh more than {RAISED} ({share(kind)} with "
+            "32² and 96² px)"
+        )
+    return "\n".join(lines)
 
 
 class SizeAwareLossWrapper(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -21,6 +22,7 @@ from smalldet.losses.size_aware import (
     SizeAwareIOULoss,
     SizeAwareLossWrapper,
     compute_size_weights,
+    proposed_thresholds,
 )
 
 number = st.floats(-1e4, 1e4, width=32)
@@ -217,12 +219,32 @@ def test_no_objects_and_any_loss():
     assert found == pytest.approx(1.5)
 
 
+@pytest.mark.parametrize("kind", WEIGHT_TYPES)
+@pytest.mark.parametrize("weight", [1.2, 2.0, 2.5])
+def test_proposed_thresholds_leave_the_largest_third_at_1(kind: str, weight: float):
+    areas = torch.from_numpy(np.random.default_rng(0).lognormal(6, 1, 3000))
+    terciles = tuple(areas.quantile(torch.tensor([1 / 3, 2 / 3]).double()).tolist())
+    found = proposed_thresholds(terciles, weight, kind)
+    assert ("medium_threshold" in found) is (kind != "exponential")
+    weights = compute_size_weights(areas, weight, weight_type=kind, **found)
+    assert float((weights > 1).double().mean()) == pytest.approx(2 / 3, abs=0.01)
+
+
+def test_exponential_weights_have_no_medium_threshold():
+    areas = torch.linspace(0, 5000, 100)
+    for medium in (1.0, 500.0, 1e9):
+        found = compute_size_weights(areas, 2.0, 1500.0, medium, "exponential")
+        assert torch.equal(found, compute_size_weights(areas, 2.0, 1500.0))
+
+
 def test_what_is_refused():
+    with pytest.raises(ValueError, match="above 1 alone"):
+        proposed_thresholds((10, 20), 1.0)
     areas = torch.ones(2)
     for wrong, sentence in [
         ({"size_aware_weight": 0.5}, "give at least 1"),
         ({"small_threshold": 0.0}, "the first above 0"),
-        ({"small_threshold": 9216.0}, "below the second"),
+        ({"small_threshold": 9216.0, "weight_type": "step"}, "below the second"),
         ({"weight_type": "cubic"}, "choose one of exponential, step, linear"),
     ]:
         with pytest.raises(ValueError, match=sentence):
