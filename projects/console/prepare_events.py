@@ -50,8 +50,9 @@ def parse(arguments: Sequence[str], prog: str) -> Namespace:
     parser.add_argument(
         "--published",
         action="store_true",
-        help="repeat the published windows (events on a border count twice) and choice of frames "
-        "(loses labels after gaps); for comparison with published numbers",
+        help="repeat the published windows (events on a border count twice), choice of frames "
+        "(loses labels after gaps) and filter of all splits (no side below 5 px, where otherwise "
+        "all boxes are kept and training alone is filtered); for comparison with published numbers",
     )
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     return parser.parse_args(arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
@@ -12,11 +13,13 @@ from typing import Any, Protocol
 from eventcam.class_maps import get_class_map
 from eventcam.errors import EventDataError
 from eventcam.io.rvt_folder import RvtFolder, RvtRecording
+from eventcam.labels import LabelFilter
 from eventcam.prepare.folder import prepare_all
 from eventcam.prepare.recording import Preparation
 from eventcam.representations import Downsample
 
 logger = logging.getLogger(__name__)
+TRAIN_FILTER = LabelFilter()
 
 
 class Generator(Protocol):
@@ -37,6 +40,8 @@ class EventRecordings:
         name: the splits are registered as ``<name>_train`` and so on; "" takes the folder's name.
         generate: makes raw recordings (in ``<root>_raw``) if they are missing, as
             ``toydata.streets.GeneratedRecordings``; they are prepared on first use.
+        train_filter: which boxes are trained on; None trains on all. Val and test keep all boxes:
+            what is scored of them is up to the protocols of the evaluation.
     """
 
     splits = ("train", "val", "test")
@@ -48,12 +53,14 @@ class EventRecordings:
         downsample: Downsample = "nearest",
         generate: Generator | None = None,
         name: str = "",
+        train_filter: LabelFilter | None = TRAIN_FILTER,
     ) -> None:
         self.root = root
         self.name = name or Path(root).resolve().name
         self.class_map = get_class_map(class_map)
         self.downsample: Downsample = downsample
         self.generate = generate
+        self.train_filter = train_filter
         self._folder: RvtFolder | None = None
         self._opened: dict[str, list[RvtRecording]] = {}
 
@@ -74,6 +81,7 @@ class EventRecordings:
             "root": self.root,
             "class_map": self.class_map,
             "downsample": self.downsample,
+            "train_filter": self.train_filter,
         }
 
     def check(self, num_classes: Mapping[str, int], images: int) -> None:
@@ -104,7 +112,11 @@ class EventRecordings:
                 f"{self.downsample} --class-map {quote(self.class_map.name)}`, or correct "
                 "dataset.root or train.images."
             )
-        logger.info(f"{self.root}: labelled frames {frames}, class map {self.class_map.name}.")
+        left_out = sum((r.left_out for r in self.recordings("train")), Counter())
+        logger.info(
+            f"{self.root}: labelled frames {frames}, class map {self.class_map.name}; left out of "
+            f"training: {', '.join(f'{n} {why}' for why, n in left_out.items()) or 'no box'}."
+        )
 
     def fingerprint(self) -> str:
         """A checksum of names, labels and lengths of all recordings."""
@@ -141,5 +153,5 @@ class EventRecordings:
             failed = prepare_all(raw, Path(self.root), settings, workers=0, progress=False).failed
             if failed:
                 raise EventDataError(f"Generated recordings could not be prepared: {failed}.")
-        self._folder = RvtFolder(self.root, self.class_map.name, self.downsample)
+        self._folder = RvtFolder(self.root, self.class_map.name, self.downsample, self.train_filter)
         return self._folder

@@ -15,7 +15,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class LabelFilter:
-    """Which boxes are kept; sizes in px of the full sensor.
+    """Which boxes are trained on; sizes in px of the full sensor. Evaluation takes them all.
 
     The defaults are those published for 1280 x 720 recordings (Gehrig and Scaramuzza, "Recurrent
     Vision Transformers for Object Detection with Event Cameras", CVPR 2023). Prophesee's benchmark

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,16 @@ def describe_outputs(folder: Path) -> dict[str, int]:
     """Sizes in bytes of the files below ``folder``, without its record; detects missing ones."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+
+
+def left_out_boxes(manifest: dict[str, Any]) -> dict[str, Counter[str]]:
+    """How many boxes of each recording a filter of the preparation left out, by reason."""
+    reasons = ("boxes_too_small", "boxes_too_wide")
+    records = manifest.get("recordings", {})
+    return {
+        key: +Counter({r: record.get("dropped_or_changed", {}).get(r, 0) for r in reasons})
+        for key, record in records.items()
+    }
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -20,8 +21,8 @@ from eventcam.io import rvt_layout as layout
 from eventcam.io.arrays import damage_reported, load_array, load_arrays
 from eventcam.io.bbox import in_published_fields
 from eventcam.io.hdf5 import Dataset, File, open_h5
-from eventcam.io.records import read_json
-from eventcam.labels import boxes_xyxy, crop_to_frame, scale_boxes
+from eventcam.io.records import left_out_boxes, read_json
+from eventcam.labels import LabelFilter, boxes_xyxy, crop_to_frame, scale_boxes
 
 LOG = logging.getLogger(__name__)
 _FACTORS = {"none": 1, "nearest": 2, "sum": 2}
@@ -40,14 +41,26 @@ class RvtRecording:
         shape: channels, height, width of one.
         downsample: how half resolution was made, "none" at full resolution.
         timestamps_us: (N,) int64, end of each representation's window.
-        frame_steps: (F,) int64, the representation of each labelled frame.
+        frame_steps: (F,) int64, the representation of each labelled frame; one of whose boxes a
+            label filter leaves none is no labelled frame.
         frame_times_us: (F,) int64.
         known_empty_steps: (K,) int64, representations known to show no object; None if the folder
             does not say (RVT's own script writes nothing of the kind).
-        boxes_dropped: boxes that are flat after cropping and scaling.
+        left_out: how many boxes are not there, by reason: what ``label_filter`` leaves out, what is
+            flat in px of the representation and, opened through :class:`RvtFolder`, what a filter
+            of the preparation left out.
+
+    Args:
+        label_filter: which boxes to take; None takes all.
     """
 
-    def __init__(self, folder: Path, num_classes: int, downsample: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        num_classes: int,
+        downsample: str | None = None,
+        label_filter: LabelFilter | None = None,
+    ) -> None:
         self.folder = Path(folder)
         self.name, self.split = self.folder.name, self.folder.parent.name
         self.downsample = _which_representation(self.folder, downsample)
@@ -60,8 +73,10 @@ class RvtRecording:
         self.frame_times_us = _load(self.folder, layout.FRAME_TIMES)
         known_empty = (self.folder / layout.KNOWN_EMPTY).exists()
         self.known_empty_steps = _load(self.folder, layout.KNOWN_EMPTY) if known_empty else None
-        self._labels, self.boxes_dropped = self._load_labels(num_classes)
-        self._check_lengths()
+        self.left_out: Counter[str] = Counter()
+        frames = self._load_labels(num_classes)
+        self._check_lengths(len(frames))
+        self._labels = self._chosen(frames, label_filter)
 
     @property
     def num_frames(self) -> int:
@@ -108,7 +123,8 @@ class RvtRecording:
             )
         return data
 
-    def _load_labels(self, num_classes: int) -> tuple[list[np.ndarray], int]:
+    def _load_labels(self, num_classes: int) -> list[np.ndarray]:
+        """The stored boxes of each frame, px of the sensor."""
         path = self.folder / layout.LABELS
         stored, starts = load_arrays(path, layout.LABELS_KEY, layout.LABEL_STARTS_KEY)
         stored = in_published_fields(stored, path)
@@ -118,20 +134,30 @@ class RvtRecording:
                 f"{num_classes} classes. Name the class map that the folder was prepared with."
             )
         with damage_reported(path, "boxes by frame"):
-            frames = [self._in_representation(part) for part in np.split(stored, starts[1:])]
-        frames = frames[: len(starts)]
-        return frames, len(stored) - sum(map(len, frames))
+            return np.split(stored, starts[1:])[: len(starts)]
 
-    def _in_representation(self, labels: np.ndarray) -> np.ndarray:
+    def _chosen(
+        self, frames: list[np.ndarray], label_filter: LabelFilter | None
+    ) -> list[np.ndarray]:
+        """Boxes in px of the representation; frames that the filter empties are taken out."""
         factor = _FACTORS[self.downsample]
-        _, height, width = self.shape
-        labels, _ = crop_to_frame(labels, width * factor, height * factor)
+        width, height = self.shape[2] * factor, self.shape[1] * factor
+        if label_filter is not None:
+            chosen = [label_filter.apply(labels, width, height, train=True) for labels in frames]
+            self.left_out.update(sum((counts for _, counts in chosen), Counter()))
+            left = [i for i, old in enumerate(frames) if len(chosen[i][0]) or not len(old)]
+            frames, rows = [chosen[i][0] for i in left], np.array(left, np.int64)
+            self.frame_steps = self.frame_steps[rows]
+            self.frame_times_us = self.frame_times_us[rows]
+        stored = sum(map(len, frames))
+        frames = [crop_to_frame(labels, width, height)[0] for labels in frames]
         if factor > 1:
-            labels, _ = scale_boxes(labels, 1 / factor, width * factor, height * factor)
-        return labels
+            frames = [scale_boxes(labels, 1 / factor, width, height)[0] for labels in frames]
+        self.left_out.update(+Counter(boxes_flat=stored - sum(map(len, frames))))
+        return frames
 
-    def _check_lengths(self) -> None:
-        lengths = (len(self.timestamps_us), len(self.frame_times_us), len(self._labels))
+    def _check_lengths(self, labelled: int) -> None:
+        lengths = (len(self.timestamps_us), len(self.frame_times_us), labelled)
         expected = (self.num_steps, self.num_frames, self.num_frames)
         steps = self.frame_steps
         in_range = not len(steps) or (steps.min() >= 0 and steps.max() < self.num_steps)
@@ -151,6 +177,13 @@ class RvtFolder:
 
     With a manifest (our preparation) the class map and the way to half resolution must be those in
     it; without (RVT's script) the labels are taken to be in ``class_map`` already, with a warning.
+    Another one says that a filter left boxes out of the splits that are evaluated.
+
+    Args:
+        root: holds train, val and test.
+        class_map: name of the class map, or own classes.
+        downsample: which representation; None takes the only one.
+        train_filter: which boxes of the split train to take; None takes all, as in val and test.
 
     Attributes:
         root: holds train, val and test.
@@ -161,16 +194,27 @@ class RvtFolder:
         EventDataError: prepared with another class map or ``downsample``, or no such folder.
     """
 
-    def __init__(self, root: Path | str, class_map: str, downsample: str | None = None) -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        class_map: str,
+        downsample: str | None = None,
+        train_filter: LabelFilter | None = None,
+    ) -> None:
         self.root = Path(root)
         self.class_map = get_class_map(class_map)
         self.downsample = downsample
+        self.train_filter = train_filter
         self.skipped: dict[str, str] = {}
-        manifest = self.root / layout.MANIFEST
-        if manifest.exists():
-            settings = read_json(manifest).get("settings", {})
+        self._left_out: dict[str, Counter[str]] = {}
+        path = self.root / layout.MANIFEST
+        if path.exists():
+            manifest = read_json(path)
+            settings = manifest.get("settings", {})
             check_class_map(settings.get("class_map", "unknown"), class_map, self.root)
             self._check_downsample(settings.get("downsample", downsample))
+            self._left_out = left_out_boxes(manifest)
+            self._warn_of_filter(settings.get("label_filter"))
         elif any((self.root / split).is_dir() for split in layout.SPLITS):
             self._warn_of_unknown_classes()
         else:
@@ -213,13 +257,30 @@ class RvtFolder:
             names,
         )
 
+    def _warn_of_filter(self, found: dict[str, Any] | None) -> None:
+        if not found:
+            return
+        evaluated = [n for key, n in self._left_out.items() if not key.startswith("train/")]
+        LOG.warning(
+            "%s was prepared with a filter (%s) that left %d boxes out of val and test; scores of "
+            "all boxes (bbox/) are without them. It can be used as it is; prepare the recordings "
+            "into another folder to score those boxes, too.",
+            self.root,
+            ", ".join(f"{name} {value}" for name, value in found.items()),
+            sum(sum(counts.values()) for counts in evaluated),
+        )
+
     def _open(self, folder: Path) -> RvtRecording | None:
+        key = f"{folder.parent.name}/{folder.name}"
+        chosen = self.train_filter if folder.parent.name == "train" else None
         try:
-            return RvtRecording(folder, len(self.class_map.classes), self.downsample)
+            found = RvtRecording(folder, len(self.class_map.classes), self.downsample, chosen)
         except EventDataError as error:
             LOG.warning("left out: %s", error)
-            self.skipped[f"{folder.parent.name}/{folder.name}"] = str(error)
+            self.skipped[key] = str(error)
             return None
+        found.left_out.update(self._left_out.get(key, {}))
+        return found
 
 
 def _which_representation(folder: Path, downsample: str | None) -> str:

@@ -12,7 +12,7 @@ import itertools
 import logging
 import shutil
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from eventcam.class_maps import check_class_map, get_class_map
 from eventcam.errors import EventDataError
 from eventcam.io import rvt_layout as layout
 from eventcam.io.records import describe_file, describe_outputs, read_json, same_file
+from eventcam.labels import LabelFilter
 from eventcam.prepare.raw_folder import RawRecording, find_recordings
 from eventcam.prepare.recording import Preparation, prepare_recording
 from eventcam.prepare.workers import check_main_guard, run_jobs
@@ -77,7 +78,8 @@ def prepare_all(
     Args:
         raw: folders train, val, test; see :mod:`eventcam.prepare.raw_folder`.
         out: see :mod:`eventcam.io.rvt_layout`.
-        settings: must be those that ``out`` was begun with.
+        settings: must be those that ``out`` was begun with; a folder that was begun with a label
+            filter is gone on with it, which is said.
         workers: processes; 0 works in this one. With any, a script needs its
             ``if __name__ == "__main__"``.
         progress: show a bar on a terminal.
@@ -104,7 +106,7 @@ def prepare_all(
 def _prepare(
     recordings: list[RawRecording], out: Path, settings: Preparation, workers: int, progress: bool
 ) -> Summary:
-    _claim(out, settings)
+    settings = _claim(out, settings)
     summary = Summary(out / layout.MANIFEST)
     prepare = partial(_prepare_or_reuse, out=out, settings=settings)
     bar = tqdm(total=len(recordings), unit="recording", disable=None if progress else True)
@@ -129,14 +131,26 @@ def _note(summary: Summary, key: str, outcome: bool | Exception) -> None:
         (summary.reused if outcome else summary.prepared).append(key)
 
 
-def _claim(out: Path, settings: Preparation) -> None:
-    """Write the settings into ``out``, or make sure that they are the ones found there."""
+def _claim(out: Path, settings: Preparation) -> Preparation:
+    """Write the settings into ``out``, or make sure that they are the ones found there.
+
+    Returns:
+        Those to go on with: a folder's own label filter, where it has one, stays.
+    """
     path = out / layout.MANIFEST
     found = read_json(path).get("settings") if path.exists() else None
     if found is None:
         _write_manifest(out, settings, {})
-        return
+        return settings
     check_class_map(found.get("class_map", ""), settings.class_map, out)
+    if found.get("label_filter") and settings.label_filter is None:
+        settings = replace(settings, label_filter=LabelFilter(**found["label_filter"]))
+        LOG.warning(
+            "%s was begun with boxes left out of all splits (%s) and is gone on with so. Prepare "
+            "into another folder to keep them all for evaluation.",
+            out,
+            found["label_filter"],
+        )
     wanted = settings.as_dict()
     if found != wanted:
         names = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
@@ -145,6 +159,7 @@ def _claim(out: Path, settings: Preparation) -> None:
             f"{out} was prepared with other settings: {changes}. Prepare into another folder, or "
             f"repeat the old settings."
         )
+    return settings
 
 
 def _prepare_or_reuse(recording: RawRecording, out: Path, settings: Preparation) -> bool:

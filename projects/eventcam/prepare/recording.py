@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from eventcam.io.blosc import ChunkWriter
 from eventcam.io.events import EventReader
 from eventcam.io.label_files import read_labels, require_known
 from eventcam.io.opening import open_events
-from eventcam.labels import LabelFilter
+from eventcam.labels import LabelFilter, crop_to_frame
 from eventcam.prepare.label_frames import Schedule, known_empty_steps, label_grid, schedule
 from eventcam.representations import Downsample, StackedHistogram
 from eventcam.windows import WINDOW_US, Windows, clean_chunks
@@ -37,8 +37,9 @@ class Preparation:
         published: reproduce the published preparation where it has defects: windows closed at both
             ends (events on a border count twice), and its choice of frames, which loses labels
             after gaps and refuses label rates other than 30 and 60 Hz. Both choices agree on
-            regular labels.
-        label_filter: which boxes are kept.
+            regular labels. It also leaves small boxes out of all splits (``label_filter``).
+        label_filter: which boxes are kept in all splits; None keeps all that lie in the frame, as
+            training has a filter of its own (``EventRecordings``) and so has each protocol.
         bins: time bins per polarity.
         cutoff: largest count of a cell.
     """
@@ -46,12 +47,14 @@ class Preparation:
     class_map: str = "etram_cls8"
     downsample: Downsample = "nearest"
     published: bool = False
-    label_filter: LabelFilter = field(default_factory=LabelFilter)
+    label_filter: LabelFilter | None = None
     bins: int = 10
     cutoff: int = 10
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_map", get_class_map(self.class_map).name)
+        if self.published and self.label_filter is None:
+            object.__setattr__(self, "label_filter", LabelFilter())
         StackedHistogram(1, 1, downsample=self.downsample)
 
     def as_dict(self) -> dict[str, Any]:
@@ -123,7 +126,11 @@ def _select_boxes(
 ) -> tuple[np.ndarray, Counter[str]]:
     """Boxes mapped and filtered, sorted by time, and what was dropped."""
     mapped, unknown = get_class_map(settings.class_map).apply(raw)
-    kept, filtered = settings.label_filter.apply(mapped, reader.width, reader.height, train)
+    if settings.label_filter is None:
+        kept, outside = crop_to_frame(mapped, reader.width, reader.height)
+        filtered = Counter(boxes_outside_frame=outside)
+    else:
+        kept, filtered = settings.label_filter.apply(mapped, reader.width, reader.height, train)
     counts = dropped + unknown + filtered
     if len(kept) == 0:
         reasons = ", ".join(f"{name} {count}" for name, count in counts.items())

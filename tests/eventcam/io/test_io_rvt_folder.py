@@ -23,6 +23,7 @@ from event_toys import (
 from eventcam.errors import EventDataError
 from eventcam.io import rvt_layout as layout
 from eventcam.io.rvt_folder import RvtFolder, RvtRecording
+from eventcam.labels import LabelFilter
 from eventcam.prepare.folder import prepare_all
 from eventcam.prepare.recording import Preparation
 
@@ -83,7 +84,57 @@ def test_boxes_are_halved_by_the_published_rule(ours):
     boxes, classes = recording.boxes(0)
     assert boxes.dtype == np.float32 and boxes.tolist() == [[5, 4, 15, 12]]
     assert classes.dtype == np.int64 and classes.tolist() == [0]
-    assert recording.boxes_dropped == 0
+    assert not recording.left_out
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Raw recordings in train and val: of ten frames the third has a tiny box besides, the sixth a
+    tiny one alone."""
+    labels = make_labels(label_times(10, 1_000_000))
+    labels["w"][5] = 4
+    besides = labels[2:3].copy()
+    besides["h"] = 1
+    labels = np.insert(labels, 3, besides)
+    for split in ("train", "val"):
+        write_recording(tmp_path / "raw" / split, "a", labels=labels)
+    return tmp_path
+
+
+def opened(root, **more):
+    folder = RvtFolder(root, "etram_cls8", **more)
+    return [recording for split in ("train", "val") for recording in folder.recordings(split)]
+
+
+def test_all_boxes_are_scored_and_training_chooses(tiny, caplog):
+    prepare_all(tiny / "raw", tiny / "out", Preparation())
+    train, val = opened(tiny / "out", train_filter=LabelFilter())
+    assert val.num_frames == 10 and not val.left_out
+    assert sum(len(val.boxes(frame)[0]) for frame in range(10)) == 11
+    assert len(val.boxes(2)[0]) == 2 and val.boxes(5)[0].tolist() == [[5, 4, 7, 12]]
+    # A frame of which nothing is left is not one that is known to be empty.
+    assert train.num_frames == 9 and train.left_out == {"boxes_too_small": 2}
+    assert [len(train.boxes(frame)[0]) for frame in range(9)] == [1] * 9
+    assert val.frame_steps[5] not in train.frame_steps
+    assert np.array_equal(train.timestamps_us[train.frame_steps], train.frame_times_us)
+    everything, _ = opened(tiny / "out")
+    assert everything.num_frames == 10 and "filter" not in caplog.text
+
+
+def test_folders_that_lack_boxes_are_used_and_said(tiny, caplog):
+    older = Preparation(label_filter=LabelFilter())
+    prepare_all(tiny / "raw", tiny / "out", older)
+    train, val = opened(tiny / "out", train_filter=LabelFilter())
+    assert "min_side 5" in caplog.text and "left 2 boxes out of val and test" in caplog.text
+    assert "bbox/" in caplog.text
+    for recording in (train, val):
+        assert recording.num_frames == 9 and recording.left_out == {"boxes_too_small": 2}
+
+
+def test_a_filter_may_leave_nothing(tiny):
+    prepare_all(tiny / "raw", tiny / "out", Preparation())
+    train, _ = opened(tiny / "out", train_filter=LabelFilter(min_side=50))
+    assert train.num_frames == 0 and train.left_out == {"boxes_too_small": 11}
 
 
 def checksum(recording):

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from filelock import FileLock
 
 from eventcam.errors import EventDataError
 from eventcam.io.rvt_layout import KNOWN_EMPTY, MANIFEST, RECORD
+from eventcam.labels import LabelFilter
 from eventcam.prepare import folder as module
 from eventcam.prepare.folder import IN_PROGRESS, prepare_all
 from eventcam.prepare.recording import Preparation
@@ -141,6 +143,22 @@ def test_other_settings_are_refused_before_anything_is_touched(prepared):
         with pytest.raises(EventDataError, match=message):
             prepare_all(folder / "raw", folder / "out", settings, workers=0)
     assert tree(folder / "out") == before
+
+
+def test_a_folder_begun_with_a_filter_of_all_splits_is_gone_on_with_so(tmp_path, caplog):
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    labels = make_labels(label_times(30))
+    labels["w"][::2] = 4
+    write_recording(raw / "val", "a", labels=labels)
+    prepare_all(raw, out, replace(SETTINGS, label_filter=LabelFilter()))
+    before = tree(out)
+    write_recording(raw / "val", "b", labels=labels)
+    assert not caplog.text
+    summary = prepare_all(raw, out, SETTINGS)
+    assert "boxes left out of all splits" in caplog.text and "another folder" in caplog.text
+    assert (summary.reused, summary.prepared, summary.failed) == (["val/a"], ["val/b"], {})
+    assert before.keys() < tree(out).keys()
+    assert summary.totals["dropped_or_changed"]["boxes_too_small"] == 30
 
 
 def test_folders_of_another_program_are_left_alone(tmp_path):

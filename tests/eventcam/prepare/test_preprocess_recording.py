@@ -160,4 +160,17 @@ def test_all_boxes_are_accounted_for(tmp_path):
     _, record = prepare(tmp_path)
     dropped = {k: v for k, v in record["dropped_or_changed"].items() if k.startswith("boxes")}
     assert dropped.pop("boxes_not_at_a_frame") + sum(dropped.values()) == 30 - 9
-    assert record["counts"]["boxes_in_file"] == 30 and len(dropped) == 5
+    assert record["counts"]["boxes_in_file"] == 30 and len(dropped) == 4
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("published", [False, True])
+def test_all_boxes_are_kept_but_by_the_published_preparation(tmp_path, train, published):
+    labels = make_labels(label_times(30))
+    labels["w"][::5] = 0.5
+    write_recording(tmp_path, "a", labels=labels)
+    out, record = prepare(tmp_path, settings=Preparation(published=published), train=train)
+    with np.load(out / rvt_layout.LABELS) as stored:
+        widths = set(stored["labels"]["w"].tolist())
+    dropped = record["dropped_or_changed"].get("boxes_too_small", 0)
+    assert (widths, dropped) == (({20.0}, 6) if published else ({0.5, 20.0}, 0))
