@@ -8,16 +8,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import ANY
 
+import numpy as np
 import pytest
 import torch
 from detectron2.config import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from boxmetrics.slices import size_thresholds
+from eventcam.class_maps import get_class_map
+from eventcam.labels import LabelFilter, boxes_xyxy, scale_boxes
+from eventcam.prepare.label_frames import schedule
 from labbook.config.experiment import is_met
 from labbook.config.load import load_config, save_config, to_plain
+from labbook.config.resume import config_changes
 from labbook.config.studies import find_experiments, get_study
 from smalldet.engine.checkpoint import load_weights
 from smalldet.engine.run import run
+from smalldet.losses.size_aware import compute_size_weights, proposed_thresholds
+from toydata.streets import GeneratedRecordings
+from toydata.streets.recording import generate_recording
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 2e-4 * (6 / 8) ** 0.5  # the published rule at batch 6
@@ -51,9 +60,7 @@ LADDER = {
     "patch2_4scale_sizeaware_200k": Rung(
         PATCH2, scales=4, patch=2, weight=2.0, batch=2, steps=200_000
     ),
-    "3scale_sizeaware_datadriven_100k": Rung(
-        SIZEAWARE, weight=2.0, also={"small_threshold": ANY, "medium_threshold": ANY}
-    ),
+    "3scale_sizeaware_datadriven_100k": Rung(SIZEAWARE, weight=2.0, also={"small_threshold": ANY}),
     "3scale_sizeaware_sumpool_100k": Rung(SIZEAWARE, weight=2.0, also={"downsample": "sum"}),
     "3scale_sizeaware_rescue_100k": Rung(SIZEAWARE, weight=2.0, also={"rescue_unmatched": True}),
 }
@@ -75,7 +82,7 @@ USUAL = {
     "downsample": "nearest",
     "rescue_unmatched": False,
 }
-SHIPPED_THRESHOLDS = (353, 1103)  # tools/tune_thresholds.py --write puts your own data's there
+SHIPPED_THRESHOLD = 1274  # tools/tune_thresholds.py --write puts your own data's there
 
 
 @cache
@@ -135,13 +142,40 @@ def test_targets_of_a_loss_are_met_from_below():
     assert is_met("bbox/AP", None, 35.0) is None
 
 
-def test_thresholds_from_data_name_their_source():
+def test_the_threshold_from_data_names_its_source():
     cfg = loaded("3scale_sizeaware_datadriven_100k")
-    thresholds = (cfg.model.head.small_threshold, cfg.model.head.medium_threshold)
-    assert 0 < thresholds[0] < thresholds[1]
-    assert re.fullmatch(r"terciles of [\d,]+ boxes: .+", cfg.experiment.level)
-    if thresholds == SHIPPED_THRESHOLDS:
+    assert cfg.experiment.factors == ["model.head.small_threshold"]  # the one that acts
+    assert cfg.model.head.weight_type == "exponential"
+    assert re.fullmatch(r"upper tercile of [\d,]+ boxes: .+", cfg.experiment.level)
+    if cfg.model.head.small_threshold == SHIPPED_THRESHOLD:
         assert "generated" in cfg.experiment.level
+
+
+def test_the_shipped_threshold_is_that_of_the_generator_of_today():
+    """``datasets/make_event_dataset.py RAW --width 1280 --height 720``; its labels are enough."""
+    cfg = loaded("3scale_sizeaware_datadriven_100k")
+    street = GeneratedRecordings(width=1280, height=720)
+    areas = np.concatenate([areas_of(street, number) for number in range(street.train)])
+    assert f" {len(areas):,} boxes" in cfg.experiment.level
+    head = cfg.model.head
+    proposed = proposed_thresholds(size_thresholds(areas), head.size_aware_weight, head.weight_type)
+    assert proposed == {"small_threshold": SHIPPED_THRESHOLD}
+    tensor, weight = torch.from_numpy(areas), head.size_aware_weight
+    shares = [
+        float((compute_size_weights(tensor, weight, small) > 1.1).double().mean())
+        for small in (SHIPPED_THRESHOLD, loaded(SIZEAWARE).model.head.small_threshold)
+    ]
+    assert shares[0] > shares[1]  # data-driven does not mean fewer
+
+
+def areas_of(street: GeneratedRecordings, number: int) -> np.ndarray:
+    """Areas of the boxes that are trained on, px² at half resolution."""
+    labels = generate_recording(street, [street.seed, 0, number])[1]
+    kept, _ = get_class_map("etram_cls8").apply(labels)
+    kept = kept[np.isin(kept["t"], schedule(kept["t"]).frames_us)]
+    kept, _ = LabelFilter().apply(kept, street.width, street.height, train=True)
+    boxes = boxes_xyxy(scale_boxes(kept, 0.5, street.width, street.height)[0]).astype(float)
+    return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
 
 
 @pytest.mark.parametrize("name", LADDER)
@@ -211,6 +245,30 @@ def test_patch_2_in_less_memory_and_evaluated_from_its_run_folder(tmp_path):
     moved = folder.rename(tmp_path / "moved")
     again = load_config(moved / "config.yaml", [f"train.output_dir={moved}"])
     assert run(to_plain(again), eval_only=True)["test"] == results["test"]
+
+
+@pytest.mark.parametrize(
+    ("text", "slices"),
+    [
+        ("datasets/weather.csv", "datasets/weather.csv"),
+        ("{rain:'*rain*'}", {"day": "*_day_*", "night": "*_night_*", "rain": "*rain*"}),
+        ("null", None),
+    ],
+)
+def test_slices_are_an_override_that_changes_no_other_score(text, slices, tmp_path):
+    config = ROOT / "configs/etram/baseline_3scale_100k.py"
+    cfg = load_config(config, [f"evaluation.test.slices={text}"])
+    assert to_plain(cfg)["evaluation"]["test"]["slices"] == slices
+    save_config(loaded("baseline_3scale_100k"), tmp_path)
+    assert not config_changes(cfg, tmp_path)  # a run of before may be resumed
+
+
+@pytest.mark.parametrize("text", ["null", "{_target_:eventcam.labels.LabelFilter,min_side:2}"])
+def test_the_filter_of_training_is_an_override(text):
+    config = ROOT / "configs/etram/baseline_3scale_100k.py"
+    cfg = to_plain(load_config(config, [f"+dataset.train_filter={text}"]))
+    chosen = instantiate(cfg["dataset"]).train_filter
+    assert chosen == (None if text == "null" else LabelFilter(min_side=2))
 
 
 @pytest.mark.parametrize("classes", ["[person,bike]", "'person,bike=bicycle+scooter'"])

@@ -51,6 +51,9 @@ dataloader = dict(
 )
 
 evaluation = {
-    name: L(EventBoxEvaluator)(dataset=f"${{dataset.name}}_{split}")
+    name: L(EventBoxEvaluator)(
+        dataset=f"${{dataset.name}}_{split}",
+        slices=dict(day="*_day_*", night="*_night_*"),  # or a CSV file: recording,slice
+    )
     for name, split in (("valid", "val"), ("test", "test"))
 }

@@ -37,6 +37,8 @@ RUN_ONLY_KEYS = (
     "model.backbone.bottom_up.scan_backend",
     "model.head.*.checkpoint",
     "model.roi_heads.*.checkpoint",
+    "evaluation.*.slices",  # further scores beside the others, which stay
+    "evaluation.*.slices.*",
 )
 """Keys, with ``*`` for any part, that change how a run is carried out and written down, not what it
 measures. Not among them is ``train.micro_batch_size``: it changes batch norms and random draws."""

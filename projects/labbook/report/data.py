@@ -12,7 +12,7 @@ from pandas import DataFrame
 
 from labbook.report.errors import Analysis, error_analyses
 from labbook.results.collect import Results
-from labbook.results.text import STATUS_TEXT, title_of
+from labbook.results.text import STATUS_TEXT, slice_of, title_of
 
 BETTER, WORSE, OPEN, UNKNOWN = "better", "worse", "open", "unknown"
 """What an interval of a difference supports."""
@@ -49,8 +49,10 @@ class ReportData:
 
     @property
     def metrics(self) -> dict[str, str]:
-        """Title by key of the scores that charts show: the main one, overall AP, small ones."""
+        """Title by key of the scores that charts show: the main one, overall AP, small ones, and
+        the main one of slices."""
         keys = [self.metric, self.results.metric, "bbox/AP", "bbox/APs"]
+        keys += [key for key in self.results.metrics.values() if slice_of(key)[1] == self.metric]
         return {key: self.score_title(key) for key in keys}
 
     def score_title(self, key: str) -> str:

@@ -15,7 +15,7 @@ from labbook.results.frames import SPLITS, declared_metric, experiments_frame, r
 from labbook.results.intervals import IntervalCache
 from labbook.results.rules import check_comparable
 from labbook.results.runs import read_runs, run_folder
-from labbook.results.text import metrics_of, tiled_metrics
+from labbook.results.text import scores_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Results:
     @property
     def metrics(self) -> dict[str, str]:
         """Column title and key of the scores that tables show."""
-        return metrics_of(self.study) | tiled_metrics(self.runs)
+        return scores_of(self.study, self.runs)
 
     @property
     def baselines(self) -> list[str]:
@@ -55,8 +55,7 @@ def collect(
         ValueError: the runs were not made alike, or a name of ``only`` is unknown.
     """
     runs = study_runs(study, root, names, only)
-    keys = metrics_of(study) | tiled_metrics(runs)
-    return compare(study, root, runs, keys.values())
+    return compare(study, root, runs, scores_of(study, runs).values())
 
 
 def study_runs(

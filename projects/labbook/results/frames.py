@@ -16,7 +16,7 @@ without a folder, in the order of the study plan:
   ``unreadable``), ``finished`` (whether it has results), ``reason`` (why not, or "").
 - ``counts_steps``: whether the length of the run is set in steps, not in epochs.
 - ``valid bbox/AP50``, ``test bbox/AP``, ...: scores; ``ema valid bbox/AP``: of averaged weights;
-  ``test tiled/AP``: with tiles, where any run was scored so.
+  ``test tiled/AP``: with tiles, ``test bbox-night/AP``: of a slice, where any run was scored so.
 - ``training_seconds``, ``best_epoch``, ``best_iteration`` (from 0; -1: never evaluated),
   ``iterations``, ``final_loss``, ``seconds_per_iteration``, ``peak_memory_mb``, and any other
   number of ``results.json``; ``trainable_parameters`` and ``frozen_parameters``: how many.
@@ -66,7 +66,7 @@ from labbook.config.resume import is_measured
 from labbook.config.signatures import MISSING
 from labbook.config.studies import Study
 from labbook.config.trees import flatten
-from labbook.results.text import METRICS, metrics_of, tiled_metrics
+from labbook.results.text import METRICS, scores_of
 from runfolder.metrics import read_metrics
 from runfolder.run import Run
 
@@ -119,8 +119,8 @@ def runs_frame(
     records = [_FACTS | record for record in records]
     records.sort(key=lambda record: study.place(record["experiment"]))
     found = dict.fromkeys(key for record in records for key in record if key not in _FACTS)
-    shown = metrics_of(study) | tiled_metrics(found)
-    scores = [f"{split} {key}" for key in shown.values() for split in SPLITS]
+    shown = scores_of(study, found).values()
+    scores = [f"{split} {key}" for key in shown for split in SPLITS]
     numbers = list(dict.fromkeys([*scores, *MEASURES, *PARAMETERS, *found]))
     facts = DataFrame(records, columns=list(_FACTS), dtype=object)
     facts = facts.astype({"finished": bool, "counts_steps": bool})
@@ -193,6 +193,10 @@ def _numbers(run: Run) -> dict[str, float]:
     found |= {f"{kind}_parameters": count for kind, count in counts.items()}
     for split in SPLITS:
         found |= {f"{split} {k}": v for k, v in (run.results.get(split) or {}).items()}
+        # A run may have been evaluated anew for the sake of its slices.
+        for part, facts in ((run.evaluation(split) or {}).get("slices") or {}).items():
+            scores = facts.get("results") or {}
+            found |= {f"{split} bbox-{part}/{k}": v for k, v in scores.items()}
         found |= {f"ema {split} {k}": v for k, v in (averages.get(split) or {}).items()}
     return {name: value for name, value in found.items() if isinstance(value, int | float)}
 

@@ -15,7 +15,9 @@ from zipfile import BadZipFile
 import numpy as np
 
 from boxmetrics.bootstrap import METRICS, bootstrap_difference
-from boxmetrics.matches import Matches
+from boxmetrics.matches import Matches, match_table
+from boxmetrics.tables import BoxTable
+from labbook.results.text import slice_of
 from runfolder.files import read_json, write_json
 from runfolder.run import Run
 
@@ -87,9 +89,13 @@ class IntervalCache:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _compute(self, sides: Sequence[Sequence[Path]], arguments: Mapping[str, Any]) -> Interval:
+        chosen = arguments.get("recordings")
+        arguments = {name: value for name, value in arguments.items() if name != "recordings"}
         try:
             groups = recordings_of(sides[0][0])
-            matches = [[Matches.load(path) for path in paths] for paths in sides]
+            if groups is not None and chosen is not None:
+                groups = groups[np.isin(groups, chosen)]
+            matches = [[_load(path, chosen) for path in paths] for paths in sides]
             found = self._bootstrap(*matches, groups=groups, level=LEVEL, **arguments)
         except UNREADABLE as error:  # or other images
             return Interval(reason=str(error))
@@ -102,10 +108,19 @@ class IntervalCache:
 def bootstrap_arguments(key: str, evaluation: dict[str, Any]) -> dict[str, Any] | None:
     """``metric`` and ``classes`` of the bootstrap for a score; None if the bootstrap has no such.
 
+    For a slice there are its ``recordings`` besides.
+
     Args:
-        key: as ``bbox/AP50``, ``bbox/AP-small-classes`` or ``bbox/AP-pedestrian``.
-        evaluation: ``evaluation.json``, which names the classes.
+        key: as ``bbox/AP50``, ``bbox/AP-small-classes``, ``bbox/AP-pedestrian`` or
+            ``bbox-night/AP``.
+        evaluation: ``evaluation.json``, which names the classes and the recordings of slices.
     """
+    part, whole = slice_of(key)
+    if part:
+        slices, found = evaluation.get("slices") or {}, bootstrap_arguments(whole, evaluation)
+        if part not in slices or found is None:
+            return None
+        return found | {"recordings": sorted(slices[part]["recordings"])}
     if not key.startswith(_TASK):
         return None
     score, classes = key.removeprefix(_TASK), list(evaluation.get("classes") or [])
@@ -116,6 +131,14 @@ def bootstrap_arguments(key: str, evaluation: dict[str, Any]) -> dict[str, Any] 
     if not score.startswith("AP-") or not names or not set(names) <= set(classes):
         return None
     return {"metric": "AP", "classes": [classes.index(name) for name in names]}
+
+
+def _load(path: Path, recordings: Sequence[str] | None) -> Matches:
+    """The matches of a split, or of some of its recordings."""
+    if recordings is None:
+        return Matches.load(path)
+    table = BoxTable.load(path)
+    return match_table(table.select_images(np.isin(table.image_recording, recordings)))
 
 
 def read_stored(path: Path) -> dict[str, Any]:

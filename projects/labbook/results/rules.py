@@ -83,11 +83,13 @@ def _rules_in(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     classes = evaluation.get("classes")
     protocol = [evaluation.get("protocol"), evaluation.get("protocol_version")]
     words = [str(part) for part in protocol if part is not None]
+    slices = evaluation.get("slices") or {}
     return {
         "protocol": " version ".join(words) or None,
         "evaluator": evaluation.get("evaluator"),
         "classes": ", ".join(classes) if classes else None,
         "number of images": (evaluation.get("results") or {}).get("num_images"),
+        "slices": ", ".join(f"{n} {len(s['recordings'])}" for n, s in slices.items()) or None,
     }
 
 

@@ -23,6 +23,8 @@ from labbook.results.text import (
     duration,
     number,
     pair,
+    slice_of,
+    sliced_metrics,
     tiled_metrics,
     title_of,
 )
@@ -61,7 +63,8 @@ def results_table(results: Results) -> TextTable:
     deltas = {split: f"{DELTA} {title_of(study, results.metric)} {split}" for split in SPLITS}
     own = set(dict(study.extra_metrics)) or {"mAP@0.5", "mAP@0.5:0.95"}  # these always stay
     last = ("APs", "mAP@0.5", "Seeds", deltas["valid"], "mAP@0.5:0.95")
-    order = (*_FOR_WIDE_PAGES, "Best epoch", deltas["test"], "Training time", *TILED, *last)
+    further = (*TILED, *sliced_metrics(study, results.runs))
+    order = (*_FOR_WIDE_PAGES, "Best epoch", deltas["test"], "Training time", *further, *last)
     return TextTable(
         f"Results of the study {study.title}",
         DataFrame([_cells(results, title, deltas) for title in results.experiments.index]),
@@ -131,6 +134,9 @@ def explanation(results: Results, has_differences: bool = True) -> str:
         text += " ±: sample standard deviation over seeds."
     if tiled_metrics(results.runs):
         text += " Tiled: on overlapping tiles and the whole image."
+    if sliced := sliced_metrics(results.study, results.runs):
+        names = ", ".join(dict.fromkeys(slice_of(key)[0] for key in sliced.values()))
+        text += f" Slices ({names}): of the recordings in them alone."
     if not results.baselines or not has_differences:
         return text
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -49,10 +50,44 @@ def tiled_metrics(names: Iterable[str]) -> dict[str, str]:
     }
 
 
+def slice_of(key: str) -> tuple[str, str]:
+    """The slice that a score is of, and the key of the same score of the whole split.
+
+    ``bbox-night/AP`` gives ``night`` and ``bbox/AP``; a score of the whole split "" and itself.
+    """
+    found = re.fullmatch(r"bbox-([^/]+)/(.+)", key)
+    return (found[1], f"bbox/{found[2]}") if found else ("", key)
+
+
+def sliced_metrics(study: Study, names: Iterable[str]) -> dict[str, str]:
+    """Column title and key of the scores of slices, as of day and night, that are among ``names``,
+    the numbers of a frame, as ``test bbox-night/AP50``; of each slice the main ones."""
+    shown = [AP50, AP, *dict(study.extra_metrics).values()]
+    keys = dict.fromkeys(name.partition(" ")[2] for name in names)
+    return {
+        title_of(study, key): key
+        for key in sorted(key for key in keys if slice_of(key)[0])
+        if slice_of(key)[1] in shown
+    }
+
+
+def scores_of(study: Study, names: Iterable[str]) -> dict[str, str]:
+    """Column title and key of all scores that the tables of a study show.
+
+    Args:
+        study: the study.
+        names: the numbers of a frame of its runs, as ``test tiled/AP50``.
+    """
+    names = list(names)
+    return metrics_of(study) | tiled_metrics(names) | sliced_metrics(study, names)
+
+
 def title_of(study: Study, key: str) -> str:
     """What the tables call a score."""
     known = metrics_of(study) | TILED
-    return next((title for title, other in known.items() if other == key), key)
+    part, whole = slice_of(key)
+    title = next((title for title, other in known.items() if other == whole), whole)
+    return f"{part} {title}".strip()
 
 
 def number(value: float | None, form: str, spread: float | None = None) -> str:

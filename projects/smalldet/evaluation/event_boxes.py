@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from smalldet.evaluation.event_frames import Steps, labelled_steps, sensor_pixel
 from smalldet.evaluation.gallery import Picture
 from smalldet.evaluation.outputs import write_outputs
 from smalldet.evaluation.scores import Scores
+from smalldet.evaluation.slices import recordings_by_slice
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +50,15 @@ class EventBoxEvaluator(BoxEvaluator):
     ``coco``. Keys are those of :class:`boxmetrics.protocols.Result`, and under ``bbox``
     ``num_dropped`` (broken predictions), under the others ``dropped_images``,
     ``dropped_ground_truth`` and ``dropped_predictions`` (left out by the protocol). None stands
-    where there is no ground truth.
+    where there is no ground truth. Slices of the recordings are scored by ``coco``, too, under
+    ``bbox-<slice>``, as ``bbox-night``.
 
     With ``output_dir`` it leaves three files there: ``predictions.json`` (COCO's results format,
     pixels of the sensor, with the confidence in the class beside the score), ``matches.npz``
     (:class:`boxmetrics.matches.Matches`, with recording and time of each image; also to be read
     by :class:`boxmetrics.tables.BoxTable`), and ``evaluation.json`` (each protocol: its rules and
-    version, what it dropped, its scores).
+    version, what it dropped, its scores; which recordings are in which slice; how many boxes were
+    ``left_out`` of the recordings before).
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class EventBoxEvaluator(BoxEvaluator):
         dataset: str,
         output_dir: str = "",
         protocols: Sequence[str] = ("prophesee", "etram_published"),
+        slices: Mapping[str, str] | str | None = None,
     ) -> None:
         """Look up the recordings.
 
@@ -72,11 +77,17 @@ class EventBoxEvaluator(BoxEvaluator):
                 of all recordings, in their order.
             output_dir: Folder of the files above; empty writes none.
             protocols: Names from :data:`boxmetrics.protocols.PROTOCOLS`, scored beside ``coco``.
+            slices: Patterns of recording names by slice, or a CSV file; see
+                :func:`smalldet.evaluation.slices.recordings_by_slice`.
 
         Raises:
-            ValueError: no protocol or no data set has that name.
+            ValueError: no protocol or no data set has that name, or the slices cannot be read.
         """
-        self._steps = Steps(records_of(dataset))
+        recordings = records_of(dataset)
+        self._steps = Steps(recordings)
+        self.left_out = sum((recording.left_out for recording in recordings), Counter())
+        names = [recording.name for recording in recordings]
+        self.slices = recordings_by_slice(slices, names, MetadataCatalog.get(dataset).split)
         self.class_map = MetadataCatalog.get(dataset).class_map
         self.protocols = [COCO, *(get_protocol(n) for n in protocols if n != COCO.name)]
         super().__init__(MetadataCatalog.get(dataset).split, output_dir)
@@ -137,15 +148,26 @@ class EventBoxEvaluator(BoxEvaluator):
             evaluate(protocol, table, self.class_map.classes, self.class_map.small)
             for protocol in self.protocols
         ]
-        self._report(results)
+        sliced = {name: self._of_recordings(table, chosen) for name, chosen in self.slices.items()}
+        self._report(results, sliced)
         coco, *others = results
         scores = {"bbox": coco.scores | {"num_dropped": collected.dropped}}
+        scores |= {f"bbox-{name}": result.scores for name, result in sliced.items()}
         scores |= {r.protocol.name: r.scores | _dropped_counts(r) for r in others}
         if self.output_dir:
             facts = self._facts(table, results, collected)
+            facts["slices"] = {
+                name: {"recordings": self.slices[name], "results": result.scores}
+                for name, result in sliced.items()
+            }
             folder = Path(self.output_dir)
             write_outputs(folder, event_results(table), partial(save_matches, table), facts)
         return scores
+
+    def _of_recordings(self, table: BoxTable, names: Sequence[str]) -> Result:
+        """The scores by ``coco`` of some recordings alone."""
+        chosen = table.select_images(np.isin(table.image_recording, names))
+        return evaluate(COCO, chosen, self.class_map.classes, self.class_map.small)
 
     def _picture(self, image_id: int) -> Picture:
         recording, step = self._steps.find(image_id)
@@ -169,6 +191,7 @@ class EventBoxEvaluator(BoxEvaluator):
             "classes": list(classes),
             "small_classes": [classes[k] for k in self.class_map.small],
             "num_dropped": collected.dropped,
+            "left_out": dict(self.left_out),
             "class_confidence": "own" if own else "equal to the score",
             "num_recordings": len(np.unique(table.image_recording)),
             "num_empty_images": len(table.image_ids) - len(np.unique(table.gt_image)),
@@ -187,9 +210,15 @@ class EventBoxEvaluator(BoxEvaluator):
             "results": main.scores,
         }
 
-    def _report(self, results: Sequence[Result]) -> None:
+    def _report(self, results: Sequence[Result], sliced: Mapping[str, Result]) -> None:
         """Log the scores and everything that a reader of them should know."""
         self.warn_of_nothing(results[0].scores)
+        if self.left_out:
+            reasons = ", ".join(f"{number} {reason}" for reason, number in self.left_out.items())
+            logger.info("Not in the labels of %s, whatever the protocol: %s.", self.split, reasons)
+        for name, result in sliced.items():
+            columns = [f"{key} {score_text(value)}" for key, value in result.scores.items()]
+            logger.info("Boxes on %s of %s, in percent: %s", name, self.split, ", ".join(columns))
         for result in results:
             name = result.protocol.name
             columns = [f"{key} {score_text(value)}" for key, value in result.scores.items()]

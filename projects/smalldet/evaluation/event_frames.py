@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ class PreparedRecording(Protocol):
     name: str
     num_steps: int
     downsample: str  # "none": at the resolution of the sensor; anything else: at half of it
+    left_out: Counter[str]  # boxes that are not in its labels, by reason
 
     def events(self, start: int, stop: int) -> NDArray[np.uint8]: ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +26,7 @@ IDS = [100, 102, 103, 200, 202, 303]  # of the labelled frames
 def data_set(downsample: str) -> str:
     """Registered name of four recordings of 100 steps: recording n has the ids 100 * n on."""
     facts = {"num_steps": 100, "downsample": downsample, "close": lambda: None}
+    facts["left_out"] = Counter()
     recordings = [SimpleNamespace(name=f"r{n}", **facts) for n in range(4)]
     class_map = SimpleNamespace(name="toy", classes=("frame",), small=())
     dataset = SimpleNamespace(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ class ToyRecording:
     num_steps: int = 10
     downsample: str = "nearest"
     closed: bool = False
+    left_out: Counter[str] = field(default_factory=Counter)
 
     def close(self) -> None:
         self.closed = True
@@ -39,9 +41,10 @@ class ToyRecordings:
 
     splits = ("val",)
 
-    def __init__(self, downsample: str) -> None:
-        self.name = f"toy_recordings_{downsample}"
-        self.found = [ToyRecording(name, downsample=downsample) for name in ("day_1", "night_1")]
+    def __init__(self, downsample: str, left_out: Counter[str]) -> None:
+        self.name = f"toy_recordings_{downsample}_{left_out.total()}"
+        names = ("day_1", "night_1")
+        self.found = [ToyRecording(name, 10, downsample, left_out=left_out) for name in names]
 
     def records(self, split: str) -> list[ToyRecording]:
         return self.found
@@ -50,9 +53,9 @@ class ToyRecordings:
         return {"split": split, "class_map": ToyMap()}
 
 
-def toy_recordings(downsample: str = "nearest") -> str:
-    """The registered name of recordings at this resolution."""
-    return register(ToyRecordings(downsample))["val"]
+def toy_recordings(downsample: str = "nearest", **left_out: int) -> str:
+    """The registered name of recordings at this resolution, each without so many boxes."""
+    return register(ToyRecordings(downsample, Counter(left_out)))["val"]
 
 
 def frame(image_id: int, boxes=(), classes=(), timestamp_us: int = 1_000_000) -> dict[str, Any]:

@@ -177,6 +177,44 @@ def test_the_log_names_what_is_dropped_and_what_is_undefined(evaluator, caplog):
     assert "null and left out of means: APs, " in caplog.text
 
 
+def test_boxes_that_the_recordings_lack_are_named(tmp_path, caplog):
+    evaluator = EventBoxEvaluator(toy_recordings(boxes_too_small=6), str(tmp_path))
+    show(evaluator, (CAR_FRAME, CAR_FOUND))
+    with caplog.at_level(logging.INFO):
+        evaluator.evaluate()
+    assert "whatever the protocol: 12 boxes_too_small" in caplog.text
+    record = json.loads((tmp_path / "evaluation.json").read_text())
+    assert record["left_out"] == {"boxes_too_small": 12}
+
+
+DAY_AND_NIGHT = {"day": "day*", "night": "*night_*"}
+
+
+def test_slices_are_scored_as_if_they_were_all(tmp_path):
+    shown = [
+        (frame(12, [BOX], [PEDESTRIAN]), found([BOX], [0.5], [CAR])),
+        (CAR_FRAME, CAR_FOUND),
+        (frame(4), found([BOX], [0.95], [CAR])),
+    ]
+    evaluator = EventBoxEvaluator(toy_recordings(), str(tmp_path), slices=DAY_AND_NIGHT)
+    show(evaluator, *shown)
+    results = evaluator.evaluate()
+    record = json.loads((tmp_path / "evaluation.json").read_text())
+    for name, part in (("day", shown[1:]), ("night", shown[:1])):
+        alone = EventBoxEvaluator(toy_recordings())
+        show(alone, *part)
+        expected = alone.evaluate()["bbox"]
+        del expected["num_dropped"]
+        assert results[f"bbox-{name}"] == expected == record["slices"][name]["results"]
+        assert record["slices"][name]["recordings"] == [f"{name}_1"]
+    plain = EventBoxEvaluator(toy_recordings())
+    show(plain, *shown)
+    whole = plain.evaluate()
+    assert whole.items() <= results.items()
+    evaluator.reset()  # an evaluation of nothing names the same scores
+    assert evaluator.evaluate().keys() == results.keys()
+
+
 def test_no_predictions_and_no_truth(evaluator, caplog):
     show(evaluator, (CAR_FRAME, found()))
     assert evaluator.evaluate()["bbox"]["AP"] == 0.0
