@@ -64,7 +64,7 @@ def tune(options: argparse.Namespace) -> None:
     if options.write:
         found = proposed_thresholds(thresholds, options.weight, options.weight_type)
         which = "terciles" if len(found) == 2 else "upper tercile"
-        literals = {f"model.head.{name}": value for name, value in found.items()}
+        literals: dict[str, float | str] = {f"model.head.{k}": v for k, v in found.items()}
         literals["_source"] = f"{which} of {len(sizes.areas):,} boxes: {where}"
         changed = write_literals(options.write, literals)
         print(f"{options.write}: {'written' if changed else 'has them already'}")
