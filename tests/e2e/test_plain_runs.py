@@ -93,7 +93,7 @@ def test_it_trains_evaluates_and_leaves_a_run_folder(name, datasets, tmp_path):
 def it_goes_on_from_its_middle(name, folder, datasets) -> None:
     """As after a kill: weights, optimizer and step come back, and the log says what does not."""
     (folder / "results.json").unlink()
-    (folder / "last_checkpoint").write_text("model_0000001.pth")
+    (folder / "last_checkpoint").write_text("model_0000002.pth")
     done = execute(name, folder, datasets, flags=["--resume"])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Starting training from iteration 2" in done.stdout

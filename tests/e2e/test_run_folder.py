@@ -118,7 +118,7 @@ def test_ctrl_c_saves_and_the_resumed_run_ends_in_the_same_digits(whole_run, sma
     assert process.wait(timeout=300) == 130
     assert json.loads((tmp_path / "run.json").read_text())["status"] == "interrupted"
     (saved,) = tmp_path.glob("model_0*.pth")  # none was due
-    assert (tmp_path / "last_checkpoint").read_text() == saved.name != "model_0000005.pth"
+    assert (tmp_path / "last_checkpoint").read_text() == saved.name != "model_0000006.pth"
     run_script(CONFIG, tmp_path, overrides, "--resume")
     resumed = {row["iteration"]: row for row in metrics(tmp_path)}
     for row in metrics(whole_run):

@@ -27,6 +27,7 @@ from smalldet.engine.trainer import Trainer
 from smalldet.evaluation.tiles import Tiling
 from smalldet.predict.images import TiledDetector
 
+logger = logging.getLogger(__name__)
 Config = Mapping[str, Any]
 
 
@@ -66,8 +67,13 @@ def register_data(cfg: Config, settings: TrainSettings, model: nn.Module) -> str
     """
     if not cfg.get("dataset"):
         return ""
-    dataset = registered(cfg["dataset"])
-    dataset.check(head_classes(model), settings.images)
+    dataset, classes = registered(cfg["dataset"]), head_classes(model)
+    if not classes:
+        logger.warning(
+            f"{type(model).__name__} does not say how many classes it predicts (num_classes of the "
+            "model, its head or its roi_heads), so that is not compared with the data."
+        )
+    dataset.check(classes, settings.images)
     return dataset.fingerprint()
 
 

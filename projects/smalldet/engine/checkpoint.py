@@ -23,9 +23,9 @@ LIGHTNING = ".ckpt"  # published detectors of RVT
 PERIODIC = re.compile(r"model_(\d+)\.pth")
 
 
-def checkpoint_name(step: int) -> str:
-    """Name of the checkpoint after step ``step``, without its suffix."""
-    return f"model_{step:07d}"
+def checkpoint_name(steps: int) -> str:
+    """Name of the checkpoint after so many steps, without its suffix."""
+    return f"model_{steps:07d}"
 
 
 class RunCheckpointer(DetectionCheckpointer):
@@ -94,6 +94,7 @@ def prune_checkpoints(folder: Path, max_to_keep: int, keep_every: int) -> list[P
         folder: The run folder.
         max_to_keep: How many of the newest stay.
         keep_every: Those whose number of finished steps is a multiple of this stay; 0: none.
+            Names of earlier versions have one step less and stay likewise.
     """
     numbered = sorted(
         (int(match[1]), path)
@@ -102,8 +103,8 @@ def prune_checkpoints(folder: Path, max_to_keep: int, keep_every: int) -> list[P
     )
     removed = [
         path
-        for iteration, path in numbered[:-max_to_keep]
-        if not (keep_every and (iteration + 1) % keep_every == 0)
+        for steps, path in numbered[:-max_to_keep]
+        if not (keep_every and 0 in (steps % keep_every, (steps + 1) % keep_every))
     ]
     for path in removed:
         path.unlink()

@@ -30,7 +30,6 @@ from smalldet.engine.build import (
 )
 from smalldet.engine.checkpoint import (
     RunCheckpointer,
-    checkpoint_name,
     link_or_copy,
     load_start_weights,
     load_weights,
@@ -118,7 +117,7 @@ def train(
         trainer.train(done, settings.max_iter)
         done = trainer.max_iter
     if comm.is_main_process():
-        last = checkpointer.path(checkpoint_name(done - 1))
+        last = Path(checkpointer.get_checkpoint_file())
         link_or_copy(last, checkpointer.path("model_final"))
     return best_step(settings, best) | {
         "iterations": done,
@@ -183,11 +182,11 @@ def register_writing_hooks(
 ) -> None:
     """Have ``trainer`` write metrics (main process) and checkpoints, in that order."""
     keep = {**settings.checkpointer, "keep_every": settings.keep_every}
+    saving = SaveCheckpoint(checkpointer, **keep, data_fingerprint=fingerprint)
     if comm.is_main_process():
         rewind_metrics(Path(settings.output_dir) / METRICS, start)
         writers = build_writers(settings, start)
-        trainer.register_hooks([WriteMetrics(writers, settings.log_period, keep["period"])])
-    saving = SaveCheckpoint(checkpointer, **keep, data_fingerprint=fingerprint)
+        trainer.register_hooks([WriteMetrics(writers, settings.log_period, saving)])
     trainer.register_hooks([saving, progress_bar(), StopOnRequest(saving)])
 
 

@@ -63,7 +63,7 @@ class TrainSettings:
         patience: Evaluations in a row without a better best score after which the run ends; 0 never
             ends it early.
         profile: Steps to watch with torch's profiler, as "10:20"; "" none.
-        keep_every: Also keep each checkpoint whose step is a multiple of this; 0 keeps none.
+        keep_every: Also save every so many steps, and never remove these checkpoints; 0 keeps none.
         wandb: Also log to Weights & Biases (extra ``[wandb]``).
         project_name, group_name, experiment_id: What W&B files the run under.
 

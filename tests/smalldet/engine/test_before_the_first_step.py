@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 from detectron2.config import instantiate
 from torch import nn
@@ -9,6 +11,7 @@ from torch import nn
 from labbook.config.load import load_config, to_plain
 from smalldet.engine.build import head_classes, register_data
 from smalldet.engine.feature_cache import check_augmentations, frozen_part
+from smalldet.engine.run import run
 from smalldet.engine.settings import TrainSettings
 from toy_detection import PatchBackbone
 
@@ -37,12 +40,29 @@ def test_detectron2s_places_count_and_others_do_not():
     assert head_classes(model) == {"model": 80, "model.roi_heads": 3}
 
 
-def test_a_yolox_head_of_20_classes_is_refused_on_data_of_8(tmp_path):
+@pytest.fixture(scope="module")
+def street(tmp_path_factory) -> list[str]:
+    """Overrides that generate small recordings of 8 classes."""
+    root = tmp_path_factory.mktemp("data") / "street"
     sizes = "{train: 1, val: 1, test: 1, seconds: 0.5, width: 96, height: 72}"
-    data = [f"dataset.root={tmp_path / 'street'}", f"dataset.generate={sizes}"]
-    cfg = to_plain(load_config(ETRAM, [*data, "dataset.name=street", "model.head.num_classes=20"]))
+    return [f"dataset.root={root}", f"dataset.generate={sizes}", "dataset.name=street"]
+
+
+@pytest.mark.parametrize("eval_only", [False, True])
+def test_a_yolox_head_of_20_classes_is_refused_on_data_of_8(street, tmp_path, eval_only):
+    folder = tmp_path / "run"
+    other = [f"train.output_dir={folder}", "model.head.num_classes=20"]
+    cfg = to_plain(load_config(ETRAM, [*street, *other]))
     with pytest.raises(ValueError, match=r"20 classes \(model.head.num_classes\).* has 8"):
-        register_data(cfg, TrainSettings(), instantiate(cfg["model"]))
+        run(cfg, eval_only=eval_only)
+    assert {path.name for path in folder.iterdir()} <= {"log.txt"}
+
+
+def test_a_model_that_does_not_say_its_classes_is_named(street, caplog):
+    cfg = to_plain(load_config(ETRAM, street))
+    with caplog.at_level(logging.WARNING, logger="smalldet"):
+        register_data(cfg, TrainSettings(), nn.Identity())
+    assert "Identity does not say how many classes" in caplog.text
 
 
 def node(name: str, **options):

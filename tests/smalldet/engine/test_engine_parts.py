@@ -61,8 +61,9 @@ def test_a_save_that_dies_leaves_the_old_file(tmp_path, monkeypatch):
     assert torch.load(path, weights_only=True)["model"]["a"].sum() == 2
 
 
-def test_prune_keeps_the_newest_and_every_nth(tmp_path):
-    names = [f"model_{step:07d}.pth" for step in (9, 19, 29, 39, 49)]
+@pytest.mark.parametrize("steps", [(10, 20, 30, 40, 50), (9, 19, 29, 39, 49)])  # new names, old
+def test_prune_keeps_the_newest_and_every_nth(tmp_path, steps):
+    names = [f"model_{step:07d}.pth" for step in steps]
     for name in [*names, "model_best.pth", "model_final.pth", "model_old.pth"]:
         (tmp_path / name).touch()
     removed = prune_checkpoints(tmp_path, max_to_keep=2, keep_every=20)

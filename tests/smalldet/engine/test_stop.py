@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 import toys
 from toys import assert_same_weights, kill_toy, metrics, settings_for, train_toy
 
@@ -23,7 +24,7 @@ def steps(folder) -> int:
 def test_ends_after_so_many_evaluations_without_a_better_one(tmp_path):
     run = train_toy(tmp_path / "short", 16, scores=SCORES, patience=3)
     assert run.iter == run.max_iter == steps(run) == 10
-    assert (tmp_path / "short" / "last_checkpoint").read_text() == "model_0000009.pth"
+    assert (tmp_path / "short" / "last_checkpoint").read_text() == "model_0000010.pth"
     assert run.evaluation.best_iteration == 3
     reason = exit_reason(settings_for(tmp_path, 16), 10, run.stop)
     for fact in ("after 10 of 16 steps", "did not exceed 9.000 (step 4) in 3 evaluations"):
@@ -82,9 +83,28 @@ def test_it_goes_on_to_the_same_digits(tmp_path, whole, signals, step, number):
     signals[step] = [number]
     kill_toy(tmp_path, 8)
     assert [signal.getsignal(n) for n in saving.SIGNALS] == before
-    assert (tmp_path / "last_checkpoint").read_text() == f"model_{step:07d}.pth"
+    assert (tmp_path / "last_checkpoint").read_text() == f"model_{step + 1:07d}.pth"
     parts = train_toy(tmp_path, 8)
     assert parts.start_iter == step + 1
+    assert metrics(parts) == metrics(whole)
+    assert_same_weights(parts, whole)
+
+
+def test_checkpoints_to_keep_are_written_whatever_the_period_and_named_by_steps_done(tmp_path):
+    train_toy(tmp_path, 12, period=5, keep_every=4)
+    names = checkpoints(tmp_path)
+    assert names == [f"model_{steps:07d}.pth" for steps in (4, 8, 10, 12)]
+    for name in names:
+        content = torch.load(tmp_path / name, weights_only=True)
+        assert f"model_{content['iteration'] + 1:07d}.pth" == name
+
+
+def test_a_run_saved_under_a_name_of_before_goes_on(tmp_path, whole):
+    kill_toy(tmp_path, 8, stop_at=4)
+    (tmp_path / "model_0000004.pth").rename(tmp_path / "model_0000003.pth")
+    (tmp_path / "last_checkpoint").write_text("model_0000003.pth")
+    parts = train_toy(tmp_path, 8)
+    assert parts.start_iter == 4
     assert metrics(parts) == metrics(whole)
     assert_same_weights(parts, whole)
 
@@ -92,7 +112,7 @@ def test_it_goes_on_to_the_same_digits(tmp_path, whole, signals, step, number):
 def test_signals_that_come_together_are_one_request(tmp_path, signals):
     signals[2] = [signal.SIGINT, signal.SIGTERM, signal.SIGINT]
     kill_toy(tmp_path, 8)
-    assert checkpoints(tmp_path) == ["model_0000001.pth", "model_0000002.pth"]
+    assert checkpoints(tmp_path) == ["model_0000002.pth", "model_0000003.pth"]
     last = json.loads((tmp_path / "metrics.json").read_text().splitlines()[-1])
     assert last["iteration"] == 2 and "total_loss" in last
 
@@ -101,4 +121,4 @@ def test_a_later_second_request_ends_at_once(tmp_path, signals, monkeypatch):
     monkeypatch.setattr(saving, "ONE_REQUEST_SECONDS", -1.0)
     signals[2] = [signal.SIGINT, signal.SIGINT]
     kill_toy(tmp_path, 8)
-    assert checkpoints(tmp_path) == ["model_0000001.pth"]
+    assert checkpoints(tmp_path) == ["model_0000002.pth"]

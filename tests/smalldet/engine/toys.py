@@ -86,7 +86,14 @@ def settings_for(folder, max_iter: int) -> TrainSettings:
 
 
 def train_toy(
-    folder, max_iter: int, stop_at: int | None = None, scores=None, decay=0.0, patience=0
+    folder,
+    max_iter: int,
+    stop_at: int | None = None,
+    scores=None,
+    decay=0.0,
+    patience=0,
+    period=2,
+    keep_every=0,
 ) -> Trainer:
     """Train as the engine does, resuming if the folder has a checkpoint; die after ``stop_at``."""
     folder.mkdir(exist_ok=True)
@@ -115,8 +122,8 @@ def train_toy(
         start = trainer.iter + 1
     rewind_metrics(folder / "metrics.json", start)
     writers = build_writers(settings, start)
-    saving = SaveCheckpoint(checkpointer, settings.checkpointer["period"], 2, 0)
-    writing = WriteMetrics(writers, settings.log_period, settings.checkpointer["period"])
+    saving = SaveCheckpoint(checkpointer, period, 2, keep_every)
+    writing = WriteMetrics(writers, settings.log_period, saving)
     trainer.register_hooks([writing, saving, StopOnRequest(saving)])
     if not (stop and stop.is_over):
         trainer.train(start, max_iter)

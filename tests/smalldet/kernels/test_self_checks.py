@@ -69,6 +69,37 @@ def test_the_first_step_of_a_process_may_be_recomputed(tmp_path: Path) -> None:
     assert done.stdout == "all equal\n", done.stderr
 
 
+# As above for one model of a published size, by argument: its patch size, and whether in bfloat16.
+PUBLISHED_STEP = """
+import sys
+import torch
+from smalldet.backbones.rvt.model import VARIANTS, MaxViTRNN
+
+model = MaxViTRNN(**VARIANTS[sys.argv[1]], patch_size=int(sys.argv[2]), checkpoint=True)
+events = torch.randint(0, 9, (1, 20, 64, 64), dtype=torch.uint8)
+grads = []
+for model.checkpoint in (True, False):
+    model.zero_grad()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=sys.argv[3] == "bf16"):
+        features, state = model.step(events)
+        features, state = model.step(events, state)
+    torch.stack([(x.float() ** 2).sum() for x in features.values()]).sum().backward()
+    grads.append([x.grad.clone() for x in model.parameters()])
+assert all(a.isfinite().all() and torch.equal(a, b) for a, b in zip(*grads, strict=True))
+print("all equal")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["fp32", "bf16"])
+@pytest.mark.parametrize("patch", ["2", "4"])
+@pytest.mark.parametrize("variant", ["tiny", "base"])
+def test_a_published_size_may_recompute_the_first_step_of_a_process(variant, patch, kind) -> None:
+    command = [sys.executable, "-c", PUBLISHED_STEP, variant, patch, kind]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "all equal\n", done.stderr
+
+
 def test_a_vision_mamba_tries_its_kernels_when_it_is_built(monkeypatch) -> None:
     kernels = (causal_conv.KERNEL, compiled.KERNEL, onednn.KERNEL)
     for kernel in kernels:

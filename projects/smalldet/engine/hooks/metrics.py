@@ -16,6 +16,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from smalldet.engine.hooks.period import is_due
+from smalldet.engine.hooks.saving import SaveCheckpoint
 
 LOGGERS = ("detectron2", "smalldet", "eventcam", "boxmetrics", "labbook", "fvcore")
 
@@ -62,13 +63,13 @@ class WriteMetrics(hooks.PeriodicWriter):
     A resumed run starts from a checkpoint; what was measured up to it must be on disk by then.
     """
 
-    def __init__(self, writers: list[Any], period: int, checkpoint_period: int) -> None:
+    def __init__(self, writers: list[Any], period: int, saving: SaveCheckpoint) -> None:
         super().__init__(writers, period)
-        self.checkpoint_period = checkpoint_period
+        self.saving = saving
 
     def after_step(self) -> None:
         step, last = self.trainer.iter, self.trainer.max_iter
-        if is_due(step, self._period, last) or is_due(step, self.checkpoint_period, last):
+        if is_due(step, self._period, last) or self.saving.is_due():
             for writer in self._writers:
                 writer.write()
 

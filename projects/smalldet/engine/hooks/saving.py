@@ -28,7 +28,9 @@ its processes already."""
 
 
 class SaveCheckpoint(HookBase):
-    """Saves the run every ``period`` steps and at the end; comes after every stateful hook.
+    """Saves the run every ``period`` steps, at those to keep, and at the end.
+
+    Comes after every stateful hook.
 
     Args:
         checkpointer: Its folder is the run's.
@@ -58,12 +60,13 @@ class SaveCheckpoint(HookBase):
 
     def is_due(self) -> bool:
         """Whether this step is one of those that are saved."""
-        return is_due(self.trainer.iter, self.period, self.trainer.max_iter)
+        step, last = self.trainer.iter, self.trainer.max_iter
+        return is_due(step, self.period, last) or is_due(step, self.keep_every, last)
 
     def save(self) -> None:
         """Save this step; called in every process."""
         step = self.trainer.iter
-        self.checkpointer.save(checkpoint_name(step), iteration=step, **self.extra)
+        self.checkpointer.save(checkpoint_name(step + 1), iteration=step, **self.extra)
         if comm.is_main_process():
             prune_checkpoints(Path(self.checkpointer.save_dir), self.max_to_keep, self.keep_every)
 
