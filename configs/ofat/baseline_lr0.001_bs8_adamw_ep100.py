@@ -14,4 +14,6 @@ from ..common.optim import adamw as optimizer
 from ..common.schedule import multi_step as lr_multiplier
 from ..common.train import train
 
+train.best_metric = "bbox/AP50"  # the study's primary metric
+
 experiment = L(Experiment)(level="baseline")

@@ -19,8 +19,8 @@ from eventcam.class_maps import get_class_map
 from eventcam.labels import LabelFilter, boxes_xyxy, scale_boxes
 from eventcam.prepare.label_frames import schedule
 from labbook.config.experiment import is_met
-from labbook.config.load import load_config, save_config, to_plain
-from labbook.config.resume import config_changes
+from labbook.config.load import diff_configs, load_config, save_config, to_plain
+from labbook.config.resume import config_changes, is_measured
 from labbook.config.studies import find_experiments, get_study
 from smalldet.engine.checkpoint import load_weights
 from smalldet.engine.run import run
@@ -68,6 +68,7 @@ VARIANTS = {  # not rungs: embed_dim, dim_head, depth
     "baseline_3scale_100k_tiny": (32, 32, 0.33),
     "baseline_3scale_100k_small": (48, 24, 0.33),
 }
+LOW_MEMORY = {f"{name}_low_memory": name for name in LADDER if name.startswith("patch2")}
 TARGETS = {
     "4scale_sizeaware_100k": {"bbox/AP-small-classes": 20, "bbox/AP": 35},
     "patch2_4scale_sizeaware_200k": {
@@ -92,7 +93,7 @@ def loaded(name: str, folder: str = "etram") -> DictConfig:
 
 def test_the_study_holds_the_ladder_in_its_order_and_the_variants():
     found = find_experiments(get_study("etram", ROOT), ROOT)
-    assert list(found) == [*LADDER, *VARIANTS]
+    assert list(found) == [*LADDER, *VARIANTS, *LOW_MEMORY]
     assert list(find_experiments(get_study("etram", ROOT, debug=True), ROOT)) == list(found)
 
 
@@ -134,6 +135,18 @@ def test_what_all_have_in_common(name):
     multiplier = instantiate(to_plain(cfg.lr_multiplier))
     peak = int(0.005 * cfg.train.max_iter) - 1
     assert multiplier(peak / cfg.train.max_iter) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", LOW_MEMORY)
+def test_patch_2_fits_less_memory_by_these_settings_alone(name):
+    cfg, usual = loaded(name), loaded(LOW_MEMORY[name])
+    found = {key: new for key, (_, new) in diff_configs(usual, cfg).items() if is_measured(key)}
+    sizes = {f"{key}.micro_batch_size": 1 for key in ("train", "dataloader.train")}
+    assert found == sizes | {f"dataloader.{split}.batch_size": 1 for split in ("valid", "test")}
+    assert cfg.model.backbone.bottom_up.checkpoint and not usual.model.backbone.bottom_up.checkpoint
+    workers = [cfg.dataloader[split].num_workers for split in ("train", "valid", "test")]
+    assert workers == [2, 1, 1] and cfg.experiment.parent == usual.experiment.name
+    assert cfg.experiment.targets == TARGETS.get(LOW_MEMORY[name], {})
 
 
 def test_targets_of_a_loss_are_met_from_below():
@@ -226,8 +239,6 @@ def test_a_patch_2_checkpoint_is_refused_by_a_patch_4_config(tmp_path):
 def test_patch_2_in_less_memory_and_evaluated_from_its_run_folder(tmp_path):
     folder = tmp_path / "run"
     overrides = [
-        "train.micro_batch_size=1",
-        "model.backbone.bottom_up.checkpoint=true",
         "train.amp.enabled=true",
         "train.max_iter=2",
         "dataloader.sequence_length=2",
@@ -237,7 +248,8 @@ def test_patch_2_in_less_memory_and_evaluated_from_its_run_folder(tmp_path):
         f"dataset.root={tmp_path / 'events'}",
         "dataset.generate={train: 1, val: 1, test: 1, seconds: 0.8, width: 128, height: 96}",
     ]
-    cfg = load_config(ROOT / "configs" / "debug" / "etram" / f"{PATCH2}.py", overrides)
+    name = f"{PATCH2}_low_memory"
+    cfg = load_config(ROOT / "configs" / "debug" / "etram" / f"{name}.py", overrides)
     assert cfg.train.total_batch_size == cfg.dataloader.train.total_batch_size == 2
     results = run(to_plain(cfg))
     assert results["iterations"] == 2 and 0 < results["final_loss"] < float("inf")

@@ -42,6 +42,7 @@ PARAMETERS = {"baseline_3scale_100k_tiny": RVT_T, "baseline_3scale_100k_small": 
     "patch2_sizeaware_100k": PATCH_2,
     "patch2_4scale_sizeaware_200k": 19_334_068 - (RVT_B - PATCH_2),
 }
+PARAMETERS |= {f"{name}_low_memory": PARAMETERS[name] for name in PARAMETERS if "patch2" in name}
 
 
 @pytest.fixture(scope="module")

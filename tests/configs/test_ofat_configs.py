@@ -94,6 +94,7 @@ def test_baseline_is_the_study_s():
     assert (cfg.optimizer.lr, cfg.optimizer.weight_decay) == (0.001, 0.1)
     assert list(cfg.optimizer.betas) == [0.9, 0.999]
     assert cfg.train.micro_batch_size == 2 and cfg.train.warmup_iters == 500
+    assert cfg.train.best_metric == "bbox/AP50"
     assert cfg.dataloader.image_size == 640 and cfg.model.backbone.bottom_up.img_size == 640
 
 

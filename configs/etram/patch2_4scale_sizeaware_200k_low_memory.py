@@ -1,0 +1,19 @@
+"""Question: does patch2_4scale_sizeaware_200k keep its AP where its batch of 2 does not fit?
+Hypothesis: Normalising one stream at a time costs little AP.
+Run: tools/lazyconfig_train_net.py --config-file configs/etram/patch2_4scale_sizeaware_200k_low_memory.py
+"""
+
+from detectron2.config import LazyConfig
+
+globals().update(LazyConfig.load_rel("patch2_4scale_sizeaware_200k.py"))
+
+train.micro_batch_size = 1  # batch norms see one stream at a time
+model.backbone.bottom_up.checkpoint = True
+dataloader.train.num_workers = 2
+dataloader.valid.update(batch_size=1, num_workers=1)
+dataloader.test.update(batch_size=1, num_workers=1)
+experiment.update(
+    parent="etram_patch2_4scale_sizeaware_200k",
+    factors=["train.micro_batch_size", "model.backbone.bottom_up.checkpoint", "dataloader"],
+    level="micro-batch 1, in less memory",
+)
