@@ -1,6 +1,6 @@
 """Question: does patch2_sizeaware_100k keep its AP where its batch of 2 does not fit?
 Hypothesis: Normalising one stream at a time costs little AP.
-Run: tools/lazyconfig_train_net.py --config-file configs/etram/patch2_sizeaware_100k_low_memory.py
+Run: tools/lab.py run etram --only patch2_sizeaware_100k_low_memory
 """
 
 from detectron2.config import LazyConfig

@@ -181,15 +181,15 @@ def _cells(results: Results, title: str, deltas: Mapping[str, str]) -> dict[str,
         "s/iteration": number(row["seconds_per_iteration"], "{:.3g}"),
         "Peak memory": number(row["peak_memory_mb"], "{:.0f} MB"),
         "Parameters": _parameters(row),
-        NOTES: notes(row),
+        NOTES: notes(row, results),
     }
 
 
-def notes(row: Any) -> str:
+def notes(row: Any, results: Results) -> str:
     """Status, what the experiment changes, its targets, and what a reader should know."""
-    averaged = pair(row, "ema {} bbox/AP")
+    averaged = pair(row, f"ema {{}} {results.metric}")
     parts = [_status(row), row["change"], *row["targets"]]
-    parts += [f"EMA: AP {averaged}"] if averaged != "-" else []
+    parts += [f"EMA: {title_of(results.study, results.metric)} {averaged}"] * (averaged != "-")
     parts += [evaluated_since(run) for run in row["runs"] if run.is_finished]
     parts += [reason.splitlines()[0] for reason in row["reasons"]]
     return "; ".join(filter(None, parts))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from labbook.called import lab
 from runfolder.metrics import read_metrics
 from runfolder.names import AP, AP50, TOTAL_LOSS, VALIDATION_LOSS
 from runfolder.run import Run
@@ -44,13 +45,14 @@ def _after_failure(reason: str) -> str:
 def _of_curves(run: Run) -> Iterator[str]:
     rows = read_metrics(run.folder)
     losses = _column(rows, TOTAL_LOSS)
-    if run.is_finished and len(losses) >= 3 and losses[-1][1] >= losses[0][1]:
+    evaluations = _column(rows, (run.config.get("train") or {}).get("best_metric", AP))
+    has_learned = _has_risen(evaluations)  # losses of a cascade rise as it is given more objects
+    if run.is_finished and len(losses) >= 3 and losses[-1][1] >= losses[0][1] and not has_learned:
         yield (
             f"The training loss did not fall ({losses[0][1]:.3g} at first, {losses[-1][1]:.3g} at "
-            "the end): look at the learning rate and at the training images "
-            "(tools/visualize_data.py)."
+            "the end), nor did the score on valid rise: look at the learning rate and at the "
+            "training images (tools/visualize_data.py)."
         )
-    evaluations = _column(rows, (run.config.get("train") or {}).get("best_metric", AP))
     done, best = run.results.get("iterations"), run.results.get("best_iteration", -1)
     if run.is_finished and done and best == done - 1 and len(evaluations) > 1:
         yield "The best evaluation was the last one: train longer (train.epochs or train.max_iter)."
@@ -78,6 +80,11 @@ def _of_scores(run: Run) -> Iterator[str]:
             f"AP50 on valid is {valid:.2f}: look at what it predicts "
             "(tools/visualize_predictions.py)."
         )
+    elif unfound := _unfound_classes(run):
+        yield (
+            f"AP on valid is 0.0 for {', '.join(unfound)}: count their boxes in train, and see "
+            f"what they are taken for (`{lab('report')}`)."
+        )
     if valid is not None and average is not None and average > valid + _GAIN:
         yield (
             f"The averaged weights (model_best_ema.pth) have {average - valid:.1f} points more "
@@ -88,6 +95,19 @@ def _of_scores(run: Run) -> Iterator[str]:
             f"AP50 is {valid:.1f} on valid and {test:.1f} on test: compare sizes and scenes of the "
             "two splits before trusting a difference of this size."
         )
+
+
+def _has_risen(scores: Sequence[tuple[int, float]]) -> bool:
+    """Whether a score ended above its first value; above 0 if it was taken once."""
+    first = scores[0][1] if len(scores) > 1 else 0.0
+    return bool(scores) and scores[-1][1] > first
+
+
+def _unfound_classes(run: Run) -> list[str]:
+    """Classes of which the run has found nothing on valid, though there are some."""
+    classes = (run.evaluation("valid") or {}).get("classes") or []
+    scores = {name: run.score("valid", f"bbox/AP-{name}") for name in classes}
+    return [name for name, score in scores.items() if score is not None and round(score, 1) == 0]
 
 
 def _column(rows: Iterable[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:

@@ -141,12 +141,12 @@ def test_csv_has_raw_values_in_the_plans_order(root: Path) -> None:
 
 
 def test_what_a_reader_should_know_is_in_the_notes(root: Path) -> None:
-    ema = {"ema": {"valid": {"bbox/AP": 31.0}, "test": {"bbox/AP": 32.0}}}
+    ema = {"ema": {"valid": {"bbox/AP50": 31.0}, "test": {"bbox/AP50": 32.0}}}
     folder = make_run(root, results=RESULTS | ema)
     anew = EVALUATION | {"results": {"AP": 31.0}}
     write_evaluation(folder / "evaluation" / "valid", matches_of(0.5), anew)
     note = cells(collect(OFAT, root))[NOTES]
-    assert "EMA: AP 31.0 / 32.0" in note
+    assert "EMA: mAP@0.5 31.0 / 32.0" in note
     assert "EVALUATED ANEW" in note and "31.00" in note and "30.00" in note
     (folder / "results.json").unlink()
     assert "WITHOUT results.json" in cells(collect(OFAT, root))[NOTES]
