@@ -82,6 +82,23 @@ def test_keeping_the_aspect_is_one_override_and_off_for_runs_of_before(tmp_path)
         load_config(BASELINE, ["dataloader.resize=keep_aspct"])
 
 
+@pytest.mark.parametrize("name", STEPS)
+def test_the_best_model_is_the_one_of_the_study_s_primary_metric(name):
+    assert load_config(path_of(name)).train.best_metric == "bbox/AP50"
+
+
+def test_a_run_whose_metric_was_another_goes_on_with_it(tmp_path):
+    before = load_config(BASELINE, ["train.best_metric=bbox/AP"])
+    OmegaConf.save(OmegaConf.create(to_plain(before)), tmp_path / "config.yaml")
+    assert config_changes(before, tmp_path) == {}
+    assert set(config_changes(load_config(BASELINE), tmp_path)) == {"train.best_metric"}
+
+
+def test_every_epoch_may_be_kept():
+    words = ["train.keep_every=${train.iterations_per_epoch}", "train.total_batch_size=16"]
+    assert load_config(BASELINE, words).train.keep_every == 80
+
+
 @pytest.mark.parametrize("name", CHILDREN)
 def test_children_say_what_they_ask(name):
     text = path_of(name).read_text()
@@ -94,7 +111,6 @@ def test_baseline_is_the_study_s():
     assert (cfg.optimizer.lr, cfg.optimizer.weight_decay) == (0.001, 0.1)
     assert list(cfg.optimizer.betas) == [0.9, 0.999]
     assert cfg.train.micro_batch_size == 2 and cfg.train.warmup_iters == 500
-    assert cfg.train.best_metric == "bbox/AP50"
     assert cfg.dataloader.image_size == 640 and cfg.model.backbone.bottom_up.img_size == 640
 
 

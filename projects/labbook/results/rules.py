@@ -53,7 +53,7 @@ def check_comparable(experiments: DataFrame) -> None:
 def rules_of(run: Run, moves_data: bool = False) -> dict[str, str]:
     """What must be equal for scores to be comparable, in words, as far as the run folder tells."""
     train = run.config.get("train") or {}
-    rules = {"metric that chose the checkpoint": train.get("best_metric")}
+    rules = {"metric that chose the checkpoint": train.get("best_metric", AP) if train else None}
     if not moves_data:
         rules["data set"] = _short(run.results.get("data_fingerprint"))
     found = {split: run.evaluation(split) for split in SPLITS}

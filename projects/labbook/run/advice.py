@@ -43,11 +43,13 @@ def _after_failure(reason: str) -> str:
 
 
 def _of_curves(run: Run) -> Iterator[str]:
+    """What the losses say where the score agrees: alone they may also rise because the first stages
+    of a cascade find more objects for the later ones."""
     rows = read_metrics(run.folder)
     losses = _column(rows, TOTAL_LOSS)
     evaluations = _column(rows, (run.config.get("train") or {}).get("best_metric", AP))
-    has_learned = _has_risen(evaluations)  # losses of a cascade rise as it is given more objects
-    if run.is_finished and len(losses) >= 3 and losses[-1][1] >= losses[0][1] and not has_learned:
+    has_risen = len(losses) >= 3 and losses[-1][1] >= losses[0][1]
+    if run.is_finished and has_risen and not _is_rising(evaluations):
         yield (
             f"The training loss did not fall ({losses[0][1]:.3g} at first, {losses[-1][1]:.3g} at "
             "the end), nor did the score on valid rise: look at the learning rate and at the "
@@ -59,11 +61,12 @@ def _of_curves(run: Run) -> Iterator[str]:
         return
     valid = _column(rows, VALIDATION_LOSS)
     step, lowest = min(valid, key=lambda pair: pair[1], default=(0, 0.0))
-    if len(valid) >= 3 and valid[-1][1] > _RISE * lowest:
+    since = [pair for pair in evaluations if pair[0] >= step]
+    if len(valid) >= 3 and valid[-1][1] > _RISE * lowest and not _is_rising(since):
         yield (
             f"The validation loss was lowest after step {step + 1} ({lowest:.3g}) and ended at "
-            f"{valid[-1][1]:.3g}: it overfits. Look at regularisation, or end earlier "
-            "(train.patience)."
+            f"{valid[-1][1]:.3g}, and the score did not rise meanwhile: it overfits. Look at "
+            "regularisation, or end earlier (train.patience)."
         )
 
 
@@ -97,7 +100,7 @@ def _of_scores(run: Run) -> Iterator[str]:
         )
 
 
-def _has_risen(scores: Sequence[tuple[int, float]]) -> bool:
+def _is_rising(scores: Sequence[tuple[int, float]]) -> bool:
     """Whether a score ended above its first value; above 0 if it was taken once."""
     first = scores[0][1] if len(scores) > 1 else 0.0
     return bool(scores) and scores[-1][1] > first

@@ -12,11 +12,15 @@ from runfolder.records import finish_record
 from runfolder.run import read_run
 
 RISING = [{"total_loss": 3 - n, "bbox/AP": n, "validation/total_loss": 3.0 - n} for n in range(3)]
-TURNED = [{"total_loss": 3 - n, "bbox/AP": n, "validation/total_loss": 1.0 + n} for n in range(3)]
+TURNED = [
+    {"total_loss": 3 - n, "bbox/AP": 9 - n, "validation/total_loss": 1.0 + n} for n in range(3)
+]
 NOTHING = {"bbox/AP50": 0.0, "bbox/num_predictions": 0}
 FLAT = [{"total_loss": 3.0, "bbox/AP": 1.0} for n in range(3)]
 FALLING = [{"total_loss": 1.0 + n, "bbox/AP": 9.0 - n} for n in range(3)]
-CASCADE = [{"total_loss": 1.0 + n, "bbox/AP": n} for n in range(3)]  # more positives, more loss
+CASCADE = [  # more positives, more loss
+    {"total_loss": 1.0 + n, "bbox/AP": n, "validation/total_loss": 1.0 + n} for n in range(3)
+]
 ONCE = [{"total_loss": 1.0}, {"total_loss": 2.0}, {"total_loss": 2.0, "bbox/AP": 20.0}]
 
 
