@@ -139,6 +139,10 @@ average-warmup: The average of the weights holds on to the initial ones.
   - decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
   + decay = max(self.decay, (1 + self.updates) / (10 + self.updates))
   @ smalldet/engine/**/*average*
+kept-steps: A checkpoint to keep is written only where the period happens to fall on it.
+  - return is_due(step, self.period, last) or is_due(step, self.keep_every, last)
+  + return is_due(step, self.period, last)
+  @ smalldet/engine/*stop*
 new-recording: A recording begins with the state of the one before.
   - None if sample["is_first"] else self._states.get(stream_of(sample))
   + self._states.get(stream_of(sample))
@@ -207,6 +211,10 @@ choice: A level is taken although its interval holds 0.
   - return self.gain.low > 0
   + return self.gain.high > 0
   @ labbook/**/*combine*
+rising-losses: The losses of a cascade are called a failure though it finds more and more.
+  - if run.is_finished and has_risen and not _is_rising(evaluations):
+  + if run.is_finished and has_risen:
+  @ labbook/run/*advice*
 clean-running: The folder of a running run may be removed.
   - return "it is running" if run_status(folder) == "running" else None
   + return None
