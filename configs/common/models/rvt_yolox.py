@@ -16,6 +16,7 @@ model = L(RecurrentDetector)(
         enable_small_object_attention=False,
         attention_spatial=True,
         attention_temporal=True,
+        temporal_weights="channels",
     ),
     head=L(YOLOXHead)(
         num_classes=8,
@@ -33,6 +34,9 @@ model = L(RecurrentDetector)(
         medium_threshold=9216.0,
         weight_type="exponential",
         rescue_unmatched=False,
+        assignment_metric="iou",
+        nwd_size=12.8,  # px
+        balanced_classifier=False,
         score_threshold=0.001,  # AP counts weak detections too; RVT was evaluated so
         nms_threshold=0.45,
         max_detections=300,  # a frame; AR@300 asks for as many

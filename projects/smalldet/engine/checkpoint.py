@@ -57,7 +57,11 @@ class RunCheckpointer(DetectionCheckpointer):
         return state
 
     def _load_file(self, filename: str) -> dict[str, Any]:
-        return read_checkpoint(filename)
+        checkpoint = read_checkpoint(filename)
+        check_fits(
+            self.model, checkpoint["model"], Path(filename)
+        )  # Detectron2 skips what does not
+        return checkpoint
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         write_text(Path(self.save_dir) / LAST_CHECKPOINT, last_filename_basename)
@@ -154,15 +158,21 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
         ValueError: A tensor is missing, unknown or of another shape; the message names the first.
     """
     checkpoint = read_checkpoint(path)
-    problems = mismatches(model.state_dict(), checkpoint["model"])
+    check_fits(model, checkpoint["model"], Path(path))
+    model.load_state_dict(checkpoint.pop("model"))
+    return checkpoint
+
+
+def check_fits(model: nn.Module, state: dict[str, Any], path: Path) -> None:
+    """ValueError unless ``state``, read from ``path``, has every tensor of ``model``, no other."""
+    problems = mismatches(model.state_dict(), state)
     if problems:
         raise ValueError(
             f"{path} does not fit the model of this config in {len(problems)} tensors: "
             f"{'; '.join(problems[:5])}. Use the config of the run that wrote it "
-            f"({Path(path).parent / 'config.yaml'})."
+            f"({path.parent / 'config.yaml'}). If that is this config, the model has changed "
+            f"since: tools/lab.py reproduce {path.parent} names the commit that it fits."
         )
-    model.load_state_dict(checkpoint.pop("model"))
-    return checkpoint
 
 
 def load_start_weights(model: nn.Module, path: str) -> None:

@@ -15,11 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from smalldet.losses.iou import check_choice
+
 # The T - 1 features before the current one, oldest first, each (B, C, h, w); None is zeros.
 Window = tuple[Tensor | None, ...] | None
 
 SMALL_STRIDE = 8  # px; up to here a level is one of small objects
 QUARTER = 4
+TEMPORAL_WEIGHTS = ("channels", "steps")
 
 
 class MultiScaleSpatialAttention(nn.Module):
@@ -27,7 +30,8 @@ class MultiScaleSpatialAttention(nn.Module):
 
     Args:
         channels: C.
-        scales: dilation of each convolution in cells; each gives max(1, C // len(scales)) channels.
+        scales: dilation of each convolution in cells; each gives max(1, C // len(scales)) channels,
+            and all of them together are reduced to a quarter of themselves.
 
     Raises:
         ValueError: no scales.
@@ -37,11 +41,13 @@ class MultiScaleSpatialAttention(nn.Module):
         super().__init__()
         if not scales:
             raise ValueError("scales is empty; name the dilations of the convolutions, as (1, 2).")
-        width, quarter = max(1, channels // len(scales)), max(1, channels // QUARTER)
+        width = max(1, channels // len(scales))
+        combined = width * len(scales)
+        quarter = max(1, combined // QUARTER)
         self.scale_convs = nn.ModuleList(
             nn.Conv2d(channels, width, 3, padding=scale, dilation=scale) for scale in scales
         )
-        self.reduce_conv = nn.Conv2d(width * len(scales), quarter, 3, padding=1)
+        self.reduce_conv = nn.Conv2d(combined, quarter, 3, padding=1)
         self.map_conv = nn.Conv2d(quarter, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,7 +57,10 @@ class MultiScaleSpatialAttention(nn.Module):
 
 
 class EventTemporalAttention(nn.Module):
-    """What moves: a window of steps, mixed in time and added where the features change.
+    """What moves: a window of steps, mixed in time, weighed, and added where the features change.
+
+    Two fully connected layers look at the mean of what was mixed. They weigh its channels,
+    each by 0 to 1, whatever the step; or its steps, by a sum of 1.
 
     Where the window reaches back beyond the start of a recording it holds zeros. The first step
     therefore looks like all of its content had just appeared, and a state of zeros is the same as
@@ -60,13 +69,18 @@ class EventTemporalAttention(nn.Module):
     Args:
         channels: C.
         temporal_window: T, the current step and those before it.
+        weights: "channels" (which of them matter; the window's mean is added) or "steps" (which
+            frames matter).
 
     Raises:
-        ValueError: a window that holds no earlier step.
+        ValueError: a window that holds no earlier step, or unknown weights.
     """
 
-    def __init__(self, channels: int, temporal_window: int = 3) -> None:
+    def __init__(
+        self, channels: int, temporal_window: int = 3, weights: str = TEMPORAL_WEIGHTS[0]
+    ) -> None:
         super().__init__()
+        check_choice("weights", weights, TEMPORAL_WEIGHTS)
         if temporal_window < 2:
             raise ValueError(
                 f"temporal_window={temporal_window}: a window holds the current step and at least "
@@ -75,9 +89,10 @@ class EventTemporalAttention(nn.Module):
         self.temporal_window = temporal_window
         self.temporal_conv = nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0))
         self.motion_conv = nn.Conv2d(2 * channels, 1, 3, padding=1)
+        self.of_steps = weights == "steps"
         hidden = max(1, channels // QUARTER)
-        self.fc1 = nn.Linear(channels * temporal_window, hidden)
-        self.fc2 = nn.Linear(hidden, temporal_window)
+        self.fc1 = nn.Linear(channels * temporal_window if self.of_steps else channels, hidden)
+        self.fc2 = nn.Linear(hidden, temporal_window if self.of_steps else channels)
 
     def forward(self, x: Tensor, window: Window = None) -> tuple[Tensor, Window]:
         """``x`` (B, C, h, w) plus its motion, and the window for the next step.
@@ -88,9 +103,8 @@ class EventTemporalAttention(nn.Module):
         earlier = self._filled(x, window)
         steps = [*earlier, x]
         mixed = self._over_time(torch.stack(steps, dim=2))  # (B, C, T, h, w)
-        weights = self._step_weights(mixed)[:, None, :, None, None]
         motion = self.motion_conv(torch.cat([x, earlier[-1]], dim=1)).sigmoid()
-        return x + motion * (mixed * weights).sum(dim=2), tuple(steps[1:])
+        return x + motion * self._weighed(mixed), tuple(steps[1:])
 
     def _over_time(self, x: Tensor) -> Tensor:
         """``temporal_conv`` of ``x`` (B, C, T, h, w), as a 2-D convolution over (T, h * w).
@@ -100,10 +114,14 @@ class EventTemporalAttention(nn.Module):
         weight, bias = self.temporal_conv.weight.flatten(3), self.temporal_conv.bias
         return F.conv2d(x.flatten(3), weight, bias, padding=(1, 0)).unflatten(3, x.shape[3:])
 
-    def _step_weights(self, mixed: Tensor) -> Tensor:
-        """Weight of each step, (B, T), of sum 1."""
-        pooled = mixed.mean(dim=(-2, -1)).flatten(1)
-        return self.fc2(F.silu(self.fc1(pooled))).softmax(dim=-1)
+    def _weighed(self, mixed: Tensor) -> Tensor:
+        """(B, C, h, w) of ``mixed`` (B, C, T, h, w): its weighed steps or channels, over time."""
+        pooled = mixed.mean(dim=(-2, -1))  # (B, C, T)
+        pooled = pooled.flatten(1) if self.of_steps else pooled.mean(dim=2)
+        weights = self.fc2(F.silu(self.fc1(pooled)))
+        if self.of_steps:
+            return (mixed * weights.softmax(dim=-1)[:, None, :, None, None]).sum(dim=2)
+        return mixed.mean(dim=2) * weights.sigmoid()[:, :, None, None]
 
     def _filled(self, x: Tensor, window: Window) -> list[Tensor]:
         """The earlier features in the type of ``x``, zeros in the place of missing ones."""
@@ -173,14 +191,24 @@ class SmallObjectAttentionModule(nn.Module):
         channels: C.
         enable_spatial: have attention in space.
         enable_temporal: have attention in time; the module then has a state.
+        temporal_weights: "channels" or "steps"; see ``EventTemporalAttention``.
+
+    Raises:
+        ValueError: unknown weights.
     """
 
     def __init__(
-        self, channels: int, enable_spatial: bool = True, enable_temporal: bool = True
+        self,
+        channels: int,
+        enable_spatial: bool = True,
+        enable_temporal: bool = True,
+        temporal_weights: str = TEMPORAL_WEIGHTS[0],
     ) -> None:
         super().__init__()
         self.spatial = MultiScaleSpatialAttention(channels) if enable_spatial else None
-        self.temporal = EventTemporalAttention(channels) if enable_temporal else None
+        self.temporal = None
+        if enable_temporal:
+            self.temporal = EventTemporalAttention(channels, weights=temporal_weights)
         both = enable_spatial and enable_temporal
         self.integration_conv = _averaging_conv(channels) if both else None
 

@@ -19,7 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smalldet.layers.conv_blocks import ConvBlock, CSPLayer, spatial_block
-from smalldet.necks.attention import ScaleAwareChannelAttention, SmallObjectAttentionModule, Window
+from smalldet.necks.attention import (
+    TEMPORAL_WEIGHTS,
+    ScaleAwareChannelAttention,
+    SmallObjectAttentionModule,
+    Window,
+)
 from smalldet.necks.base import Neck
 
 State = tuple[Window, ...] | None  # an entry an attended level, finest first
@@ -51,10 +56,11 @@ class PAFPN(Neck):
         enable_small_object_attention: attention as above; off is the plain pyramid.
         attention_spatial: the two finest levels have attention in space.
         attention_temporal: they have attention in time.
+        temporal_weights: of "channels" or "steps"; see ``EventTemporalAttention``.
 
     Raises:
         ValueError: stages that ``bottom_up`` lacks or whose strides do not double, an unknown
-            activation, or a depth below one bottleneck.
+            activation or kind of weights, or a depth below one bottleneck.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class PAFPN(Neck):
         enable_small_object_attention: bool = False,
         attention_spatial: bool = True,
         attention_temporal: bool = True,
+        temporal_weights: str = TEMPORAL_WEIGHTS[0],
     ) -> None:
         super().__init__(bottom_up)
         self._shapes = _chosen(bottom_up, in_stages)
@@ -82,7 +89,9 @@ class PAFPN(Neck):
         # Behind the parts of the plain pyramid, which so start with the same weights either way.
         attended = list(self._shapes.values()) if enable_small_object_attention else []
         self.small_object_attention = nn.ModuleList(
-            SmallObjectAttentionModule(spec.channels, attention_spatial, attention_temporal)
+            SmallObjectAttentionModule(
+                spec.channels, attention_spatial, attention_temporal, temporal_weights
+            )
             for spec in attended[:NUM_ATTENDED]
         )
         self.channel_attention = nn.ModuleList(

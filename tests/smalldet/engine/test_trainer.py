@@ -150,6 +150,16 @@ def test_kill_and_resume_equal_one_run_to_the_last_digit(tmp_path):
     assert parts.evaluation.best_iteration == whole.evaluation.best_iteration
 
 
+def test_a_checkpoint_of_another_model_is_not_resumed(tmp_path):
+    train_toy(tmp_path, 2)
+    path = tmp_path / (tmp_path / "last_checkpoint").read_text()
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["model"]["first.weight"] = torch.zeros(1, 1)
+    torch.save(checkpoint, path)
+    with pytest.raises(ValueError, match=r"first\.weight is \(1, 1\) instead of"):
+        train_toy(tmp_path, 4)
+
+
 def test_best_score_survives_resume(tmp_path):
     scores = {1: 10.0, 3: 5.0, 5: 7.0, 7: 9.0}
     kill_toy(tmp_path, 8, stop_at=4, scores=scores)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from smalldet.layers.recurrent_state import detach_state, join_streams, reset_state, take_streams
+from smalldet.necks.attention import TEMPORAL_WEIGHTS
 from smalldet.necks.pafpn import PAFPN
 from toy_detection import PatchBackbone, gradients
 
@@ -16,7 +17,7 @@ STATISTICS = {"running_mean", "running_var", "num_batches_tracked"}
 LEVELS = {"stage1": (4, 4), "stage2": (6, 8), "stage3": (32, 16), "stage4": (48, 32)}
 
 
-def pafpn(stages: tuple[int, ...] = (2, 3, 4), **options: bool) -> PAFPN:
+def pafpn(stages: tuple[int, ...] = (2, 3, 4), **options: bool | str) -> PAFPN:
     torch.manual_seed(0)
     options = {"enable_small_object_attention": True, **options}
     return PAFPN(PatchBackbone(LEVELS), stages, depth=0.33, **options)
@@ -121,8 +122,10 @@ def test_gradients_go_back_in_time_until_detached():
 @pytest.mark.parametrize("stages", [(2, 3, 4), (1, 2, 3, 4)])
 @pytest.mark.parametrize("spatial", [False, True])
 @pytest.mark.parametrize("temporal", [False, True])
-def test_the_gradient_reaches_every_parameter(stages, spatial: bool, temporal: bool):
-    neck = pafpn(stages, attention_spatial=spatial, attention_temporal=temporal)
+@pytest.mark.parametrize("weights", TEMPORAL_WEIGHTS)
+def test_the_gradient_reaches_every_parameter(stages, spatial: bool, temporal: bool, weights: str):
+    options = {"attention_spatial": spatial, "attention_temporal": temporal}
+    neck = pafpn(stages, temporal_weights=weights, **options)
     images = torch.randn(2, 3, 3, 64, 64)
     state, loss = None, torch.zeros(())
     for x in images:

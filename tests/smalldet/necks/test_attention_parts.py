@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from smalldet.necks.attention import (
+    TEMPORAL_WEIGHTS,
     EventTemporalAttention,
     MultiScaleSpatialAttention,
     ScaleAwareChannelAttention,
@@ -28,8 +30,10 @@ def test_spatial_attention_scales_by_one_to_two(channels, size, scales):
     factor = y / x
     assert y.shape == x.shape and factor.min() >= 1 and factor.max() <= 2
     torch.testing.assert_close(factor, factor[:, :1].expand_as(factor))  # one map for all channels
-    widths = {conv.out_channels for conv in attention.scale_convs}
-    assert widths == {max(1, channels // len(scales))}
+    widths = [conv.out_channels for conv in attention.scale_convs]
+    assert set(widths) == {max(1, channels // len(scales))}
+    reduced = attention.reduce_conv
+    assert (reduced.in_channels, reduced.out_channels) == (sum(widths), max(1, sum(widths) // 4))
 
 
 def test_spatial_attention_sees_as_far_as_its_scales():
@@ -44,10 +48,11 @@ def test_spatial_attention_sees_as_far_as_its_scales():
 # In time -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("weights", TEMPORAL_WEIGHTS)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("channels", "window"), [(1, 2), (3, 3), (8, 5)])
-def test_temporal_attention_looks_back_exactly_its_window(channels, size, window):
-    attention = EventTemporalAttention(channels, window)
+def test_temporal_attention_looks_back_exactly_its_window(channels, size, window, weights):
+    attention = EventTemporalAttention(channels, window, weights)
     clip = [torch.randn(2, channels, *size) for _ in range(window + 1)]
 
     def last(steps: list[Tensor]) -> Tensor:
@@ -64,15 +69,45 @@ def test_temporal_attention_looks_back_exactly_its_window(channels, size, window
         assert (last(changed) - wanted).abs().max() > 0, step
 
 
-def test_steps_are_convolved_in_three_dimensions_with_weights_that_sum_to_one():
+def test_time_is_convolved_in_three_dimensions():
     attention = EventTemporalAttention(4)
     clip = torch.randn(2, 4, 3, 5, 7)
     torch.testing.assert_close(attention._over_time(clip), attention.temporal_conv(clip))
+
+
+def constant_mixture(attention: EventTemporalAttention) -> Tensor:
+    """What is added to zeros where convolutions give 1 in channel 0, 2 in channel 1 and so on."""
+    channels = attention.temporal_conv.out_channels
     for parameter in (*attention.temporal_conv.parameters(), *attention.motion_conv.parameters()):
         nn.init.zeros_(parameter)
-    nn.init.constant_(attention.temporal_conv.bias, 2.0)
-    x = torch.randn(2, 4, 3, 3)
-    torch.testing.assert_close(attention(x)[0], x + 0.5 * 2.0)
+    attention.temporal_conv.bias.data = torch.arange(1.0, channels + 1)
+    x = torch.zeros(2, channels, 3, 3)
+    return 2 * attention(x)[0]  # motion is a half everywhere
+
+
+def test_weights_of_channels_are_squeeze_and_excitation_of_the_mixture():
+    attention = EventTemporalAttention(4)
+    levels = torch.arange(1.0, 5)
+    hidden = F.silu(attention.fc1.weight @ levels + attention.fc1.bias)
+    gates = (attention.fc2.weight @ hidden + attention.fc2.bias).sigmoid()
+    assert (attention.fc1.in_features, attention.fc2.out_features) == (4, 4)
+    expected = (gates * levels)[None, :, None, None].expand(2, 4, 3, 3)
+    torch.testing.assert_close(constant_mixture(attention), expected)
+
+
+def test_weights_of_steps_have_the_sum_1():
+    attention = EventTemporalAttention(4, weights="steps")
+    expected = torch.arange(1.0, 5)[None, :, None, None].expand(2, 4, 3, 3)
+    torch.testing.assert_close(constant_mixture(attention), expected)
+
+
+def test_a_channel_that_is_weighed_0_adds_no_motion_and_others_do():
+    attention, x = EventTemporalAttention(4), torch.randn(2, 4, 5, 5)
+    nn.init.zeros_(attention.fc2.weight)
+    attention.fc2.bias.data = torch.tensor([-1e4, 0.0, 1e4, 1e4])
+    added = attention(x)[0] - x
+    assert not added[:, 0].any()
+    assert all(added[:, channel].abs().max() > 0 for channel in (1, 2, 3))
 
 
 def test_a_state_of_another_model_or_size_is_refused():
@@ -84,6 +119,8 @@ def test_a_state_of_another_model_or_size_is_refused():
         attention(x, state[:1])
     with pytest.raises(ValueError, match="temporal_window=1"):
         EventTemporalAttention(4, 1)
+    with pytest.raises(ValueError, match="'frames' is unknown; choose one of channels, steps"):
+        EventTemporalAttention(4, weights="frames")
     with pytest.raises(ValueError, match="scales is empty"):
         MultiScaleSpatialAttention(4, ())
 
