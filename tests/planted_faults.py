@@ -64,8 +64,8 @@ grid-attention: Tokens of the grid go back to other places.
   + _GRID_BACK = (0, 1, 3, 2, 4, 5)
   @ smalldet/**/*partition_attention*
 temporal-window: The window of temporal attention forgets its newest step.
-  - return x + motion * (mixed * weights).sum(dim=2), tuple(steps[1:])
-  + return x + motion * (mixed * weights).sum(dim=2), tuple(steps[:-1])
+  - return x + motion * self._weighed(mixed), tuple(steps[1:])
+  + return x + motion * self._weighed(mixed), tuple(steps[:-1])
   @ smalldet/necks
 simota-least: An object whose overlaps add up to less than 1 gets no cell.
   - wanted = ious.topk(most).values.sum(-1).int().clamp(min=1)
@@ -75,6 +75,14 @@ class-targets: A positive cell is to be sure of its class however bad its box is
   - scatter(1, classes, found.ious[:, None])
   + scatter(1, classes, torch.ones_like(found.ious)[:, None])
   @ smalldet/**/*yolox_losses* smalldet/**/*yolox_golden*
+class-balance: Every class is kept as if it were the rarest.
+  - return (rarest / self.seen.clamp(min=1)).clamp(max=1)
+  + return (rarest / self.seen.clamp(min=1)).clamp(min=1)
+  @ smalldet/**/*balanced*
+nwd-sides: Whole sides count in the distance of two boxes instead of half of them.
+  - ((_sides(boxes) - _sides(others)) / 2).square()
+  + (_sides(boxes) - _sides(others)).square()
+  @ smalldet/losses
 size-weights: Large objects weigh less than 1.
   - return weights.clamp(1.0, size_aware_weight)
   + return weights.clamp(max=size_aware_weight)

@@ -14,8 +14,8 @@ CONFIG = "configs/debug/etram/3scale_sizeaware_attention_100k.py"
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> list[str]:
-    """Overrides for 6 steps of 2 streams, with memory in backbone and neck, augmentation, and an
-    average of the weights.
+    """Overrides for 6 steps of 2 streams, with memory in backbone and neck, augmentation, a
+    balanced classifier, which draws its samples, and an average of the weights.
     """
     data = tmp_path_factory.mktemp("events") / "prepared"
     sizes = "{seed: 0, train: 2, val: 1, test: 1, seconds: 1.0, width: 128, height: 96}"
@@ -29,6 +29,7 @@ def small(tmp_path_factory) -> list[str]:
         "train.eval_period=2",
         "train.checkpointer.period=2",
         "train.ema_decay=0.9",
+        "model.head.balanced_classifier=true",
     ]
 
 

@@ -11,19 +11,24 @@ from smalldet.backbones.weight_files import LoadReport
 from smalldet.necks.pafpn import PartNames
 
 PUBLISHED_LEVELS = 3  # the coarsest ones; levels of the head are counted from the finest
-NEW_IN_NECK = ("small_object_attention", "channel_attention")
+NEW = (  # parts that no published model has
+    "backbone.small_object_attention.",
+    "backbone.channel_attention.",
+    "head.abc_preds.",
+    "head.loss_terms.",
+)
 
 
 def load_published_detector(model: nn.Module, path: str | Path) -> LoadReport | None:
     """Load a published checkpoint into a RecurrentDetector of MaxViTRNN, PAFPN and YOLOX.
 
     Of a model with finer levels than the three published ones, those keep their random weights, as
-    does small-object attention.
+    do small-object attention and a balanced classifier.
 
     Raises:
         FileNotFoundError, CheckpointError: see ``load_rvt_checkpoint``.
     """
-    names, new = dict(DETECTOR_NAMES), [f"backbone.{part}." for part in NEW_IN_NECK]
+    names, new = dict(DETECTOR_NAMES), list(NEW)
     head = model.get_submodule("head")
     per_level = {name: x for name, x in head.named_children() if isinstance(x, nn.ModuleList)}
     for name, modules in per_level.items():

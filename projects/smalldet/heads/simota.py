@@ -70,6 +70,8 @@ class Predictions:
 
 # Those at given frames and cells: two arrays of indices that broadcast to one another.
 Predict = Callable[[Tensor, Tensor], Predictions]
+# How alike boxes (..., 4) are, of 0 to 1.
+Overlap = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,11 @@ class Assignment:
 
 @torch.no_grad()
 def simota(
-    objects: Objects, predict: Predict, cells: Cells, rescue_unmatched: bool = False
+    objects: Objects,
+    predict: Predict,
+    cells: Cells,
+    rescue_unmatched: bool = False,
+    overlap: Overlap = box_iou,
 ) -> Assignment:
     """Give each object the cells that predict it best.
 
@@ -109,13 +115,15 @@ def simota(
         rescue_unmatched: give each object that the rule leaves without a cell the best one that is
             free, or that belongs to an object with several; only with more objects than cells
             can any stay without.
+        overlap: how alike a predicted box and an object are, for costs and numbers of cells; the
+            ``ious`` of the result are IoUs in any case.
     """
     # Costs are of the size of 1e6; half precision has no such numbers.
     with torch.autocast(cells.strides.device.type, enabled=False):
-        owners = _choose(objects, predict, cells)
+        owners = _choose(objects, predict, cells, overlap)
         held = torch.bincount(owners[owners >= 0], minlength=len(objects.boxes))
         if rescue_unmatched:
-            _rescue(owners, held.clone(), objects, predict, cells)
+            _rescue(owners, held.clone(), objects, predict, cells, overlap)
         frames, positive = (owners >= 0).nonzero().unbind(1)
         chosen = owners[frames, positive]
         ious = box_iou(objects.boxes[chosen], predict(frames, positive).boxes)
@@ -136,27 +144,30 @@ def near_centres(boxes: Tensor, centres: Tensor, strides: Tensor) -> Tensor:
     return ((x - across).abs() < radii) & ((y - down).abs() < radii)
 
 
-def match_costs(boxes: Tensor, classes: Tensor, predicted: Predictions) -> tuple[Tensor, Tensor]:
-    """Cost of every pair of each frame, wherever it lies, and its IoU; both (B, M, K).
+def match_costs(
+    boxes: Tensor, classes: Tensor, predicted: Predictions, overlap: Overlap = box_iou
+) -> tuple[Tensor, Tensor]:
+    """Cost of every pair of each frame, wherever it lies, and its overlap; both (B, M, K).
 
-    Binary cross-entropy of p = sqrt(p_class · p_object) over all classes, and 3 · -ln(IoU).
+    Binary cross-entropy of p = sqrt(p_class · p_object) over all classes, and 3 · -ln(overlap).
 
     Args:
         boxes: (B, M, 4) of the objects.
         classes: (B, M) of the objects.
         predicted: at (B, K) places.
+        overlap: see :func:`simota`.
     """
     in_columns = predicted.boxes.mT.contiguous().mT  # the same, but fast coordinate by coordinate
-    ious = box_iou(boxes[:, :, None], in_columns[:, None])
+    overlaps = overlap(boxes[:, :, None], in_columns[:, None])
     p = (predicted.classes.sigmoid() * predicted.objectness.sigmoid()[..., None]).sqrt()
     if_right = -p.log().clamp(min=LEAST_LOG)
     if_wrong = -torch.log1p(-p).clamp(min=LEAST_LOG)
     by_class = (if_wrong.sum(-1, keepdim=True) + (if_right - if_wrong)).mT.contiguous()
     frames = torch.arange(len(boxes), device=boxes.device)[:, None]
-    return by_class[frames, classes].sub((ious + 1e-8).log_(), alpha=IOU_COST), ious
+    return by_class[frames, classes].sub((overlaps + 1e-8).log_(), alpha=IOU_COST), overlaps
 
 
-def _choose(objects: Objects, predict: Predict, cells: Cells) -> Tensor:
+def _choose(objects: Objects, predict: Predict, cells: Cells, overlap: Overlap) -> Tensor:
     """(B, A) object of each cell (of N), -1 for background."""
     boxes, classes, exists = objects.padded()
     owners = torch.full((len(boxes), len(cells)), -1, device=boxes.device)
@@ -164,9 +175,9 @@ def _choose(objects: Objects, predict: Predict, cells: Cells) -> Tensor:
     number = candidates.shape[1]
     if number == 0:
         return owners
-    costs, ious = _pairs(boxes, classes, predict, cells, candidates, filled)
+    costs, overlaps = _pairs(boxes, classes, predict, cells, candidates, filled, overlap)
     most = min(MOST_CELLS, number)
-    wanted = ious.topk(most).values.sum(-1).int().clamp(min=1)
+    wanted = overlaps.topk(most).values.sum(-1).int().clamp(min=1)
     cheapest = costs.topk(most, largest=False)
     within = _first(wanted, most) & cheapest.values.isfinite() & exists[..., None]
     frames, takers, ranks = within.nonzero().unbind(1)
@@ -189,16 +200,17 @@ def _pairs(
     cells: Cells,
     candidates: Tensor,
     filled: Tensor,
+    overlap: Overlap,
 ) -> tuple[Tensor, Tensor]:
-    """Costs with what being elsewhere costs, and IoUs (B, M, K); infinite and 0 if not filled."""
+    """Costs with what being elsewhere costs, and overlaps (B, M, K); inf and 0 if not filled."""
     frames = torch.arange(len(boxes), device=boxes.device)[:, None]
     predicted, empty = predict(frames, candidates), ~filled[..., None]
     predicted = replace(predicted, boxes=predicted.boxes.masked_fill(empty, 0))
-    costs, ious = match_costs(boxes, classes, predicted)
+    costs, overlaps = match_costs(boxes, classes, predicted, overlap)
     centres = cells.centres[candidates].masked_fill(empty, torch.inf)
     near = near_centres(boxes, centres, cells.strides[candidates])
     elsewhere = torch.where(filled, ELSEWHERE_COST, torch.inf)[:, None]
-    return torch.where(near, costs, costs + elsewhere), ious
+    return torch.where(near, costs, costs + elsewhere), overlaps.masked_fill_(empty.mT, 0)
 
 
 def _candidates(boxes: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
@@ -231,7 +243,14 @@ def _first(counts: Tensor, length: int) -> Tensor:
     return torch.arange(length, device=counts.device) < counts[..., None]
 
 
-def _rescue(owners: Tensor, held: Tensor, objects: Objects, predict: Predict, cells: Cells) -> None:
+def _rescue(
+    owners: Tensor,
+    held: Tensor,
+    objects: Objects,
+    predict: Predict,
+    cells: Cells,
+    overlap: Overlap,
+) -> None:
     """Change ``owners`` in place: a cell for each object that holds none, in their order.
 
     The cheapest around the object's centre; if none is to be had there, the closest to it.
@@ -242,6 +261,7 @@ def _rescue(owners: Tensor, held: Tensor, objects: Objects, predict: Predict, ce
         objects: of B frames.
         predict: gives what the network says of them.
         cells: the A cells.
+        overlap: see :func:`simota`.
     """
     frames = torch.arange(len(owners)).repeat_interleave(torch.tensor(objects.counts))
     everywhere = torch.arange(len(cells), device=owners.device)[None]
@@ -249,7 +269,7 @@ def _rescue(owners: Tensor, held: Tensor, objects: Objects, predict: Predict, ce
         frame, own = frames[index : index + 1], slice(index, index + 1)
         box, label = objects.boxes[None, own], objects.classes[None, own]
         predicted = predict(frame[:, None].to(owners.device), everywhere)
-        costs = match_costs(box, label, predicted)[0].flatten().double()
+        costs = match_costs(box, label, predicted, overlap)[0].flatten().double()
         middle = (box[0, :, :2] + box[0, :, 2:]) / 2
         distances = (cells.centres - middle).double().norm(dim=1)
         near = near_centres(box, cells.centres[None], cells.strides[None]).flatten()

@@ -3,7 +3,7 @@
 Ge et al., YOLOX: Exceeding YOLO Series in 2021, 2021, arXiv 2107.08430, figure 2. Parameter names
 are those of the published RVT checkpoints (``yolox_head.``). Boxes are in px of the network's
 input. Shape shorthand: B frames, A cells over all levels, finest level first, row by row; C
-classes.
+classes; K class outputs, C or, with a balanced classifier, 2 C: its own come last.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any, Self, cast
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.structures import Instances
-from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
 from smalldet.heads.base import HEAD_REGISTRY, Head, select_levels
@@ -29,10 +28,14 @@ from smalldet.heads.yolox_losses import (
     assign,
     count_matches,
     labelled,
+    log_counts,
+    overlap_of,
 )
 from smalldet.layers.conv_blocks import ConvBlock, spatial_block
 from smalldet.layers.precision import without_autocast
 from smalldet.layers.step_normalised import StepCounts, StepNormalised
+from smalldet.losses.class_balance import ClassBalance
+from smalldet.losses.iou import NWD_SIZE
 from smalldet.losses.size_aware import MEDIUM_AREA, SMALL_AREA, check_size_weights
 
 PRIOR = 0.01  # what objectness and classes start at, so that the many empty cells do not dominate
@@ -53,7 +56,7 @@ class YOLOXHead(Head, StepNormalised):
         depthwise: 3x3 convolutions are depthwise.
         activation: "silu", "relu" or "lrelu".
         use_l1: add an L1 loss of the box outputs.
-        iou_loss: "iou" (1 - IoU²) or "giou" (1 - GIoU).
+        iou_loss: "iou" (1 - IoU²), or 1 minus "giou", "diou", "ciou" or "nwd".
         classification_loss: "bce", or "focal" (alpha 0.25, gamma 2).
         size_aware_loss: weigh the losses of each positive cell by the size of its object; they are
             divided by the number of positive cells as before.
@@ -64,6 +67,11 @@ class YOLOXHead(Head, StepNormalised):
         medium_threshold: likewise; exponential weights do without it.
         weight_type: "exponential", "step" or "linear".
         rescue_unmatched: give a positive cell to each object that SimOTA leaves without one.
+        assignment_metric: how SimOTA compares boxes, "iou" or "nwd".
+        nwd_size: px of the network's input, the constant of NWD; about the mean size of objects.
+        balanced_classifier: a second classifier on the same features that learns from a random part
+            of the positive cells, as many of each class (``ClassBalance``). Both are trained; the
+            second one decides on classes and scores.
         score_threshold: detections below this score are dropped; RVT was evaluated with 0.001.
         nms_threshold: IoU above which the weaker of two detections of a class goes.
         max_detections: best detections kept an image; None keeps all.
@@ -93,6 +101,9 @@ class YOLOXHead(Head, StepNormalised):
         medium_threshold: float = MEDIUM_AREA,
         weight_type: str = "exponential",
         rescue_unmatched: bool = False,
+        assignment_metric: str = "iou",
+        nwd_size: float = NWD_SIZE,
+        balanced_classifier: bool = False,
         score_threshold: float = 0.1,
         nms_threshold: float = 0.45,
         max_detections: int | None = None,
@@ -107,7 +118,11 @@ class YOLOXHead(Head, StepNormalised):
         }
         check_size_weights(**weighting)
         terms = size_aware_terms if size_aware_loss else ()
-        self.loss_terms = LossTerms(terms, weighting, iou_loss, classification_loss, use_l1)
+        balance = ClassBalance(num_classes) if balanced_classifier else None
+        self.loss_terms = LossTerms(
+            terms, weighting, iou_loss, classification_loss, use_l1, nwd_size, balance
+        )
+        self.overlap = overlap_of(assignment_metric, nwd_size)
         self.num_classes = num_classes
         self.in_features = in_features
         self.rescue_unmatched = rescue_unmatched
@@ -131,12 +146,14 @@ class YOLOXHead(Head, StepNormalised):
         self.cls_preds = nn.ModuleList(nn.Conv2d(width, self.num_classes, 1) for _ in levels)
         self.reg_preds = nn.ModuleList(nn.Conv2d(width, 4, 1) for _ in levels)
         self.obj_preds = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in levels)
-        for layer in (*self.cls_preds, *self.obj_preds):
+        second = levels if self.loss_terms.balance is not None else ()
+        self.abc_preds = nn.ModuleList(nn.Conv2d(width, self.num_classes, 1) for _ in second)
+        for layer in (*self.cls_preds, *self.abc_preds, *self.obj_preds):
             nn.init.constant_(cast(Tensor, layer.bias), -math.log((1 - PRIOR) / PRIOR))
         return self
 
     def outputs(self, features: Mapping[str, Tensor]) -> tuple[Tensor, Cells]:
-        """Raw outputs (B, A, 5 + C) float32: box, objectness, classes; and the A cells.
+        """Raw outputs (B, A, 5 + K) float32: box, objectness, classes; and the A cells.
 
         Args:
             features: (B, channels, H / stride, W / stride) by level name.
@@ -149,7 +166,7 @@ class YOLOXHead(Head, StepNormalised):
     def losses(
         self, features: Mapping[str, Tensor], instances: Sequence[Instances]
     ) -> dict[str, Tensor]:
-        """As :class:`Head`: ``loss_iou``, ``loss_obj``, ``loss_cls`` (and ``loss_l1``).
+        """As :class:`Head`: ``loss_iou``, ``loss_obj``, ``loss_cls`` (``loss_l1``, ``loss_abc``).
 
         The counts of the step, or of this call outside of one, go to Detectron2's open
         EventStorage, if any, as ``yolox/positives`` and so on (``COUNTS``); :meth:`loss_sums`
@@ -162,7 +179,7 @@ class YOLOXHead(Head, StepNormalised):
         if self._step.counting:
             self._step.add(found.counts)
             return found.sums
-        _log_counts(found.counts)
+        self._counted(found.counts)
         return found.divided()
 
     def loss_sums(self, features: Mapping[str, Tensor], instances: Sequence[Instances]) -> LossSums:
@@ -170,6 +187,10 @@ class YOLOXHead(Head, StepNormalised):
         assigned = self.assign(features, instances)
         with torch.autocast(assigned.outputs.device.type, enabled=False):
             counts = count_matches(assigned.found, assigned.objects, *self.size_thresholds)
+            balance = self.loss_terms.balance
+            if balance is not None:
+                learned = assigned.objects.classes[assigned.found.objects]
+                counts = torch.cat([counts, balance.of_each(learned)])
             return LossSums(self.loss_terms(*assigned), counts)
 
     def assign(self, features: Mapping[str, Tensor], instances: Sequence[Instances]) -> Assigned:
@@ -178,15 +199,17 @@ class YOLOXHead(Head, StepNormalised):
         outputs, cells = self.outputs(features)
         with torch.autocast(outputs.device.type, enabled=False):
             objects = labelled(instances)
-            found = assign(outputs, cells, objects, self.rescue_unmatched)
+            judged = outputs[..., : 5 + self.num_classes]
+            found = assign(judged, cells, objects, self.rescue_unmatched, self.overlap)
         return Assigned(outputs, cells, objects, found)
 
     def begin_step(self) -> None:
-        self._step.begin(next(self.parameters()).device, len(COUNTS))
+        classes = 0 if self.loss_terms.balance is None else self.num_classes
+        self._step.begin(next(self.parameters()).device, len(COUNTS) + classes)
 
     def end_step(self) -> Tensor:
         factor, counts = self._step.end()
-        _log_counts(counts)
+        self._counted(counts)
         return factor
 
     def predict(
@@ -194,7 +217,7 @@ class YOLOXHead(Head, StepNormalised):
     ) -> list[Instances]:
         """As :class:`Head`; see ``select_detections`` for further fields."""
         self.require_eval()
-        outputs, cells = self.outputs(features)
+        outputs, cells = self._deciding(features)
         scores = outputs[..., 4].sigmoid() * outputs[..., 5:].amax(-1).sigmoid()
         candidates = scores >= CLOSE * self.score_threshold
         return [
@@ -210,11 +233,25 @@ class YOLOXHead(Head, StepNormalised):
 
     def decode(self, features: Mapping[str, Tensor]) -> Tensor:
         """(B, A, 5 + C) float32: cxcywh in px, objectness, class confidences of 0 to 1."""
-        outputs, cells = self.outputs(features)
+        outputs, cells = self._deciding(features)
         return _decoded(outputs, cells.indices, cells.strides)
 
+    def _deciding(self, features: Mapping[str, Tensor]) -> tuple[Tensor, Cells]:
+        """As :meth:`outputs`, (B, A, 5 + C), of the classifier that decides."""
+        outputs, cells = self.outputs(features)
+        if self.loss_terms.balance is not None:
+            outputs = torch.cat([outputs[..., :5], outputs[..., -self.num_classes :]], dim=-1)
+        return outputs, cells
+
+    def _counted(self, counts: Tensor) -> None:
+        """Log the counts of a step, and remember its classes if something is learned from it."""
+        log_counts(counts[: len(COUNTS)])
+        learns = self.training and torch.is_grad_enabled()  # losses on valid have the first alone
+        if self.loss_terms.balance is not None and learns:
+            self.loss_terms.balance.count(counts[len(COUNTS) :])
+
     def _level(self, level: int, x: Tensor) -> Tensor:
-        """(B, 5 + C, h, w) float32."""
+        """(B, 5 + K, h, w) float32."""
         x = self.stems[level](x)
         boxes, classes = self.reg_convs[level](x), self.cls_convs[level](x)
         # These few channels cost nothing, and in half precision small boxes would lose their place.
@@ -222,7 +259,8 @@ class YOLOXHead(Head, StepNormalised):
             dtype = self.reg_preds[level].weight.dtype
             boxes, classes = boxes.to(dtype), classes.to(dtype)
             found = [self.reg_preds[level](boxes), self.obj_preds[level](boxes)]
-            return torch.cat([*found, self.cls_preds[level](classes)], dim=1).float()
+            found += [preds[level](classes) for preds in (self.cls_preds, self.abc_preds) if preds]
+            return torch.cat(found, dim=1).float()
 
     def _check(self, instances: Sequence[Instances], frames: int) -> None:
         if len(instances) == 0 or len(instances) != frames:
@@ -255,13 +293,3 @@ def _decoded(outputs: Tensor, indices: Tensor, strides: Tensor) -> Tensor:
     with without_autocast(outputs.device):
         boxes = decode_boxes(outputs[..., :4], indices, strides)
         return torch.cat([boxes, outputs[..., 4:].sigmoid()], dim=-1)
-
-
-def _log_counts(counts: Tensor) -> None:
-    """Put them into Detectron2's EventStorage, if one is open."""
-    try:
-        storage = get_event_storage()
-    except AssertionError:  # how Detectron2 says that none is
-        return
-    values = zip(COUNTS, counts.tolist(), strict=True)
-    storage.put_scalars(**{f"yolox/{name}": value for name, value in values})

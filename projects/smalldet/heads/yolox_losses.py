@@ -8,27 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from detectron2.structures import Instances
+from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
-from smalldet.heads.simota import Assignment, Objects, Predictions, simota
+from smalldet.heads.simota import Assignment, Objects, Overlap, Predictions, simota
 from smalldet.heads.yolox_cells import Cells, decode_boxes, encode_boxes, to_centres, to_corners
+from smalldet.losses.class_balance import ClassBalance
 from smalldet.losses.focal import FocalLoss
-from smalldet.losses.iou import IOULoss, box_area, check_choice
+from smalldet.losses.iou import (
+    NWD_SIZE,
+    IOULoss,
+    box_area,
+    box_iou,
+    check_choice,
+    check_nwd_size,
+    normalized_wasserstein,
+)
 from smalldet.losses.size_aware import SizeAwareFocalLoss, SizeAwareIOULoss, SizeAwareLossWrapper
 
 IOU_WEIGHT = 5.0
 TERMS = ("iou", "objectness", "classification")
 CLASSIFICATION_LOSSES = ("bce", "focal")
+ASSIGNMENT_METRICS = ("iou", "nwd")
 # What is counted, in this order; "unmatched" are objects that the published rule gives no cell.
 COUNTS = ("positives", "objects", "unmatched_small", "unmatched_medium", "unmatched_large")
 
 
 class Assigned(NamedTuple):
-    """What the losses are computed from; outputs are (B, A, 5 + C) float32."""
+    """What the losses are computed from; outputs as of ``YOLOXHead.outputs``."""
 
     outputs: Tensor
     cells: Cells
@@ -42,7 +54,8 @@ class LossSums:
 
     Attributes:
         sums: scalars by name.
-        counts: (5,) int64, named by ``COUNTS``.
+        counts: (5,) int64, named by ``COUNTS``; with a balanced classifier (5 + C,), the positive
+            cells of each class behind them.
     """
 
     sums: dict[str, Tensor]
@@ -62,14 +75,31 @@ def labelled(instances: Sequence[Instances]) -> Objects:
     )
 
 
-def assign(outputs: Tensor, cells: Cells, objects: Objects, rescue_unmatched: bool) -> Assignment:
+def overlap_of(metric: str, nwd_size: float) -> Overlap:
+    """What SimOTA compares boxes by: "iou" or "nwd", whose size is in px.
+
+    Raises:
+        ValueError: an unknown metric, or a size that is not above 0.
+    """
+    check_choice("assignment_metric", metric, ASSIGNMENT_METRICS)
+    check_nwd_size(nwd_size)
+    return box_iou if metric == "iou" else partial(normalized_wasserstein, size=nwd_size)
+
+
+def assign(
+    outputs: Tensor,
+    cells: Cells,
+    objects: Objects,
+    rescue_unmatched: bool,
+    overlap: Overlap = box_iou,
+) -> Assignment:
     """SimOTA's choice for B frames.
 
     Args:
         outputs: (B, A, 5 + C) float32, as the network gives them.
         cells: the A cells.
         objects: of the B frames.
-        rescue_unmatched: see ``simota``.
+        rescue_unmatched, overlap: see ``simota``.
     """
 
     def predict(frames: Tensor, places: Tensor) -> Predictions:
@@ -77,7 +107,7 @@ def assign(outputs: Tensor, cells: Cells, objects: Objects, rescue_unmatched: bo
         boxes = decode_boxes(found[..., :4], cells.indices[places], cells.strides[places])
         return Predictions(to_corners(boxes), found[..., 4], found[..., 5:])
 
-    return simota(objects, predict, cells, rescue_unmatched)
+    return simota(objects, predict, cells, rescue_unmatched, overlap)
 
 
 class LossTerms(nn.Module):
@@ -86,12 +116,14 @@ class LossTerms(nn.Module):
     Args:
         size_aware_terms: which of ``TERMS`` weigh each positive cell by the size of its object.
         weighting: how; arguments of ``compute_size_weights``.
-        iou_loss: "iou" (1 - IoU²) or "giou" (1 - GIoU).
+        iou_loss: kind of ``IOULoss``.
         classification_loss: "bce", or "focal" (alpha 0.25, gamma 2).
         use_l1: add the distance of the raw box outputs to those of a perfect box.
+        nwd_size: px; see ``normalized_wasserstein``.
+        balance: draws the positive cells that a second classifier learns from; None: there is none.
 
     Raises:
-        ValueError: an unknown term or loss, or weights that make no sense.
+        ValueError: an unknown term or loss, or weights or a size that make no sense.
     """
 
     def __init__(
@@ -101,15 +133,21 @@ class LossTerms(nn.Module):
         iou_loss: str = "iou",
         classification_loss: str = "bce",
         use_l1: bool = False,
+        nwd_size: float = NWD_SIZE,
+        balance: ClassBalance | None = None,
     ) -> None:
         super().__init__()
         for term in size_aware_terms:
             check_choice("size_aware_terms", term, TERMS)
         check_choice("classification_loss", classification_loss, CLASSIFICATION_LOSSES)
         self.use_l1 = use_l1
+        self.balance = balance
         iou, objectness, classification = (term in size_aware_terms for term in TERMS)
         weighting = {**weighting, "reduction": "sum"}
-        self.iou = SizeAwareIOULoss(iou_loss, **weighting) if iou else IOULoss(iou_loss, "sum")
+        if iou:
+            self.iou = SizeAwareIOULoss(iou_loss, nwd_size=nwd_size, **weighting)
+        else:
+            self.iou = IOULoss(iou_loss, "sum", nwd_size=nwd_size)
         self.objectness = _cross_entropy(objectness, weighting)
         if classification_loss == "bce":
             self.classification = _cross_entropy(classification, weighting)
@@ -121,10 +159,10 @@ class LossTerms(nn.Module):
     def forward(
         self, outputs: Tensor, cells: Cells, objects: Objects, found: Assignment
     ) -> dict[str, Tensor]:
-        """``loss_iou`` (times 5), ``loss_obj``, ``loss_cls``, and ``loss_l1`` if used.
+        """``loss_iou`` (times 5), ``loss_obj``, ``loss_cls``; ``loss_l1``, ``loss_abc`` if used.
 
         Args:
-            outputs: (B, A, 5 + C) float32, as the network gives them.
+            outputs: as of ``YOLOXHead.outputs``.
             cells: the A cells.
             objects: of the B frames.
             found: the positive cells of each.
@@ -132,18 +170,23 @@ class LossTerms(nn.Module):
         mine, boxes = outputs[found.frames, found.cells], objects.boxes[found.objects]
         indices, strides = cells.indices[found.cells], cells.strides[found.cells]
         decoded = to_corners(decode_boxes(mine[:, :4], indices, strides))
+        logits, *balanced = mine[:, 5:].chunk(1 if self.balance is None else 2, dim=1)
         # How sure of the class a cell is to be: as sure as its box is good.
         classes = objects.classes[found.objects, None]
-        sureness = torch.zeros_like(mine[:, 5:]).scatter(1, classes, found.ious[:, None])
+        sureness = torch.zeros_like(logits).scatter(1, classes, found.ious[:, None])
         areas = box_area(boxes)
         sums = {
             "loss_iou": IOU_WEIGHT * _sum(self.iou, decoded, boxes, areas),
             "loss_obj": self._objectness(outputs[..., 4], found, areas),
-            "loss_cls": _sum(self.classification, mine[:, 5:], sureness, areas),
+            "loss_cls": _sum(self.classification, logits, sureness, areas),
         }
         if self.use_l1:
             perfect = encode_boxes(to_centres(boxes), indices, strides)
             sums["loss_l1"] = (mine[:, :4] - perfect).abs().sum()
+        if self.balance is not None:
+            kept = self.balance(classes[:, 0])
+            rows = (x[kept] for x in (balanced[0], sureness, areas))
+            sums["loss_abc"] = _sum(self.classification, *rows)
         return sums
 
     def _objectness(self, logits: Tensor, found: Assignment, areas: Tensor) -> Tensor:
@@ -177,3 +220,13 @@ def count_matches(
     by_size = torch.stack([small.sum(), (medium & ~small).sum(), (~medium).sum()])
     totals = by_size.new_tensor([len(found.cells), len(objects.boxes)])
     return torch.cat([totals, by_size])
+
+
+def log_counts(counts: Tensor) -> None:
+    """Put ``counts``, named by ``COUNTS``, into Detectron2's EventStorage, if one is open."""
+    try:
+        storage = get_event_storage()
+    except AssertionError:  # how Detectron2 says that none is
+        return
+    values = zip(COUNTS, counts.tolist(), strict=True)
+    storage.put_scalars(**{f"yolox/{name}": value for name, value in values})

@@ -17,7 +17,15 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from smalldet.losses.focal import FocalLoss
-from smalldet.losses.iou import REDUCTIONS, IOULoss, box_area, check_choice, reduced
+from smalldet.losses.iou import (
+    NWD_SIZE,
+    REDUCTIONS,
+    IOULoss,
+    as_xyxy,
+    box_area,
+    check_choice,
+    reduced,
+)
 
 SMALL_AREA = 1024.0  # px²
 MEDIUM_AREA = 9216.0  # px²
@@ -197,19 +205,32 @@ class SizeAwareLossWrapper(nn.Module):
 
 
 class SizeAwareIOULoss(SizeAwareLossWrapper):
-    """IoU loss of N boxes, weighed by the area of the target box.
+    """IoU loss of N boxes, weighed by the area of the target box; takes the place of ``IOULoss``.
 
     Args:
-        kind: "iou" or "giou".
+        kind: as of ``IOULoss``.
+        box_format: of predictions and targets, "xyxy" or "cxcywh", both absolute.
+        nwd_size: px; see ``normalized_wasserstein``.
         weighting: keyword arguments of :class:`SizeAwareLossWrapper`.
     """
 
-    def __init__(self, kind: str = "iou", **weighting: Any) -> None:
-        super().__init__(IOULoss(kind, reduction="none"), **weighting)
+    def __init__(
+        self,
+        kind: str = "iou",
+        box_format: str = "xyxy",
+        nwd_size: float = NWD_SIZE,
+        **weighting: Any,
+    ) -> None:
+        super().__init__(IOULoss(kind, "none", box_format, nwd_size), **weighting)
+        self.box_format = box_format
 
     def forward(self, predictions: Tensor, targets: Tensor, areas: Tensor | None = None) -> Tensor:
-        """(N, 4) and (N, 4) xyxy_abs; ``areas`` are those of ``targets`` unless given."""
-        areas = box_area(targets) if areas is None else areas
+        """(N, 4) and (N, 4) in ``box_format``; ``areas`` are those of ``targets`` unless given.
+
+        Raises:
+            ValueError: the targets are of another format, as far as their sides tell.
+        """
+        areas = box_area(as_xyxy(targets, self.box_format)) if areas is None else areas
         return super().forward(predictions, targets, areas)
 
 

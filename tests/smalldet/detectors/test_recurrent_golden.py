@@ -58,7 +58,9 @@ def write_published(path: Path, state: dict[str, Tensor]) -> Path:
     return path
 
 
-def detector(meta: dict[str, Any], path: Path, **neck: Any) -> RecurrentDetector:
+def detector(
+    meta: dict[str, Any], path: Path, balanced: bool = False, **neck: Any
+) -> RecurrentDetector:
     """Our detector as ``meta`` has it, to be started from a published file."""
     options = meta["config"]["backbone"]
     backbone = MaxViTRNN(
@@ -67,9 +69,8 @@ def detector(meta: dict[str, Any], path: Path, **neck: Any) -> RecurrentDetector
         patch_size=options["stem"]["patch_size"],
         partition_split=options["partition_split_32"],
     )
-    head = YOLOXHead(
-        num_classes=3, score_threshold=meta["conf_thre"], nms_threshold=meta["nms_thre"]
-    )
+    thresholds = {"score_threshold": meta["conf_thre"], "nms_threshold": meta["nms_thre"]}
+    head = YOLOXHead(num_classes=3, balanced_classifier=balanced, **thresholds)
     return RecurrentDetector(PAFPN(backbone, depth=0.33, **neck), head, init_checkpoint=str(path))
 
 
@@ -84,7 +85,7 @@ def golden(request, tmp_path) -> Golden:
 def test_a_published_checkpoint_is_the_start_of_a_larger_model(golden: Golden):
     path = golden.model.init_checkpoint
     options = {"in_stages": (1, 2, 3, 4), "enable_small_object_attention": True}
-    model = detector(golden.meta, Path(path), **options)
+    model = detector(golden.meta, Path(path), balanced=True, **options)
     fresh = {name: x.clone() for name, x in model.state_dict().items()}
     report = load_published_detector(model, path)
     assert report and (report.missing, report.dropped, report.unfit) == ((), (), ())
@@ -94,6 +95,7 @@ def test_a_published_checkpoint_is_the_start_of_a_larger_model(golden: Golden):
     for level in range(3):
         name = "head.cls_preds.{}.weight".format
         assert torch.equal(state[name(level + 1)], published[name(level)])
+    assert {f"head.abc_preds.{level}.weight" for level in range(4)} < set(report.new)
     for name in report.new:
         assert torch.equal(state[name], fresh[name])
 

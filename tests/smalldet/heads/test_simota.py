@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from smalldet.heads import simota as simota_module
 from smalldet.heads.simota import Assignment, Objects, Predictions, match_costs, near_centres
 from smalldet.heads.yolox_cells import Cells, grid_cells, to_centres, to_corners
-from smalldet.losses.iou import box_iou
+from smalldet.losses.iou import box_iou, normalized_wasserstein
 from toy_detection import rvt_golden, state_of
 
 STRIDES = (8, 16, 32)
@@ -45,10 +45,12 @@ def predict_all(*frames: Predictions):
     return lambda index, cells: Predictions(*(column[index, cells] for column in columns))
 
 
-def simota(boxes, classes, predicted, cells=CELLS, rescue_unmatched=False) -> Assignment:
+def simota(
+    boxes, classes, predicted, cells=CELLS, rescue_unmatched=False, overlap=box_iou
+) -> Assignment:
     """Of a single frame."""
     objects = Objects(boxes, classes, [len(boxes)])
-    return simota_module.simota(objects, predict_all(predicted), cells, rescue_unmatched)
+    return simota_module.simota(objects, predict_all(predicted), cells, rescue_unmatched, overlap)
 
 
 def matched(found: Assignment) -> list[tuple[int, int]]:
@@ -94,7 +96,9 @@ def test_equals_the_published_assignment(case: str):
     assert torch.equal(classes[found.objects], arrays["matched_class"].long())
 
 
-def by_the_book(boxes: Tensor, classes: Tensor, predicted: Predictions) -> list[tuple[int, int]]:
+def by_the_book(
+    boxes: Tensor, classes: Tensor, predicted: Predictions, likeness=box_iou
+) -> list[tuple[int, int]]:
     """The same rule, object by object and cell by cell."""
     middles, centres = to_centres(boxes)[:, :2], CELLS.centres
     near = ((middles[:, None] - centres).abs() < 1.5 * CELLS.strides[:, None]).all(-1)
@@ -103,7 +107,7 @@ def by_the_book(boxes: Tensor, classes: Tensor, predicted: Predictions) -> list[
     cost, takers = {}, {cell: [] for cell in candidates}
     for m, box in enumerate(boxes):
         one_hot = F.one_hot(classes[m], p.shape[1]).float()
-        overlap = {cell: box_iou(box, predicted.boxes[cell]) for cell in candidates}
+        overlap = {cell: likeness(box, predicted.boxes[cell]) for cell in candidates}
         for cell in candidates:
             mismatch = F.binary_cross_entropy(p[cell], one_hot, reduction="sum")
             cost[m, cell] = mismatch - 3 * (overlap[cell] + 1e-8).log() + 1e6 * ~near[m, cell]
@@ -116,10 +120,24 @@ def by_the_book(boxes: Tensor, classes: Tensor, predicted: Predictions) -> list[
     return [(cell, objects[0]) for cell, objects in takers.items() if objects]
 
 
+@pytest.mark.parametrize("overlap", [box_iou, normalized_wasserstein])
 @pytest.mark.parametrize("seed", range(6))
-def test_equals_the_rule_as_it_is_written(seed: int):
+def test_equals_the_rule_as_it_is_written(seed: int, overlap):
     scene = random_scene(objects=(1, 2, 4, 6, 9, 12)[seed], seed=seed)
-    assert matched(simota(*scene, CELLS)) == by_the_book(*scene)
+    found = simota(*scene, CELLS, overlap=overlap)
+    assert matched(found) == by_the_book(*scene, overlap)
+    chosen = scene[0][found.objects], scene[2].boxes[found.cells]
+    torch.testing.assert_close(found.ious, box_iou(*chosen))  # whatever cells are chosen by
+
+
+def test_by_nwd_a_tiny_object_gets_more_cells():
+    """A box of 4 px, predicted 3 px aside by all cells: no overlap to speak of, yet close."""
+    boxes, classes = torch.tensor([[46.0, 46.0, 50.0, 50.0]]), torch.zeros(1, dtype=torch.long)
+    count = len(CELLS.strides)
+    aside = (boxes + torch.tensor([3.0, 0, 3, 0])).expand(count, 4)
+    predicted = Predictions(aside, torch.zeros(count), torch.zeros(count, 1))
+    assert len(simota(boxes, classes, predicted).cells) == 1
+    assert len(simota(boxes, classes, predicted, overlap=normalized_wasserstein).cells) == 7
 
 
 @settings(max_examples=25, deadline=None)
@@ -154,13 +172,20 @@ def test_the_order_of_the_objects_means_nothing(seed: int):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.integers(0, 20), min_size=1, max_size=6), st.booleans(), st.integers(0, 10**6))
-def test_frames_of_a_batch_mean_nothing_to_one_another(counts: list[int], rescue: bool, seed: int):
+@given(
+    st.lists(st.integers(0, 20), min_size=1, max_size=6),
+    st.booleans(),
+    st.integers(0, 10**6),
+    st.sampled_from([box_iou, normalized_wasserstein]),
+)
+def test_frames_of_a_batch_mean_nothing_to_one_another(
+    counts: list[int], rescue: bool, seed: int, overlap
+):
     scenes = [random_scene(count, seed + i) for i, count in enumerate(counts)]
     boxes, classes, predicted = zip(*scenes, strict=True)
     objects = Objects(torch.cat(boxes), torch.cat(classes), counts)
-    found = simota_module.simota(objects, predict_all(*predicted), CELLS, rescue)
-    alone = [simota(*scene, CELLS, rescue) for scene in scenes]
+    found = simota_module.simota(objects, predict_all(*predicted), CELLS, rescue, overlap)
+    alone = [simota(*scene, CELLS, rescue, overlap) for scene in scenes]
     for frame, one in enumerate(alone):
         mine = found.frames == frame
         assert torch.equal(found.cells[mine], one.cells)

@@ -87,10 +87,6 @@ def test_iou_module_and_reductions():
     torch.testing.assert_close(IOULoss("giou", "mean")(a, b), each.mean())
     torch.testing.assert_close(IOULoss("iou", "sum")(a, b), iou_loss(a, b).sum())
     assert IOULoss()(a[:0], b[:0]) == 0
-    with pytest.raises(ValueError, match=r"'ciou' is unknown; choose one of iou, giou"):
-        IOULoss("ciou")
-    with pytest.raises(ValueError, match=r"reduction='avg' is unknown"):
-        IOULoss(reduction="avg")
 
 
 def random_terms() -> tuple[torch.Tensor, torch.Tensor]:
