@@ -20,6 +20,7 @@ def toy(name):
     cfg.train.eval_period = cfg.train.checkpointer.period = 5
     cfg.train.log_period = 1
     cfg.train.amp.enabled = False
+    cfg.train.project_name = "etram_size_aware_debug"
     rvt = cfg.model.backbone.bottom_up
     rvt.update(embed_dim=rvt.embed_dim // 4, dim_head=rvt.dim_head // 4, partition_split=1)
     return cfg

@@ -17,4 +17,10 @@ from ..common.train_steps import train
 optimizer.lr = 1.7320508e-4
 optimizer.weight_decay = 0.0
 
+train.update(  # on Weights & Biases, with train.wandb=true
+    project_name="etram_size_aware",
+    group_name="${without_steps:${train.experiment_id}}",
+    experiment_id="${without_prefix:etram_,${experiment.name}}",
+)
+
 experiment = L(Experiment)(level="baseline")

@@ -1,4 +1,4 @@
-"""Question: do patches of 2 px, and so strides from 2, find more small objects?
+"""Question: do patches of 2 px, and so strides of 4 to 16, find more small objects?
 Hypothesis: Finer features help small objects; batch 2 makes training noisier.
 Run: tools/lazyconfig_train_net.py --config-file configs/etram/patch2_sizeaware_100k.py
 """

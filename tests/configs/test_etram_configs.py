@@ -20,8 +20,9 @@ from eventcam.labels import LabelFilter, boxes_xyxy, scale_boxes
 from eventcam.prepare.label_frames import schedule
 from labbook.config.experiment import is_met
 from labbook.config.load import diff_configs, load_config, save_config, to_plain
-from labbook.config.resume import config_changes, is_measured
+from labbook.config.resume import check_same_config, config_changes, is_measured
 from labbook.config.studies import find_experiments, get_study
+from labbook.run.ledger import entry_of
 from smalldet.engine.checkpoint import load_weights
 from smalldet.engine.run import run
 from smalldet.losses.size_aware import compute_size_weights, proposed_thresholds
@@ -63,6 +64,17 @@ LADDER = {
     "3scale_sizeaware_datadriven_100k": Rung(SIZEAWARE, weight=2.0, also={"small_threshold": ANY}),
     "3scale_sizeaware_sumpool_100k": Rung(SIZEAWARE, weight=2.0, also={"downsample": "sum"}),
     "3scale_sizeaware_rescue_100k": Rung(SIZEAWARE, weight=2.0, also={"rescue_unmatched": True}),
+    "3scale_sizeaware_cls_100k": Rung(
+        SIZEAWARE, weight=2.0, also={"size_aware_terms": ["iou", "classification"]}
+    ),
+    "3scale_sizeaware_focal_100k": Rung(
+        SIZEAWARE, weight=2.0, also={"classification_loss": "focal"}
+    ),
+    "3scale_sizeaware_abc_100k": Rung(SIZEAWARE, weight=2.0, also={"balanced_classifier": True}),
+    "3scale_sizeaware_nwd_100k": Rung(
+        SIZEAWARE, weight=2.0, also={"iou_loss": "nwd", "assignment_metric": "nwd"}
+    ),
+    "3scale_sizeaware_ciou_100k": Rung(SIZEAWARE, weight=2.0, also={"iou_loss": "ciou"}),
 }
 VARIANTS = {  # not rungs: embed_dim, dim_head, depth
     "baseline_3scale_100k_tiny": (32, 32, 0.33),
@@ -82,6 +94,11 @@ USUAL = {
     "medium_threshold": 9216,
     "downsample": "nearest",
     "rescue_unmatched": False,
+    "size_aware_terms": ["iou"],
+    "iou_loss": "iou",
+    "classification_loss": "bce",
+    "assignment_metric": "iou",
+    "balanced_classifier": False,
 }
 SHIPPED_THRESHOLD = 1274  # tools/tune_thresholds.py --write puts your own data's there
 
@@ -149,6 +166,31 @@ def test_patch_2_fits_less_memory_by_these_settings_alone(name):
     assert cfg.experiment.targets == TARGETS.get(LOW_MEMORY[name], {})
 
 
+STUDY_NAMES = {  # group and name on Weights & Biases
+    "4scale_sizeaware_100k": "4scale_sizeaware",
+    "patch2_4scale_sizeaware_200k": "patch2_4scale_sizeaware",
+    "baseline_3scale_100k_tiny": "baseline_3scale_tiny",
+}
+
+
+@pytest.mark.parametrize("name", STUDY_NAMES)
+def test_names_of_the_study_on_weights_and_biases(name):
+    train = to_plain(loaded(name))["train"]
+    names = train["project_name"], train["group_name"], train["experiment_id"]
+    assert names == ("etram_size_aware", STUDY_NAMES[name], name)
+    toy = to_plain(loaded(name, "debug/etram"))["train"]
+    assert toy["project_name"] != "etram_size_aware" and toy["experiment_id"] == name
+
+
+def test_names_on_weights_and_biases_change_no_identity(tmp_path):
+    path = ROOT / "configs" / "etram" / "4scale_sizeaware_100k.py"
+    renamed = ["wandb=true", "project_name=mine", "group_name=a", "experiment_id=b"]
+    other = load_config(path, [f"train.{override}" for override in renamed])
+    assert entry_of(other) == entry_of(loaded(path.stem))
+    save_config(loaded(path.stem), tmp_path)
+    check_same_config(other, tmp_path)
+
+
 def test_targets_of_a_loss_are_met_from_below():
     assert is_met("bbox/AP", 35.1, 35.0) and not is_met("bbox/AP", 35.0, 35.0)
     assert is_met("final_loss", 3.4, 3.5) and not is_met("final_loss", 5.18, 3.5)
@@ -206,22 +248,24 @@ def test_toy_versions_keep_the_factors_and_stay_apart(name):
         assert OmegaConf.select(cfg, key) == expected, key
 
 
-def toy_model(name: str) -> torch.nn.Module:
+def toy_model(name: str, *overrides: str) -> torch.nn.Module:
     torch.manual_seed(0)
-    return instantiate(to_plain(loaded(name, "debug/etram").model))
+    cfg = load_config(ROOT / "configs" / "debug" / "etram" / f"{name}.py", overrides)
+    return instantiate(to_plain(cfg.model))
 
 
 @pytest.mark.parametrize(
-    ("name", "strides"),
+    ("name", "strides", "overrides"),
     [
-        ("baseline_3scale_100k", [8, 16, 32]),
-        ("4scale_100k", [4, 8, 16, 32]),
-        (PATCH2, [4, 8, 16]),
-        ("patch2_4scale_sizeaware_200k", [2, 4, 8, 16]),
+        ("baseline_3scale_100k", [8, 16, 32], ()),
+        ("4scale_100k", [4, 8, 16, 32], ()),
+        (PATCH2, [4, 8, 16], ()),
+        ("patch2_4scale_sizeaware_200k", [2, 4, 8, 16], ()),
+        (PATCH2, [2, 4, 8], ("model.backbone.in_stages=[1,2,3]",)),
     ],
 )
-def test_strides_reach_the_head(name, strides):
-    model = toy_model(name)
+def test_strides_reach_the_head(name, strides, overrides):
+    model = toy_model(name, *overrides)
     assert [shape.stride for shape in model.backbone.output_shape().values()] == strides
     assert list(model.head.strides.values()) == strides
 
@@ -234,6 +278,16 @@ def test_a_patch_2_checkpoint_is_refused_by_a_patch_4_config(tmp_path):
     stem = "backbone.bottom_up.stages.0.downsample_cf2cl.conv.weight"
     assert f"{stem} is (16, 20, 3, 3) instead of (16, 20, 7, 7)" in str(caught.value)
     assert str(tmp_path / "config.yaml") in str(caught.value)
+
+
+def test_attention_of_another_form_is_refused_or_loads_by_option(tmp_path):
+    name, path = "3scale_sizeaware_attention_100k", tmp_path / "model_best.pth"
+    by_steps = "model.backbone.temporal_weights=steps"
+    torch.save({"model": toy_model(name, by_steps).state_dict()}, path)
+    with pytest.raises(ValueError, match=r"temporal\.fc1\.weight is") as caught:
+        load_weights(toy_model(name), path)
+    assert f"lab.py reproduce {tmp_path}" in str(caught.value)
+    load_weights(toy_model(name, by_steps), path)
 
 
 def test_patch_2_in_less_memory_and_evaluated_from_its_run_folder(tmp_path):

@@ -38,7 +38,8 @@ PARAMETERS = {"baseline_3scale_100k_tiny": RVT_T, "baseline_3scale_100k_small": 
     # Not in the publication: measured.
     "4scale_100k": 19_334_068,
     "4scale_sizeaware_100k": 19_334_068,
-    "3scale_sizeaware_attention_100k": 20_018_902,
+    "3scale_sizeaware_attention_100k": 19_995_079,
+    "3scale_sizeaware_abc_100k": RVT_B + 3 * 8 * (128 + 1),  # another classifier a level
     "patch2_sizeaware_100k": PATCH_2,
     "patch2_4scale_sizeaware_200k": 19_334_068 - (RVT_B - PATCH_2),
 }

@@ -1,4 +1,4 @@
-"""Arithmetic that config files may use inside ``${...}``, so that overrides and children stay true.
+"""What config files may work out inside ``${...}``, so that overrides and children stay true.
 
 ==============================================  ==================================================
 ``${iterations:EPOCHS,IMAGES,BATCH}``           epochs x ceil(images / batch), int
@@ -6,6 +6,8 @@
 ``${fraction_of:0.7,${train.max_iter}}``        the fraction of a count, rounded to int
 ``${ratio:A,B}``                                min(1, A / B), float
 ``${length:LIST}``                              number of entries, int
+``${without_prefix:PREFIX,NAME}``               the name without ``PREFIX`` in front, if it has that
+``${without_steps:NAME}``                       the name without a number of steps, as ``_100k``
 ==============================================  ==================================================
 
 Importing this module registers them. It needs omegaconf only.
@@ -14,6 +16,7 @@ Importing this module registers them. It needs omegaconf only.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sized
 from typing import Any
 
@@ -54,6 +57,16 @@ def length(entries: Any) -> int:
     return len(entries)
 
 
+def without_prefix(prefix: str, name: str) -> str:
+    """``name`` without ``prefix`` in front, if it has that."""
+    return name.removeprefix(prefix)
+
+
+def without_steps(name: str) -> str:
+    """``name`` without a number of steps, as ``_100k``, at its end or before another part."""
+    return re.sub(r"_\d+k(?=_|$)", "", name)
+
+
 def _number(resolver: str, name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{resolver} needs a finite number as {name}, but found {value!r}.")
@@ -66,5 +79,13 @@ def _positive_integer(resolver: str, name: str, value: Any) -> int:
     return value
 
 
-for _function in (iterations_per_epoch, iterations, fraction_of, ratio, length):
+for _function in (
+    iterations_per_epoch,
+    iterations,
+    fraction_of,
+    ratio,
+    length,
+    without_prefix,
+    without_steps,
+):
     OmegaConf.register_new_resolver(_function.__name__, _function, replace=True)

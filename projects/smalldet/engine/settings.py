@@ -65,7 +65,8 @@ class TrainSettings:
         profile: Steps to watch with torch's profiler, as "10:20"; "" none.
         keep_every: Also save every so many steps, and never remove these checkpoints; 0 keeps none.
         wandb: Also log to Weights & Biases (extra ``[wandb]``).
-        project_name, group_name, experiment_id: What W&B files the run under.
+        project_name, group_name: What W&B files the run under.
+        experiment_id: Its name there; "" takes that of its folder.
 
     Raises:
         ValueError: a value is out of its range.

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import uuid
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -76,21 +77,24 @@ class WandbWriter(EventWriter):
     """Sends every scalar to Weights & Biases.
 
     Args:
-        run_folder: Its name is the run's; W&B keeps its files there.
-        project_name, group_name, experiment_id: What the run is filed under. The same
-            ``experiment_id`` continues the run after a resume; "" takes the folder's name.
+        run_folder: W&B keeps its files there, and its own number for the run is kept there, too:
+            a resume continues the run, and no other run of the same name is taken for it.
+        project_name, group_name: What the run is filed under.
+        experiment_id: The run's name; "" takes the folder's.
     """
 
     def __init__(
-        self, run_folder: str | Path, project_name: str, group_name: str, experiment_id: str
+        self, run_folder: Path, project_name: str, group_name: str, experiment_id: str
     ) -> None:
         wandb = require_wandb()
-        name = Path(run_folder).name
+        number = run_folder / "wandb" / "run_id"
+        if not number.is_file():
+            write_text(number, uuid.uuid4().hex[:8])
         self._run = wandb.init(
             project=project_name,
             group=group_name or None,
-            id=experiment_id or name,
-            name=name,
+            id=number.read_text(),
+            name=experiment_id or run_folder.name,
             dir=str(run_folder),
             resume="allow",
         )

@@ -28,9 +28,14 @@ def resolve(expression: str):
         ("${ratio:500,100}", 1.0),
         ("${length:${entries}}", 3),
         ("${length:[a,b]}", 2),
+        ("${without_prefix:etram_,etram_4scale_100k}", "4scale_100k"),
+        ("${without_prefix:etram_,4scale_etram_100k}", "4scale_etram_100k"),
+        ("${without_steps:4scale_sizeaware_100k}", "4scale_sizeaware"),
+        ("${without_steps:baseline_100k_tiny}", "baseline_tiny"),
+        ("${without_steps:net_100kb}", "net_100kb"),
     ],
 )
-def test_values_and_types(expression: str, value: float) -> None:
+def test_values_and_types(expression: str, value: float | str) -> None:
     found = resolve(expression)
     assert (found, type(found)) == (value, type(value))
 

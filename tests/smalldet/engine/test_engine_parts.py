@@ -130,24 +130,58 @@ def test_rewind_drops_later_and_torn_lines_only(tmp_path):
     rewind_metrics(tmp_path / "absent.json", 2)
 
 
-def test_wandb_gets_its_names_and_every_scalar_or_says_how_to_go_on(tmp_path, monkeypatch):
-    calls, init = [], {}
+@pytest.fixture
+def wandb(monkeypatch) -> types.SimpleNamespace:
+    """A stand-in for the package, with what it was told."""
+    told = types.SimpleNamespace(calls=[], inits=[])
     run = types.SimpleNamespace(
-        log=lambda values, step: calls.append((step, values)), finish=lambda: calls.append("end")
+        log=lambda values, step: told.calls.append((step, values)),
+        finish=lambda: told.calls.append("end"),
     )
-    fake = types.SimpleNamespace(init=lambda **kwargs: init.update(kwargs) or run)
-    monkeypatch.setitem(sys.modules, "wandb", fake)
+    told.init = lambda **arguments: told.inits.append(arguments) or run
+    monkeypatch.setitem(sys.modules, "wandb", told)
+    return told
+
+
+def test_wandb_gets_its_names_and_every_scalar(tmp_path, wandb):
     writer = WandbWriter(tmp_path / "run1", "heads", "ofat", "")
     with EventStorage(3) as storage:
         storage.put_scalar("loss", 2.0)
         writer.write()
         writer.write()
     writer.close()
-    assert calls == [(3, {"loss": 2.0}), "end"]
-    assert (init["project"], init["group"], init["id"]) == ("heads", "ofat", "run1")
+    assert wandb.calls == [(3, {"loss": 2.0}), "end"]
+    (init,) = wandb.inits
+    assert (init["project"], init["group"], init["name"]) == ("heads", "ofat", "run1")
+
+
+def test_a_resumed_run_goes_on_in_wandb_and_another_of_its_name_does_not(tmp_path, wandb):
+    for folder in ("run", "run", "run_seed2"):
+        WandbWriter(tmp_path / folder, "etram", "4scale", "4scale_100k").close()
+    first, resumed, other = wandb.inits
+    assert first["id"] == resumed["id"] != other["id"]
+    assert {init["name"] for init in wandb.inits} == {"4scale_100k"}
+    assert all(init["resume"] == "allow" for init in wandb.inits)
+
+
+def test_without_wandb_it_is_said_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ValueError, match="leave it false"):
         WandbWriter(tmp_path, "heads", "", "")
+
+
+def test_wandb_itself_writes_a_run_offline(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for step in (3, 4):  # the second goes on
+        writer = WandbWriter(tmp_path / "run", "etram_size_aware", "4scale", "4scale_100k")
+        with EventStorage(step) as storage:
+            storage.put_scalar("loss", 2.0)
+            writer.write()
+        writer.close()
+    number = (tmp_path / "run" / "wandb" / "run_id").read_text()
+    assert list((tmp_path / "run" / "wandb").glob(f"offline-run-*-{number}/run-{number}.wandb"))
 
 
 def test_norms_have_their_own_decay_and_frozen_parameters_none():
