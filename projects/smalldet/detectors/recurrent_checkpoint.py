@@ -28,7 +28,8 @@ def load_published_detector(model: nn.Module, path: str | Path) -> LoadReport | 
     Raises:
         FileNotFoundError, CheckpointError: see ``load_rvt_checkpoint``.
     """
-    names, new = dict(DETECTOR_NAMES), list(NEW)
+    names: dict[str, str] = dict(DETECTOR_NAMES)
+    new: list[str] = list(NEW)
     head = model.get_submodule("head")
     per_level = {name: x for name, x in head.named_children() if isinstance(x, nn.ModuleList)}
     for name, modules in per_level.items():
