@@ -18,10 +18,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECTS = ROOT / "projects"
 OUT = ROOT / "docs" / "images" / "rooms.svg"
 PLACES = {  # left and bottom of each box
-    "smalldet": (0.0, 1.0),
-    "labbook": (1.2, 1.0),
-    "eventcam": (2.4, 1.0),
-    "toydata": (3.6, 1.0),
+    "smalldet": (0.0, 0.92),
+    "labbook": (1.2, 0.92),
+    "eventcam": (2.4, 0.92),
+    "toydata": (3.6, 0.92),
     "boxmetrics": (0.2, 0.0),
     "nativecode": (1.3, 0.0),
     "pictures": (2.4, 0.0),
@@ -33,7 +33,7 @@ LEAVES = {
     "pictures": "boxes, text, sheets,\nvideos, of events too",
     "runfolder": "files of a run, record,\nlocks, whole writes",
 }
-WIDTH, TALL, LOW = 1.0, 1.08, 0.42
+WIDTH, TALL, LOW = 1.0, 1.2, 0.42
 JOINING = ("predict", "export", "vis")  # rooms of smalldet that may import all below them
 FILLS = {"smalldet": "#dbeafe", "eventcam": "#ffedd5", "labbook": "#dcfce7", "toydata": "#f3e8ff"}
 
