@@ -58,9 +58,8 @@ class RunCheckpointer(DetectionCheckpointer):
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         checkpoint = read_checkpoint(filename)
-        check_fits(
-            self.model, checkpoint["model"], Path(filename)
-        )  # Detectron2 skips what does not
+        # Detectron2 itself would skip tensors of another shape and go on.
+        check_fits(self.model, checkpoint["model"], Path(filename))
         return checkpoint
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:

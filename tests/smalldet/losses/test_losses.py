@@ -15,7 +15,17 @@ from torchvision import ops
 from torchvision.ops import sigmoid_focal_loss as torchvision_focal_loss
 
 from smalldet.losses.focal import FocalLoss, sigmoid_focal_loss
-from smalldet.losses.iou import IOULoss, box_area, box_iou, generalized_box_iou, giou_loss, iou_loss
+from smalldet.losses.iou import (
+    IOULoss,
+    box_area,
+    box_iou,
+    ciou_loss,
+    diou_loss,
+    generalized_box_iou,
+    giou_loss,
+    iou_loss,
+    nwd_loss,
+)
 from smalldet.losses.size_aware import (
     WEIGHT_TYPES,
     SizeAwareFocalLoss,
@@ -68,9 +78,10 @@ def test_a_perfect_box_has_no_loss_and_a_distant_one_all_of_it():
     assert (giou_loss(boxes, boxes + 1e6) > 1.9).all()
 
 
-@pytest.mark.parametrize("loss", [iou_loss, giou_loss])
+@pytest.mark.parametrize("loss", [iou_loss, giou_loss, diou_loss, ciou_loss, nwd_loss])
 @pytest.mark.parametrize(
-    "target", [[5.0, 5, 6, 6], [5.0, 5, 5, 5], [7.0, 7, 3, 3], [0.0, 0, 1e9, 1e9]]
+    "target",
+    [[5.0, 5, 6, 6], [5.0, 5, 5, 5], [5.2, 5.2, 5.2, 5.2], [7.0, 7, 3, 3], [0.0, 0, 1e9, 1e9]],
 )
 @pytest.mark.parametrize("side", [0.0, 1e-6, 1.0, 1e9])
 def test_gradients_are_finite(loss, target: list[float], side: float):
