@@ -89,11 +89,16 @@ def gradient_stability(norms: Series, warmup: int = 0) -> Measure:
     return Measure(float(values.quantile(0.95) / values.median()))
 
 
-def overfitting_step(losses: Series) -> Measure:
+def overfitting_step(losses: Series, scores: Series) -> Measure:
     """Steps at the minimum of a validation loss that rises by more than 2 % after it and stays up.
 
     The loss is smoothed by a median over 3 evaluations; risen means that the last three all lie
-    more than 2 % above the minimum.
+    more than 2 % above the minimum. Where the best score grew since by 0.5 points or more, it is
+    no overfitting: a cascade's loss also rises as its first stages find more for the later ones.
+
+    Args:
+        losses: on valid.
+        scores: on valid, in percent.
     """
     if len(losses) < 2 * SMOOTHING:
         return Measure(None, f"fewer than {2 * SMOOTHING} validation losses")
@@ -102,7 +107,10 @@ def overfitting_step(losses: Series) -> Measure:
         return Measure(None, "a loss is not above 0")
     if smooth[-SMOOTHING:].min() <= (1 + RISE) * smooth.min():
         return Measure(None, "not seen")
-    return Measure(int(losses[smooth == smooth.min()].idxmin()) + 1)
+    lowest = int(losses[smooth == smooth.min()].idxmin())
+    if scores.max() - scores[scores.index <= lowest].max() >= FLAT:
+        return Measure(None, "not seen")
+    return Measure(lowest + 1)
 
 
 def moving_median(values: np.ndarray, window: int) -> np.ndarray:

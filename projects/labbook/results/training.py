@@ -147,7 +147,7 @@ in the second half of the log.
 - Gradient bursts: 95th percentile of the gradient norm over its median, after the warm-up; \
 1 is even.
 - Overfits from: the lowest validation loss (median of {SMOOTHING} evaluations), if the last \
-{SMOOTHING} lie more than {RISE:.0%} above it.{tiled}
+{SMOOTHING} lie more than {RISE:.0%} above it and the best score hardly rose since.{tiled}
 "-": not there, or the log is too short for it; the CSV file says why."""
 
 
@@ -187,7 +187,7 @@ def _measures(curves: DataFrame, metric: str, train: Mapping[str, Any]) -> dict[
         "steps_to_converge": steps_to_converge(scores),
         "oscillation": oscillation(losses),
         "gradient_stability": gradient_stability(norms, train.get("warmup_iters") or 0),
-        "overfitting_step": overfitting_step(validation),
+        "overfitting_step": overfitting_step(validation, scores),
         "plateau_step": plateau_step(scores),
         "seconds_per_iteration": _logged(seconds),
         "images_per_second": _logged(speed, "the time or the batch size is not known"),

@@ -102,8 +102,15 @@ def test_gradient_stability() -> None:
 
 def test_overfitting_starts_at_the_minimum() -> None:
     losses = [1 + (step - 12) ** 2 / 100 for step in range(20)]
-    assert overfitting_step(curve(*losses)) == Measure(130)
-    assert overfitting_step(curve(*(9 * np.array(losses)))) == Measure(130)
+    flat = curve(*[20.0] * 20)
+    assert overfitting_step(curve(*losses), flat) == Measure(130)
+    assert overfitting_step(curve(*(9 * np.array(losses))), flat) == Measure(130)
+    assert overfitting_step(curve(*losses), curve()) == Measure(130)
+
+
+def test_a_loss_that_rises_with_the_score_is_no_overfitting() -> None:
+    losses = [1 + (step - 12) ** 2 / 100 for step in range(20)]
+    assert overfitting_step(curve(*losses), curve(*range(20))) == Measure(None, "not seen")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +127,7 @@ def test_overfitting_starts_at_the_minimum() -> None:
     ],
 )
 def test_no_overfitting(losses: list[float], reason: str) -> None:
-    assert overfitting_step(curve(*losses)) == Measure(None, reason)
+    assert overfitting_step(curve(*losses), curve()) == Measure(None, reason)
 
 
 # A study -----------------------------------------------------------------------------------------
