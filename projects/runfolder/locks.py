@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from runfolder.names import LOCK
 from runfolder.provenance import process_start
-from runfolder.records import RunIsRunningError
+from runfolder.records import RunIsRunningError, run_status
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +79,18 @@ def owner_of(folder: Path) -> Owner | None:
         return Owner(**json.loads((folder / LOCK).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # not there, empty, cut short, or not written by us
         return None
+
+
+def holder_of(folder: Path) -> str | None:
+    """Who works in the run folder just now, in words; None if nobody does, as far as is known.
+
+    Raises:
+        ValueError: the folder's record is damaged.
+    """
+    owner = owner_of(folder)
+    if (owner is not None and owner.is_alive_here()) or run_status(folder) == "running":
+        return str(owner or "another process")
+    return None
 
 
 def _acquire(lock: FileLock) -> bool | None:

@@ -20,7 +20,7 @@ from labbook.run.gpus import GpuLease, Gpus
 from labbook.run.jobs import Job
 from labbook.run.ledger import check_same_data, make_way, move_aside, older_code
 from labbook.run.processes import POLL_SECONDS, Processes, RunProcess, handling, signal_name
-from runfolder.locks import owner_of
+from runfolder.locks import holder_of
 from runfolder.provenance import code_version
 from runfolder.records import RunIsRunningError, read_record, run_status
 
@@ -106,14 +106,12 @@ def skip_reason(job: Job, root: Path, stale: bool) -> Outcome | None:
     With ``stale``, a finished run of older code is moved aside; so is what :func:`make_way` finds.
     """
     try:
-        status = run_status(job.folder)
-        if status == "running":
-            owner = owner_of(job.folder) or "another process"
-            return Outcome(job.name, False, f"{NOT_STARTED}: {owner} runs it there.")
+        if holder := holder_of(job.folder):
+            return Outcome(job.name, False, f"{NOT_STARTED}: {holder} runs it there.")
         if moved := make_way(job.cfg, job.folder):
             print(f"{job.name}: {moved}")
             return None
-        if status != "finished":
+        if run_status(job.folder) != "finished":
             return None
         check_same_data(job.cfg, job.folder, root)
         older = older_code(read_record(job.folder), code_version())
@@ -151,6 +149,7 @@ class Runner:
         self.waiting = deque(jobs)
         self.active: list[Attempt] = []
         self.outcomes: dict[str, Outcome] = {}
+        self._taken: dict[str, str] = {}
         self._said_waiting = False
 
     def has_work(self) -> bool:
@@ -187,9 +186,12 @@ class Runner:
         return any(attempt.process.exit_code() is None for attempt in self.active)
 
     def _took_first(self) -> bool:
-        """Skip or start the first waiting job; False if it has to wait for a GPU."""
+        """Skip or start the first waiting job; False if it has to wait."""
         job = self.waiting[0]
-        outcome = skip_reason(job, self.root, self.options.stale)
+        if self._is_taken(job):
+            self.waiting.rotate(-1)
+            return False
+        outcome = self._failed_there(job) or skip_reason(job, self.root, self.options.stale)
         if outcome is not None:
             self._over(job, outcome)
         else:
@@ -199,6 +201,23 @@ class Runner:
             self._start(job, lease)
         self.waiting.popleft()
         return True
+
+    def _is_taken(self, job: Job) -> bool:
+        """Whether another process runs it: that is waited for, neither repeated nor given up."""
+        try:
+            holder = holder_of(job.folder)
+        except (ValueError, OSError):
+            return False  # which is the reason to skip it
+        if holder and holder != self._taken.get(job.name):
+            self.display.say(f"{job.name} is taken: {holder} runs it. Waiting for its end.")
+            self._taken[job.name] = holder
+        return holder is not None
+
+    def _failed_there(self, job: Job) -> Outcome | None:
+        """That a taken job came to an error, to which it would come again; else None."""
+        if job.name not in self._taken or status_of(job.folder) != "failed":
+            return None
+        return Outcome(job.name, False, f"failed, run by {self._taken[job.name]} ({job.folder}).")
 
     def _lease(self, job: Job) -> GpuLease | None:
         if not self.options.gpus.names or job.is_on_cpu:
@@ -226,12 +245,25 @@ class Runner:
     def _ended(self, attempt: Attempt, code: int) -> None:
         job, number, outcome = attempt.job, attempt.number, outcome_of(attempt, code)
         may_retry = not outcome.is_finished and number <= self.options.retries
-        if may_retry and was_killed(job.folder, code):
+        if code != 0 and self._came_second(job):
+            attempt.lease.release()
+            self.waiting.append(job)
+        elif may_retry and was_killed(job.folder, code):
             self.display.say(f"{job.name} {outcome.message} Trying again ({number}).")
             self._start(job, attempt.lease, number + 1)
         else:
             attempt.lease.release()
             self._over(job, outcome)
+
+    def _came_second(self, job: Job) -> bool:
+        """Whether another process, started at about the same time, has the run folder, or had it.
+
+        The next look at the job says whose it is, or that it is finished.
+        """
+        try:
+            return holder_of(job.folder) is not None or run_status(job.folder) == "finished"
+        except (ValueError, OSError):
+            return False
 
     def _over(self, job: Job, outcome: Outcome) -> None:
         self.outcomes[job.name] = outcome

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple
 
 import pytest
@@ -19,7 +20,13 @@ from labbook.config.load import load_config, save_config
 from labbook.run import ledger, processes, runner
 from runfolder.locks import lock_run
 from runfolder.provenance import process_start
-from runfolder.records import read_record, run_status, start_record
+from runfolder.records import (
+    finish_record,
+    read_record,
+    run_status,
+    start_record,
+    write_results,
+)
 
 RUNNER = """
 import signal
@@ -37,6 +44,17 @@ jobs = [
     for name in ("long", "longer", "good")
 ]
 print(run_jobs(jobs, root, RunOptions(slots)))
+"""
+
+
+SECOND = """
+import sys
+from pathlib import Path
+from labbook import cli
+
+root = Path(sys.argv[1])
+arguments = ["run", "ofat", "--jobs", "2", "train.device=cpu"]
+sys.exit(cli.main(arguments, root, "fake.py"))
 """
 
 
@@ -193,14 +211,45 @@ def test_older_code_counts_and_is_repeated_only_if_asked(study, tmp_path, capfd)
     assert "starting" not in out and status == 0
 
 
-def test_a_run_that_another_process_holds_is_left_alone(study, tmp_path):
+@pytest.mark.parametrize("end", ["finished", "failed", "interrupted"])
+def test_a_run_that_another_process_holds_is_waited_for(study, tmp_path, end):
     folder = folder_of(tmp_path, "good")
     folder.mkdir(parents=True)
-    with lock_run(folder):
-        start_record(folder, [])
-        status, out, err = study("good other")
-    assert f"not started: process {os.getpid()} on" in err and status == 1
-    assert "starting good" not in out and "starting other" in out
+
+    def run_elsewhere() -> None:
+        with lock_run(folder):
+            start_record(folder, [])
+            wait_for(lambda: run_status(folder_of(tmp_path, "other")) == "finished")
+            if end == "finished":
+                write_results(folder, {})
+            finish_record(folder, end, "elsewhere")
+
+    thread = Thread(target=run_elsewhere)
+    thread.start()
+    wait_for(lambda: run_status(folder) == "running")
+    status, out, err = study("good other")
+    thread.join()
+    assert out.count(f"good is taken: process {os.getpid()} on") == 1
+    assert ("starting good" in out) == (end == "interrupted"), "a run that was lost is gone on with"
+    assert status == (end == "failed") and ("failed, run by" in err) == (end == "failed")
+
+
+def test_two_runners_share_a_study(study, tmp_path, write_config):
+    names = [f"long{number}" for number in range(4)]
+    for name in names:
+        write_config(name)
+        folder_of(tmp_path, name).mkdir(parents=True)
+        (folder_of(tmp_path, name) / "checkpoint").touch()  # it ends at once
+    command = [sys.executable, "-c", SECOND, str(tmp_path)]
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    second = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=paths)
+    status, out, _ = study("", "--jobs", "2", "train.device=cpu")
+    there, _ = second.communicate(timeout=60)
+    assert (status, second.returncode) == (0, 0), there
+    for name in names:
+        record = read_record(folder_of(tmp_path, name))
+        assert record is not None and record.attempts == 1
+        assert "trying again" not in (out + there).lower()
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(study, tmp_path):
@@ -245,15 +294,14 @@ def test_a_killed_runner_loses_nothing(tmp_path):
     (folder_of(tmp_path, "longer") / "checkpoint").touch()
     record = read_record(long)
     assert record is not None
+    (long / "checkpoint").touch()
     os.kill(record.pid, signal.SIGKILL)
-    wait_for(lambda: run_status(long) == "interrupted")
     os.kill(read_record(folder_of(tmp_path, "longer")).pid, signal.SIGTERM)
     out, _ = second.communicate(timeout=30)
-    assert f"not started: process {record.pid} on" in out
-    (long / "checkpoint").touch()
+    assert f"long is taken: process {record.pid} on" in out
     third, _ = start_runner(tmp_path, 1).communicate(timeout=30)
     assert third.count("is_finished=True") == 3
-    assert read_record(long).attempts == 2
+    assert read_record(long).attempts == 2, "the second runner went on with it"
 
 
 STUBBORN = """
