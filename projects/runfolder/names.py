@@ -24,6 +24,22 @@ EVALUATION = "evaluation"
 """Folder of a folder for each split, with the three below."""
 EVALUATION_FACTS, MATCHES, PREDICTIONS = "evaluation.json", "matches.npz", "predictions.json"
 
+WRITTEN = (
+    *(CONFIG, CONFIG_SOURCE, RECORD, RESULTS, METRICS, LEDGER, FINGERPRINT, PATCH, LOCK),
+    *(LAST_CHECKPOINT, "model_*.pth*", "nan_dump*.pth", "log.txt*", "console*.txt"),
+    *("events.out.tfevents.*", "wandb/*", "profile/*", "jobs/*", "submitted.json"),
+    *(f"{EVALUATION}/*/{file}" for file in (EVALUATION_FACTS, MATCHES, PREDICTIONS)),
+    *(f"{EVALUATION}/*/gallery.json", f"{EVALUATION}/*/gallery/*.png"),
+    *(
+        "diff.txt",
+        "experiment_hypothesis.txt",
+        "experiment_summary.txt",
+        "modification_details.txt",
+    ),
+    *("training_command.txt", "code_changes_summary.txt"),
+)
+"""Patterns of all that a run writes, relative to its folder; ``*`` stands for slashes, too."""
+
 SPLITS = ("valid", "test")
 """Keys of ``results.json`` with the scores of the best model."""
 AP, AP50 = "bbox/AP", "bbox/AP50"

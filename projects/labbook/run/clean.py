@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 
 from labbook.config.studies import Study, find_studies
 from labbook.results.runs import find_runs, on_other_data
 from runfolder.locks import lock_run
-from runfolder.names import CONFIG, RECORD, SPLITS
+from runfolder.names import CONFIG, RECORD, SPLITS, WRITTEN
 from runfolder.records import RunIsRunningError, run_status
 from runfolder.run import Run
 
@@ -31,8 +32,9 @@ def find_removable(study: Study, root: Path, names: Iterable[str] = ()) -> Remov
     """The run folders of ``study`` and the annotation files that were made from its data.
 
     A run folder is a real folder, directly in the study's work folder or in that of another data
-    set, with a record and a config of the study. See :func:`derived_files` for the others. With
-    ``names`` (run names), only runs of these experiments, and the data are left alone.
+    set, with a record and a config of the study; files in it that no run writes are kept. See
+    :func:`derived_files` for the others. With ``names`` (run names), only runs of these
+    experiments, and the data are left alone.
     """
     names, found = set(names), Removable()
     runs = [run for run in _runs(study, root) if not names or run.name in names]
@@ -41,6 +43,8 @@ def find_removable(study: Study, root: Path, names: Iterable[str] = ()) -> Remov
             found.kept[run.folder] = reason
         else:
             found.run_folders.append(run.folder)
+            for path in unknown_files(run.folder):
+                found.kept[path] = "no run writes such a file"
     if names:
         return found
     everything = [run for one in find_studies(root).values() for run in _runs(one, root)]
@@ -72,6 +76,16 @@ def why_kept(folder: Path) -> str | None:
         return "it is running" if run_status(folder) == "running" else None
     except ValueError as error:
         return str(error)
+
+
+def unknown_files(folder: Path) -> list[Path]:
+    """What somebody else has put into a run folder: files, and links, that no run writes."""
+    entries = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(path for path in entries if not _is_written(path.relative_to(folder)))
+
+
+def _is_written(path: Path) -> bool:
+    return any(fnmatch(path.as_posix(), pattern) for pattern in WRITTEN)
 
 
 def derived_files(runs: Iterable[Run], root: Path) -> list[Path]:
@@ -136,9 +150,14 @@ def _data_root(run: Run, root: Path) -> Path:
 
 def _remove_folder(folder: Path) -> None:
     """Remove what a run is recognised by last: what an interruption leaves can be found again."""
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        elif entry.name not in _RECOGNISED_BY:
-            entry.unlink()
-    shutil.rmtree(folder)
+    unknown, last = set(unknown_files(folder)), [folder / name for name in _RECOGNISED_BY]
+    for path in sorted(folder.rglob("*"), reverse=True):  # what lies in a folder before the folder
+        if path.is_dir() and not path.is_symlink():
+            with suppress(OSError):  # not empty
+                path.rmdir()
+        elif path not in unknown and path not in last:
+            path.unlink()
+    for path in last:
+        path.unlink()
+    with suppress(OSError):
+        folder.rmdir()

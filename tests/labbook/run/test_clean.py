@@ -104,6 +104,7 @@ def test_links_and_foreign_folders_are_left_alone(lab):
         "ofat_two": "it is a link to another folder",
         "only_a_config": "it is no run folder, it has no run.json",
         "holds_another": "it holds other runs",
+        "link": "no run writes such a file",
     }
     assert remove(found) == []
     assert (lab / "elsewhere" / "run.json").exists() and (lab / "data" / "train").exists()
@@ -136,15 +137,31 @@ def test_a_file_that_cannot_be_built_again_stays(lab, harm):
     assert path.exists()
 
 
+def test_files_that_no_run_writes_are_listed_and_kept(lab, capsys):
+    folder = lab / "work_dirs" / "ofat_one"
+    mine = [folder / "notes.md", folder / "evaluation/valid/figure.png", folder / "model.txt"]
+    for path in mine:
+        path.write_text("mine")
+    (folder / "linked").symlink_to(lab / "data" / "train" / "image.jpg")
+    (folder / "model_best.pth").write_text("weights")
+    assert cli.main(["clean", "ofat", "--yes"], lab) == 0
+    out = capsys.readouterr().out
+    assert out.count("no run writes such a file") == 4 and "ofat_one/notes.md" in out
+    left = {name for name in files(folder) if not (folder / name).is_dir()}
+    assert left == {"notes.md", "evaluation/valid/figure.png", "model.txt", "linked"}
+    assert not (lab / "work_dirs" / "ofat_two").exists()
+    assert (lab / "data" / "train" / "image.jpg").exists()
+
+
 def test_what_an_interrupted_removal_leaves_is_found_again(lab, monkeypatch):
     folder = lab / "work_dirs" / "ofat_one"
-    genuine = shutil.rmtree
+    genuine = Path.rmdir
 
     def interrupted(path: Path) -> None:
-        genuine(path / "valid")
+        genuine(path)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    monkeypatch.setattr(Path, "rmdir", interrupted)
     with pytest.raises(KeyboardInterrupt):
         remove(find_removable(STUDY, lab))
     assert not (folder / "evaluation" / "valid").exists()
