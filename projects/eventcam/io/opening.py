@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from eventcam.errors import EventDataError
-from eventcam.io.dat_reader import DatReader
 from eventcam.io.events import EventReader
-from eventcam.io.h5_reader import H5Reader
+from eventcam.io.readers.dat import DatReader
+from eventcam.io.readers.h5 import H5Reader
 
 READERS = {".h5": H5Reader, ".hdf5": H5Reader, ".dat": DatReader}
 

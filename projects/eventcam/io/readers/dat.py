@@ -17,7 +17,7 @@ import numpy as np
 
 from eventcam.errors import EventDataError
 from eventcam.io.events import CHUNK_EVENTS, EventReader, Events
-from eventcam.io.h5_reader import DEFAULT_HEIGHT, DEFAULT_WIDTH, as_polarity
+from eventcam.io.readers.h5 import DEFAULT_HEIGHT, DEFAULT_WIDTH, as_polarity
 
 LOG = logging.getLogger(__name__)
 EVENT_BYTES = 8
