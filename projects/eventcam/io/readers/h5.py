@@ -23,6 +23,11 @@ from eventcam.io.hdf5 import Dataset, Group, open_h5
 LOG = logging.getLogger(__name__)
 DEFAULT_WIDTH, DEFAULT_HEIGHT = 1280, 720  # px, eTraM's sensor; the published code's default
 OUTSIDE = np.iinfo(np.uint16).max  # a coordinate that no sensor has
+_METAVISION = (
+    "{path} is an HDF5 file of Metavision: its events are in CD/events, in general compressed with "
+    "Metavision's codec ECF; expected is the group 'events' with the columns x, y, p, t. Convert "
+    "it with Metavision's metavision_file_to_dat -i {name}, and use the .dat."
+)
 
 
 class H5Reader(EventReader):
@@ -37,6 +42,8 @@ class H5Reader(EventReader):
         self._file = open_h5(self.path)
         try:
             with damage_reported(self.path, "events in HDF5"):
+                if "CD/events" in self._file:
+                    raise EventDataError(_METAVISION.format(path=path, name=self.path.name))
                 group = self._file.get("events")
                 self._columns = _columns(group, self.path)
                 self._reader = ColumnReader(self._columns)
