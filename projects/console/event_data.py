@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-PATTERNS = ("*/*.h5", "*/*.hdf5", "*/*.dat", "*/*/labels_v2/labels.npz")
+PATTERNS = ("*/*.h5", "*/*.hdf5", "*/*.dat", "*/*.raw", "*/*/labels_v2/labels.npz")
 
 
 def is_event_folder(root: Path) -> bool:

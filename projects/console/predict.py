@@ -3,7 +3,7 @@
 %(prog)s work_dirs/RUN photo.jpg
 %(prog)s work_dirs/RUN 'photos/*.jpg' --tile 640 --save-json --out found
 %(prog)s work_dirs/RUN street.mp4
-%(prog)s work_dirs/RUN recording_td.h5          (an event file, labelled or not)
+%(prog)s work_dirs/RUN recording_td.h5          (an event file, or .dat, .raw; labelled or not)
 %(prog)s configs/examples/NAME.py photos --weights model.pth
 %(prog)s RUN.onnx photo.jpg                     (an exported file)
 """

@@ -1,6 +1,6 @@
 """Prepare raw event recordings for training: stacked histograms, labels and times, resumable.
 
-RAW holds the folders train, val and test with <name>_td.h5 (or .dat) and <name>_bbox.npy, or
+RAW holds the folders train, val and test with <name>_td.h5 (or .dat, .raw) and <name>_bbox.npy, or
 <name>_bbox.csv with the columns t_us,x,y,w,h,class[,track], or <name>_bbox.json, COCO whose images
 have a timestamp_us; OUT gets the folders that RVT's own preparation would write, and manifest.json.
 Run again to resume.

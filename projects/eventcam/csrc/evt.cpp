@@ -36,12 +36,20 @@ struct Block {
   int64_t number;
   const void* words;
   State* state;
-  uint16_t *x, *y;  // room for as many events as there can be
+  uint16_t *x, *y;  // room for all events
   uint8_t* p;
   int64_t* t;
 };
 
 }  // namespace
+
+// found: room for the events of the words, whether they will be known or not.
+extern "C" void count_evt2(const Block* b) {
+  const uint32_t* words = static_cast<const uint32_t*>(b->words);
+  int64_t events = 0;
+  for (int64_t i = 0; i < b->number; ++i) events += words[i] >> 28 <= CD_ON;
+  b->state->found = events;
+}
 
 extern "C" void decode_evt2(const Block* block) {
   constexpr int64_t TURN = 1 << 28, RANGE = 1 << 6;  // of the upper and of the lower bits
@@ -67,6 +75,18 @@ extern "C" void decode_evt2(const Block* block) {
   }
   s.found = n;
   *b.state = s;
+}
+
+// found: as above.
+extern "C" void count_evt3(const Block* b) {
+  const uint16_t* words = static_cast<const uint16_t*>(b->words);
+  int64_t events = 0;
+  for (int64_t i = 0; i < b->number; ++i) {
+    const uint32_t kind = words[i] >> 12;
+    const uint32_t valid = kind == VECT_12 ? 0xFFF : kind == VECT_8 ? 0xFF : 0;
+    events += (kind == ADDR_X) + __builtin_popcount(words[i] & valid);
+  }
+  b->state->found = events;
 }
 
 extern "C" void decode_evt3(const Block* block) {

@@ -170,7 +170,7 @@ def _prepare_or_reuse(recording: RawRecording, out: Path, settings: Preparation)
         return True
     if recording.events is None or recording.labels is None:
         lacking = "_bbox.npy", "_bbox.csv, .json"
-        ending, other = lacking if recording.events else ("_td.h5", "_td.dat")
+        ending, other = lacking if recording.events else ("_td.h5", "_td.dat, .raw")
         raise EventDataError(f"the file {recording.name}{ending} is missing (or {other})")
     folder = out / IN_PROGRESS / recording.split / recording.name
     shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed

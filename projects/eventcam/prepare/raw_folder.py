@@ -1,4 +1,4 @@
-"""Finding raw recordings: ``<root>/<split>/<name>_td.h5`` (or ``.dat``) and their labels."""
+"""Raw recordings: ``<root>/<split>/<name>_td.h5`` (or ``.dat``, ``.raw``) and their labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from eventcam.io.label_files import ENDINGS as LABEL_ENDINGS
 from eventcam.io.rvt_layout import SPLITS
 
 # Old recordings of Prophesee's first set are named <name>_td.dat.h5. Earlier endings are preferred.
-_EVENT_ENDINGS = ("_td.h5", "_td.hdf5", "_td.dat.h5", "_td.dat", ".h5", ".hdf5", ".dat")
+_EVENT_ENDINGS = ("_td.h5", "_td.hdf5", "_td.dat.h5", "_td.dat", "_td.raw")
+_EVENT_ENDINGS += (".h5", ".hdf5", ".dat", ".raw")
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class RawRecording:
     Attributes:
         split: "train", "val" or "test".
         name: without the endings; the name of its folder of representations.
-        events: ``.h5`` or ``.dat``.
+        events: ``.h5``, ``.dat`` or ``.raw``.
         labels: ``*_bbox.npy``, ``.csv`` or ``.json``.
     """
 
@@ -50,7 +51,7 @@ def find_recordings(root: Path) -> list[RawRecording]:
     if not found:
         raise EventDataError(
             f"No recordings were found in {root}: expected are folders named {', '.join(SPLITS)} "
-            f"with files <name>_td.h5 (or _td.dat) and <name>_bbox.npy (or .csv, .json). "
+            f"with files <name>_td.h5 (or .dat, .raw) and <name>_bbox.npy (or .csv, .json). "
             f"Unpack the downloaded parts of each split into one folder of that name."
         )
     return found

@@ -68,7 +68,7 @@ def prepare_recording(
     """Write one recording into ``folder`` (new or empty).
 
     Args:
-        events: ``.h5`` or ``.dat``.
+        events: ``.h5``, ``.dat`` or ``.raw``.
         labels: ``*_bbox.npy``, ``.csv`` or ``.json``.
         folder: receives the files of :mod:`eventcam.io.rvt_layout`, without the record.
         settings: see there.

@@ -117,7 +117,7 @@ def _raw_shots(path: Path, ends: np.ndarray, labels: np.ndarray | None) -> Itera
 
 
 def labels_beside(path: Path) -> Path | None:
-    """The file of boxes of ``<name>_td[.dat].h5`` or ``<name>_td.dat``; None without any."""
+    """The file of boxes of ``<name>_td[.dat].h5``, ``.dat`` or ``.raw``; None without any."""
     name = path.name
     for suffix in (".dat.h5", *READERS):
         name = name.removesuffix(suffix)

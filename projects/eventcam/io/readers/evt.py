@@ -72,11 +72,10 @@ class State(ctypes.Structure):
 
 
 class Encoding(NamedTuple):
-    """Words of one format."""
+    """One format of words."""
 
     name: str
     word: type[np.unsignedinteger]
-    most: int  # events in one word
     plain: Callable[[np.ndarray, State], Events]
 
 
@@ -102,21 +101,20 @@ class Decoder:
 
     def plain(self, words: np.ndarray) -> Events:
         """As a call, without compiled code."""
-        if len(words) == 0:
-            return Events.empty()
-        events = self.encoding.plain(words, self.state)
+        events = self.encoding.plain(words, self.state) if len(words) else Events.empty()
         self.state.found = len(events)
         return events
 
     def compiled(self, words: np.ndarray) -> Events:
         """As a call, with compiled code."""
         words = np.ascontiguousarray(words, self.encoding.word)
-        room = len(words) * self.encoding.most
-        out = Events(*(np.empty(room, kind) for kind in (np.uint16, np.uint16, np.uint8, np.int64)))
-        columns = (getattr(out, name).ctypes.data for name in "xypt")
-        function = f"decode_{self.encoding.name.lower()}"
-        state = ctypes.addressof(self.state)
-        KERNEL.call(function, len(words), words.ctypes.data, state, *columns)
+        given = len(words), words.ctypes.data, ctypes.addressof(self.state)
+        name = self.encoding.name.lower()
+        KERNEL.call(f"count_{name}", *given)
+        kinds = (np.uint16, np.uint16, np.uint8, np.int64)
+        out = Events(*(np.empty(self.state.found, kind) for kind in kinds))
+        columns = (getattr(out, column).ctypes.data for column in "xypt")
+        KERNEL.call(f"decode_{name}", *given, *columns)
         return out[: self.state.found]
 
     @property
@@ -153,13 +151,13 @@ def _evt3(words: np.ndarray, state: State) -> Events:
     _count_others(kind, read, (_CONTINUED_4, _OTHERS, _CONTINUED), state)
     base, polarity, has_base = _vectors(kind, value, state)
     single = kind == _ADDR_X
-    bits = np.where(single, 1, np.where(kind == _VECT_8, value & 0xFF, value))
-    lanes = np.flatnonzero(single | (_WIDTHS[kind] > 0))  # words with events
-    known = (known & (y >= 0) & (single | has_base))[lanes, None]
-    events = (bits[lanes, None] >> np.arange(12) & 1).astype(bool)
-    state.undefined += int(np.count_nonzero(events & ~known))
-    lane, offset = np.nonzero(events & known)
-    word = lanes[lane]
+    bits = np.where(single, 1, np.where(kind == _VECT_8, value & 0xFF, value)).astype("<u2")
+    carriers = np.flatnonzero(single | (_WIDTHS[kind] > 0))  # words with events
+    valid = np.unpackbits(bits[carriers].view(np.uint8).reshape(-1, 2), axis=1, bitorder="little")
+    known = (known & (y >= 0) & (single | has_base))[carriers, None]
+    state.undefined += int(np.count_nonzero(valid & ~known))
+    found = np.flatnonzero((valid & known).view(bool))
+    word, offset = carriers[found >> 4], found & 15
     x = np.where(single, value & 0x7FF, base)[word] + offset
     p = np.where(single, value >> 11, polarity)[word]
     state.low, state.y = int(low[-1]), int(y[-1])
@@ -218,7 +216,7 @@ def _count_others(
     state.unknown += len(kind) - int(words[[*read, *vendor, _TRIGGER]].sum())
 
 
-EVT2, EVT3 = Encoding("EVT2", np.uint32, 1, _evt2), Encoding("EVT3", np.uint16, 12, _evt3)
+EVT2, EVT3 = Encoding("EVT2", np.uint32, _evt2), Encoding("EVT3", np.uint16, _evt3)
 ENCODINGS = {encoding.name: encoding for encoding in (EVT2, EVT3)}
 
 
