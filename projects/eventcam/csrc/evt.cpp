@@ -36,20 +36,15 @@ struct Block {
   int64_t number;
   const void* words;
   State* state;
-  uint16_t *x, *y;  // room for all events
+  uint16_t *x, *y;  // as many as room_evt*() says
   uint8_t* p;
   int64_t* t;
 };
 
 }  // namespace
 
-// found: room for the events of the words, whether they will be known or not.
-extern "C" void count_evt2(const Block* b) {
-  const uint32_t* words = static_cast<const uint32_t*>(b->words);
-  int64_t events = 0;
-  for (int64_t i = 0; i < b->number; ++i) events += words[i] >> 28 <= CD_ON;
-  b->state->found = events;
-}
+// The most events that the words can be, into `found`.
+extern "C" void room_evt2(const Block* b) { b->state->found = b->number; }
 
 extern "C" void decode_evt2(const Block* block) {
   constexpr int64_t TURN = 1 << 28, RANGE = 1 << 6;  // of the upper and of the lower bits
@@ -77,61 +72,132 @@ extern "C" void decode_evt2(const Block* block) {
   *b.state = s;
 }
 
-// found: as above.
-extern "C" void count_evt3(const Block* b) {
+extern "C" void room_evt3(const Block* b) {
+  constexpr int64_t PART = 4096;  // words whose sum fits into 16 bits, in which many are added at once
   const uint16_t* words = static_cast<const uint16_t*>(b->words);
-  int64_t events = 0;
-  for (int64_t i = 0; i < b->number; ++i) {
-    const uint32_t kind = words[i] >> 12;
-    const uint32_t valid = kind == VECT_12 ? 0xFFF : kind == VECT_8 ? 0xFF : 0;
-    events += (kind == ADDR_X) + __builtin_popcount(words[i] & valid);
+  b->state->found = 0;
+  for (int64_t from = 0; from < b->number; from += PART) {
+    uint16_t room = 0;
+    for (int64_t i = from; i < std::min(from + PART, b->number); ++i) {
+      const uint16_t kind = words[i] >> 12;
+      room += (kind == ADDR_X) + 12 * (kind == VECT_12) + 8 * (kind == VECT_8);
+    }
+    b->state->found += room;
   }
-  b->state->found = events;
 }
 
-extern "C" void decode_evt3(const Block* block) {
-  constexpr int64_t TURN = 1 << 12, RANGE = 1 << 12;
-  const Block b = *block;
-  const uint16_t* words = static_cast<const uint16_t*>(b.words);
-  State s = *b.state;
-  int64_t n = 0, high = (s.clock.turns * TURN + s.clock.last) * RANGE - s.origin;
-  const auto put = [&](int64_t x, uint8_t polarity) {
-    b.x[n] = std::min<int64_t>(x, UINT16_MAX);
-    b.y[n] = s.y;
-    b.p[n] = polarity;
-    b.t[n] = high + s.low;
-    ++n;
-  };
-  for (int64_t i = 0; i < b.number; ++i) {
-    const uint32_t kind = words[i] >> 12, value = words[i] & 0xFFF;
-    const bool known = s.clock.last >= 0 && s.y >= 0;
-    if (kind == ADDR_X) {
-      if (known) put(value & 0x7FF, value >> 11);
-      else ++s.undefined;
-    } else if (kind == ADDR_Y) {
-      s.y = value;
-    } else if (kind == TIME_LOW) {
-      s.low = value;
-    } else if (kind == VECT_12 || kind == VECT_8) {
-      uint32_t mask = kind == VECT_12 ? value : value & 0xFF;
-      if (!known || s.base < 0) {
-        s.undefined += __builtin_popcount(mask);
-        mask = 0;
+namespace {
+
+class Evt3Decoder {
+ public:
+  explicit Evt3Decoder(const Block& block)
+      : b(block), s(*block.state), said(uint64_t(s.y & 0xFFFF) << 16 | uint64_t(s.low) << 32) {
+    set_high();
+  }
+
+  // Decode the words `from` to `to` - 1.
+  void run(int64_t from, int64_t to) {
+    const uint16_t* words = static_cast<const uint16_t*>(b.words);
+    for (int64_t i = from; i < to; ++i) {
+      const uint32_t kind = words[i] >> 12, value = words[i] & 0xFFF;
+      if (COMMON >> kind & 1) {  // which of them cannot be foreseen, so there is no branch
+        said = (said & KEPT[kind]) | uint64_t(value) << SHIFT[kind];
+        waiting[count] = said;
+        count += kind == ADDR_X;
+      } else {
+        read_other(kind, value);
       }
-      for (; mask; mask &= mask - 1) put(s.base + __builtin_ctz(mask), s.polarity);
+      if (count >= PART) write();
+    }
+    write();
+  }
+
+  // Forget the events so far, whose time or row was not known.
+  void leave_out() {
+    s.undefined += n;
+    n = 0;
+  }
+
+  void end() {
+    s.found = n, s.low = said >> 32, s.y = int16_t(said >> 16);
+    *b.state = s;
+  }
+
+ private:
+  static constexpr int64_t TURN = 1 << 12, RANGE = 1 << 12;
+  static constexpr int64_t PART = 2048;     // events that are written at once
+  static constexpr int64_t LAST_X = 0x7FFF;  // of vectors that go on and on
+  static constexpr uint32_t COMMON = 1u << ADDR_Y | 1u << ADDR_X | 1u << TIME_LOW;
+  static constexpr uint64_t FIELD = 0xFFFF;
+  static constexpr uint64_t KEPT[] = {~(FIELD << 16), 0, ~FIELD, 0, 0, 0, ~(FIELD << 32)};
+  static constexpr uint8_t SHIFT[] = {16, 0, 0, 0, 0, 0, 32};
+
+  void read_other(uint32_t kind, uint32_t value) {
+    if (kind == VECT_12 || kind == VECT_8) {
+      read_vector(kind == VECT_12 ? value : value & 0xFF);
       if (s.base >= 0) s.base += kind == VECT_12 ? 12 : 8;
     } else if (kind == BASE_X) {
       s.base = value & 0x7FF;
       s.polarity = value >> 11;
     } else if (kind == TIME_HIGH) {
+      write();
       if (s.clock.last < 0) s.origin = std::max<int64_t>(value - int64_t(1), 0) * RANGE;
-      if (s.clock.last != value) s.low = 0;
+      if (s.clock.last != value) said &= 0xFFFFFFFF;
       s.clock.read(value, TURN);
-      high = (s.clock.turns * TURN + value) * RANGE - s.origin;
+      set_high();
     } else {
       s.count(kind == CONTINUED_4 ? uint32_t(CONTINUED) : kind);
     }
   }
-  s.found = n;
-  *b.state = s;
+
+  void read_vector(uint32_t mask) {
+    if (s.base < 0) {
+      s.undefined += __builtin_popcount(mask);
+      return;
+    }
+    const uint64_t rest = (said & ~FIELD) | uint64_t(s.polarity) << 11;
+    for (; mask; mask &= mask - 1) {
+      const uint64_t x = std::min(s.base + __builtin_ctz(mask), LAST_X);
+      waiting[count++] = rest | (x & 0x7FF) | x >> 11 << 12;
+    }
+  }
+
+  void write() {
+    for (int64_t i = 0; i < count; ++i) {
+      const uint64_t event = waiting[i];
+      b.x[n + i] = (event & 0x7FF) | (event >> 1 & 0x7800);
+      b.y[n + i] = event >> 16;
+      b.p[n + i] = event >> 11 & 1;
+      b.t[n + i] = high + int64_t(event >> 32);
+    }
+    n += count;
+    count = 0;
+  }
+
+  void set_high() { high = (s.clock.turns * TURN + s.clock.last) * RANGE - s.origin; }
+
+  const Block b;
+  State s;
+  // What was said last. Bits 0-10: lower part of x; 11: polarity; 12-15: upper part of x, of
+  // vectors; 16-31: y; 32-47: lower part of the time.
+  uint64_t said;
+  int64_t high, n = 0, count = 0;
+  uint64_t waiting[PART + 12];  // events of the same upper part of the time
+};
+
+}  // namespace
+
+extern "C" void decode_evt3(const Block* b) {
+  const uint16_t* words = static_cast<const uint16_t*>(b->words);
+  bool timed = b->state->clock.last >= 0, placed = b->state->y >= 0;
+  int64_t start = 0;
+  for (; start < b->number && !(timed && placed); ++start) {
+    timed |= words[start] >> 12 == TIME_HIGH;
+    placed |= words[start] >> 12 == ADDR_Y;
+  }
+  Evt3Decoder decoder(*b);
+  decoder.run(0, start);
+  decoder.leave_out();
+  decoder.run(start, b->number);
+  decoder.end();
 }

@@ -33,7 +33,7 @@ from eventcam.io.events import Events
 from eventcam.io.readers.clock import Clock
 from nativecode import CheckedKernel
 
-OUTSIDE = np.iinfo(np.uint16).max  # a column behind those that any word can name
+_LAST_X = 0x7FFF  # of vectors that go on and on; no sensor is so wide
 _ADDR_Y, _ADDR_X, _BASE_X, _VECT_12, _VECT_8, _TIME_LOW, _TIME_HIGH = 0, 2, 3, 4, 5, 6, 8
 _WIDTHS = np.zeros(16, np.int64)  # columns by which a word moves the next vector
 _WIDTHS[[_VECT_12, _VECT_8]] = 12, 8
@@ -110,7 +110,7 @@ class Decoder:
         words = np.ascontiguousarray(words, self.encoding.word)
         given = len(words), words.ctypes.data, ctypes.addressof(self.state)
         name = self.encoding.name.lower()
-        KERNEL.call(f"count_{name}", *given)
+        KERNEL.call(f"room_{name}", *given)
         kinds = (np.uint16, np.uint16, np.uint8, np.int64)
         out = Events(*(np.empty(self.state.found, kind) for kind in kinds))
         columns = (getattr(out, column).ctypes.data for column in "xypt")
@@ -161,7 +161,7 @@ def _evt3(words: np.ndarray, state: State) -> Events:
     x = np.where(single, value & 0x7FF, base)[word] + offset
     p = np.where(single, value >> 11, polarity)[word]
     state.low, state.y = int(low[-1]), int(y[-1])
-    x, y = np.minimum(x, OUTSIDE).astype(np.uint16), y[word].astype(np.uint16)
+    x, y = np.minimum(x, _LAST_X).astype(np.uint16), y[word].astype(np.uint16)
     return Events(x, y, p.astype(np.uint8), (high + low)[word])
 
 
