@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from script_runs import assert_equal_ends, kill_and_resume, metrics, results, run_script
+from event_toys import HEIGHT, WIDTH, make_events
+from raw_toys import write_raw
+from script_runs import assert_equal_ends, execute, kill_and_resume, metrics, results, run_script
+
+from eventcam.io import write_h5_recording
 
 CONFIG = "configs/debug/etram/3scale_sizeaware_attention_100k.py"
 
@@ -61,6 +66,26 @@ def test_the_average_is_scored_beside_the_weights(whole_run):
     )
     assert raw.keys() == average.keys()
     assert not all(torch.equal(raw[name], average[name]) for name in raw)
+
+
+def test_a_recording_as_the_camera_sent_it_becomes_boxes_by_the_script(whole_run, tmp_path):
+    events = make_events(4000, last_us=400_000)
+    write_raw(tmp_path / "a_td.raw", "EVT3", events, WIDTH, HEIGHT, vectors=True)
+    write_h5_recording(tmp_path / "b_td.h5", [events], WIDTH, HEIGHT)
+    raw, h5 = (predicted(whole_run, tmp_path / name) for name in ("a_td.raw", "b_td.h5"))
+    assert raw == h5 and {box["time_us"] for box in raw} == set(range(50_000, 400_001, 50_000))
+    assert all(len(box["bbox"]) == 4 for box in raw)
+
+
+def predicted(run: Path, recording: Path) -> list[dict]:
+    """What tools/predict.py writes beside the video of a recording."""
+    out = recording.with_suffix("")
+    words = [run, recording, "model.head.score_threshold=0.0", "--score=0", "--save-json"]
+    done = execute([sys.executable, "tools/predict.py", *map(str, words), f"--out={out}"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (out / f"{recording.stem}.mp4").stat().st_size > 1000
+    entries = json.loads((out / "predictions.json").read_text())
+    return [{key: value for key, value in e.items() if key != "file_name"} for e in entries]
 
 
 def test_checkpoints_hold_the_memory_of_each_stream(whole_run):

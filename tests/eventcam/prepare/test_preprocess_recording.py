@@ -19,6 +19,7 @@ from event_toys import (
     write_dat,
     write_recording,
 )
+from raw_toys import write_raw
 
 from eventcam.errors import EventDataError
 from eventcam.io import Events, rvt_layout, write_bbox, write_h5_recording
@@ -80,15 +81,16 @@ def test_files_and_compression_are_the_published_ones(tmp_path):
         assert filters == published["filters"]["32001"] and list(file) == published["keys"]
 
 
+@pytest.mark.parametrize("suffix", [".dat", ".raw"])
 @pytest.mark.parametrize("downsample", ["none", "nearest", "sum"])
-def test_dat_and_h5_give_the_same(tmp_path, downsample):
+def test_all_formats_give_the_same(tmp_path, suffix, downsample):
     write_recording(tmp_path, "a")
-    write_dat(tmp_path / "b_td.dat", make_events(3000))
     write_recording(tmp_path / "b", "b")
+    write_dat(tmp_path / "b" / "b_td.dat", make_events(3000))
+    write_raw(tmp_path / "b" / "b_td.raw", "EVT3", make_events(3000), WIDTH, HEIGHT)
     settings = Preparation(downsample=downsample)
     out, record = prepare(tmp_path, settings=settings)
-    (tmp_path / "b_td.dat").rename(tmp_path / "b" / "b_td.dat")
-    other, other_record = prepare(tmp_path / "b", "b", settings, suffix=".dat")
+    other, other_record = prepare(tmp_path / "b", "b", settings, suffix=suffix)
     first = representations(out, downsample)
     assert np.array_equal(first, representations(other, downsample)) and record == other_record
     assert first.sum() > 0 and record["counts"]["frames"] == 10
@@ -133,11 +135,12 @@ def test_hopeless_recordings_end_in_a_sentence(tmp_path, events, labels, message
         prepare(tmp_path)
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".dat"])
+@pytest.mark.parametrize("suffix", [".h5", ".dat", ".raw"])
 @pytest.mark.filterwarnings("ignore")  # numpy's about odd numbers
 def test_damaged_bytes_end_in_a_record_or_in_a_sentence(tmp_path, suffix):
     write_recording(tmp_path, "a")
     write_dat(tmp_path / "a_td.dat", make_events(3000))
+    write_raw(tmp_path / "a_td.raw", "EVT2", make_events(3000), WIDTH, HEIGHT)
     rng = np.random.default_rng(7)
     for number in range(40):
         path = tmp_path / ("a_bbox.npy" if number % 2 else f"a_td{suffix}")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from event_toys import HEIGHT, WIDTH, make_events, write_dat
+from raw_toys import write_raw
 
 from eventcam.class_maps import get_class_map
 from eventcam.io import Events, write_h5_recording
@@ -70,13 +71,15 @@ def test_memory_goes_on_until_it_is_reset(predictor):
     assert not equal(anew, moved)
 
 
-@pytest.mark.parametrize("kind", ["h5", "dat"])
+@pytest.mark.parametrize("kind", ["h5", "dat", "raw"])
 def test_a_file_is_a_recording_of_its_own(predictor, tmp_path, kind):
     file = tmp_path / f"some_td.{kind}"
     if kind == "h5":
         write_h5_recording(file, [EVENTS], WIDTH, HEIGHT)
-    else:
+    elif kind == "dat":
         write_dat(file, EVENTS)
+    else:
+        write_raw(file, "EVT3", EVENTS, WIDTH, HEIGHT)
     list(predictor.stream(make_events(500, seed=3), (HEIGHT, WIDTH)))  # is forgotten
     found = list(predictor.stream(file))
     predictor.reset()
