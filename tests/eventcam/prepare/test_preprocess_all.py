@@ -11,8 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from event_toys import label_times, make_events, make_labels, write_recording
+from event_toys import (
+    HEIGHT,
+    WIDTH,
+    label_times,
+    make_events,
+    make_labels,
+    write_dat,
+    write_recording,
+)
 from filelock import FileLock
+from raw_toys import write_raw
 
 from eventcam.errors import EventDataError
 from eventcam.io.rvt_layout import KNOWN_EMPTY, MANIFEST, RECORD
@@ -191,6 +200,20 @@ def test_a_folder_that_stays_locked_is_a_sentence(tmp_path, monkeypatch):
     ):
         prepare_all(*arguments)
     assert prepare_all(*arguments).prepared == ["train/a"]
+
+
+def test_recordings_of_all_formats_are_found_and_prepared(tmp_path):
+    write_recording(tmp_path / "raw/train", "a")
+    write_recording(tmp_path / "raw/train", "b")
+    write_recording(tmp_path / "raw/train", "c")
+    events = make_events(3000)
+    write_dat(tmp_path / "raw/train/b_td.dat", events)
+    write_raw(tmp_path / "raw/train/c.raw", "EVT2", events, WIDTH, HEIGHT)
+    for name in "bc":
+        (tmp_path / f"raw/train/{name}_td.h5").unlink()
+    (tmp_path / "raw/train/a.raw").write_bytes(b"beside what is used")
+    done = prepare_all(tmp_path / "raw", tmp_path / "out", SETTINGS, 0)
+    assert done.prepared == ["train/a", "train/b", "train/c"]
 
 
 def test_no_recordings_at_all(tmp_path):
