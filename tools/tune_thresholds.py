@@ -9,9 +9,9 @@ Prints and draws the sizes that it decided from; areas are in px² of the networ
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections import Counter
 from pathlib import Path
 
@@ -21,10 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 from console.status import exit_status
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse_arguments() -> Namespace:
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("prepared", type=Path, help="what tools/prepare_etram.py wrote")
     parser.add_argument("--write", type=Path, metavar="CONFIG", help="put the thresholds in there")
     types = ("exponential", "step", "linear")
@@ -32,20 +30,22 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--weight", type=float, default=2.0, help="its size_aware_weight")
     parser.add_argument("--class-map", default="etram_cls8", help="that it was prepared with")
     parser.add_argument("--downsample", default="nearest", choices=("nearest", "sum", "none"))
+    parser.add_argument("--representation", default="histogram", choices=("histogram", "voxel"))
     parser.add_argument("--source", help="where the recordings are from, in a few words")
     plot = Path(__file__).parents[1] / "work_dirs" / "size_thresholds.png"
     parser.add_argument("--plot", type=Path, metavar="PNG", default=plot, help="%(default)s")
     return parser.parse_args()
 
 
-def tune(options: argparse.Namespace) -> None:
+def tune(options: Namespace) -> None:
     """Print, draw and, if asked to, write."""
     from boxmetrics.slices import size_table, size_thresholds, table_text
     from eventcam.dataset import EventRecordings
     from eventcam.prepare.size_report import box_sizes, draw_sizes, origin, write_literals
     from smalldet.losses.size_aware import proposals_text, proposed_thresholds
 
-    dataset = EventRecordings(str(options.prepared), options.class_map, options.downsample)
+    how = options.class_map, options.downsample
+    dataset = EventRecordings(str(options.prepared), *how, representation=options.representation)
     recordings = dataset.recordings("train")
     sizes, names = box_sizes(recordings), dataset.class_map.classes
     left_out = sum((recording.left_out for recording in recordings), Counter())

@@ -9,8 +9,9 @@ def toy(name):
     """The eTraM config ``name`` with a small model and generated recordings."""
     cfg = LazyConfig.load_rel(f"../etram/{name}.py")
     cfg.train.output_dir = "work_dirs/debug/${experiment.name}"
-    cfg.dataset.root = "${oc.env:DETECTRON2_DATASETS,datasets}/toy_events_${dataset.downsample}"
-    cfg.dataset.name = "toy_events_${dataset.downsample}"
+    kind = "${dataset.downsample}${without_prefix:_histogram,_${dataset.representation}}"
+    cfg.dataset.root = f"${{oc.env:DETECTRON2_DATASETS,datasets}}/toy_events_{kind}"
+    cfg.dataset.name = f"toy_events_{kind}"
     sizes = dict(train=4, val=2, test=2, seconds=1.0, width=240, height=180)
     cfg.dataset.generate = L(GeneratedRecordings)(seed=0, **sizes)
     cfg.dataset.downsample = "none" if cfg.dataset.downsample == "nearest" else "sum"

@@ -1,4 +1,4 @@
-"""Prepare raw event recordings for training: stacked histograms, labels and times, resumable.
+"""Prepare raw event recordings for training: representations, labels and times, resumable.
 
 RAW holds the folders train, val and test with <name>_td.h5 (or .dat, .raw) and <name>_bbox.npy, or
 <name>_bbox.csv with the columns t_us,x,y,w,h,class[,track], or <name>_bbox.json, COCO whose images
@@ -21,7 +21,12 @@ def main(arguments: Sequence[str], prog: str) -> int:
     from eventcam.prepare.recording import Preparation
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    settings = Preparation(options.class_map, options.downsample, options.published)
+    settings = Preparation(
+        options.class_map,
+        options.downsample,
+        options.published,
+        representation=options.representation,
+    )
     summary = prepare_all(options.raw, options.out, settings, max(0, options.workers))
     print(summary)
     return 0 if summary.prepared or summary.reused else 1
@@ -46,6 +51,13 @@ def parse(arguments: Sequence[str], prog: str) -> Namespace:
         choices=("nearest", "sum", "none"),
         help="how to get half resolution: drop three of four px (as published, default) or add "
         "them up; none keeps the sensor's resolution",
+    )
+    parser.add_argument(
+        "--representation",
+        default="histogram",
+        choices=("histogram", "voxel"),
+        help="counts by polarity (as published, default), or a voxel grid: signed, each event "
+        "shared by the two time bins beside it; the config's dataset.representation says the same",
     )
     parser.add_argument(
         "--published",

@@ -12,11 +12,12 @@ from typing import Any, Protocol
 
 from eventcam.class_maps import get_class_map
 from eventcam.errors import EventDataError
+from eventcam.io import rvt_layout as layout
 from eventcam.io.rvt_folder import RvtFolder, RvtRecording
 from eventcam.labels import LabelFilter
 from eventcam.prepare.folder import prepare_all
 from eventcam.prepare.recording import Preparation
-from eventcam.representations import Downsample
+from eventcam.representations import Downsample, RepresentationName
 
 logger = logging.getLogger(__name__)
 TRAIN_FILTER = LabelFilter()
@@ -42,6 +43,7 @@ class EventRecordings:
             ``toydata.streets.GeneratedRecordings``; they are prepared on first use.
         train_filter: which boxes are trained on; None trains on all. Val and test keep all boxes:
             what is scored of them is up to the protocols of the evaluation.
+        representation: of the events: "histogram", or "voxel" (signed, of half as many channels).
     """
 
     splits = ("train", "val", "test")
@@ -54,6 +56,7 @@ class EventRecordings:
         generate: Generator | None = None,
         name: str = "",
         train_filter: LabelFilter | None = TRAIN_FILTER,
+        representation: RepresentationName = "histogram",
     ) -> None:
         self.root = root
         self.name = name or Path(root).resolve().name
@@ -61,6 +64,7 @@ class EventRecordings:
         self.downsample: Downsample = downsample
         self.generate = generate
         self.train_filter = train_filter
+        self.representation: RepresentationName = representation
         self._folder: RvtFolder | None = None
         self._opened: dict[str, list[RvtRecording]] = {}
 
@@ -82,6 +86,7 @@ class EventRecordings:
             "class_map": self.class_map,
             "downsample": self.downsample,
             "train_filter": self.train_filter,
+            "representation": self.representation,
         }
 
     def check(self, num_classes: Mapping[str, int], images: int) -> None:
@@ -109,8 +114,9 @@ class EventRecordings:
                 f"{self.root} has {frames['train']} labelled frames in train and {frames['val']} "
                 f"in val; expected were {images or 'some'} and some. {self._why_empty(frames)}"
                 f"Prepare the recordings with `tools/prepare_etram.py RAW {self.root} --downsample "
-                f"{self.downsample} --class-map {quote(self.class_map.name)}`, or correct "
-                "dataset.root or train.images."
+                f"{self.downsample} --class-map {quote(self.class_map.name)}"
+                f"{layout.command_option(self.representation)}`, or correct dataset.root or "
+                "train.images."
             )
         left_out = sum((r.left_out for r in self.recordings("train")), Counter())
         logger.info(
@@ -149,9 +155,13 @@ class EventRecordings:
         if self.generate is not None:
             raw = Path(f"{self.root}_raw")
             self.generate.ensure(raw)
-            settings = Preparation(self.class_map.name, self.downsample)
+            settings = Preparation(
+                self.class_map.name, self.downsample, representation=self.representation
+            )
             failed = prepare_all(raw, Path(self.root), settings, workers=0, progress=False).failed
             if failed:
                 raise EventDataError(f"Generated recordings could not be prepared: {failed}.")
-        self._folder = RvtFolder(self.root, self.class_map.name, self.downsample, self.train_filter)
+        self._folder = RvtFolder(
+            self.root, self.class_map.name, self.downsample, self.train_filter, self.representation
+        )
         return self._folder

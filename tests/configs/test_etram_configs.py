@@ -18,6 +18,7 @@ from boxmetrics.slices import size_thresholds
 from eventcam.class_maps import get_class_map
 from eventcam.labels import LabelFilter, boxes_xyxy, scale_boxes
 from eventcam.prepare.label_frames import schedule
+from eventcam.representations import get_representation
 from labbook.config.experiment import is_met
 from labbook.config.load import diff_configs, load_config, save_config, to_plain
 from labbook.config.resume import check_same_config, config_changes, is_measured
@@ -75,6 +76,7 @@ LADDER = {
         SIZEAWARE, weight=2.0, also={"iou_loss": "nwd", "assignment_metric": "nwd"}
     ),
     "3scale_sizeaware_ciou_100k": Rung(SIZEAWARE, weight=2.0, also={"iou_loss": "ciou"}),
+    "baseline_3scale_voxel_100k": Rung("baseline_3scale_100k", also={"representation": "voxel"}),
 }
 VARIANTS = {  # not rungs: embed_dim, dim_head, depth
     "baseline_3scale_100k_tiny": (32, 32, 0.33),
@@ -93,6 +95,7 @@ USUAL = {
     "small_threshold": 1024,
     "medium_threshold": 9216,
     "downsample": "nearest",
+    "representation": "histogram",
     "rescue_unmatched": False,
     "size_aware_terms": ["iou"],
     "iou_loss": "iou",
@@ -128,8 +131,10 @@ def test_each_rung_is_a_row_of_the_table(name):
     assert (train.total_batch_size, train.max_iter) == (rung.batch, rung.steps)
     assert cfg.optimizer.lr == pytest.approx(rung.rate, rel=1e-7)
     assert cfg.optimizer.weight_decay == rung.decay
-    values = {key: getattr(head, key) for key in USUAL.keys() - {"downsample"}}
-    assert values | {"downsample": cfg.dataset.downsample} == USUAL | rung.also
+    values = {key: getattr(cfg.dataset if key in cfg.dataset else head, key) for key in USUAL}
+    assert values == USUAL | rung.also
+    bins = get_representation(values["representation"])(1, 1).shape[0]
+    assert neck.bottom_up.in_channels == bins
 
 
 @pytest.mark.parametrize("name", [*LADDER, *VARIANTS])

@@ -26,6 +26,7 @@ class FakeRecording:
     frames: Sequence[int] = ()
     empty: Sequence[int] | None = None
     shape: tuple[int, int, int] = (CHANNELS, HEIGHT, WIDTH)
+    dtype: np.dtype = np.dtype(np.uint8)  # noqa: RUF009
     closed: int = field(default=0)
 
     def __post_init__(self) -> None:

@@ -10,10 +10,14 @@ from eventcam.sampling.schedule import SamplingSettings
 from smalldet.data.catalog import records_of
 from smalldet.evaluation.event_boxes import EventBoxEvaluator
 
+# As the folder is named: nearest, or of voxel grids nearest_voxel.
+_kind = "${dataset.downsample}${without_prefix:_histogram,_${dataset.representation}}"
+
 dataset = L(EventRecordings)(
-    name="etram_${dataset.downsample}",
-    root="${oc.env:DETECTRON2_DATASETS,datasets}/etram_cls8_sample_${dataset.downsample}",
+    name=f"etram_{_kind}",
+    root=f"${{oc.env:DETECTRON2_DATASETS,datasets}}/etram_cls8_sample_{_kind}",
     class_map="etram_cls8",
+    representation="histogram",  # or "voxel", with in_channels=10 of the backbone
     downsample="nearest",  # to half resolution; "sum" keeps all events
     generate=None,
 )

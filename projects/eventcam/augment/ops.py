@@ -1,10 +1,10 @@
 """Flip, zoom and rotation of representations and of boxes, as published with RVT.
 
 Shape shorthand: T steps, C channels, H x W px of the representation, n boxes. Representations are
-(T, C, H, W) uint8 and are resampled to the nearest cell. Boxes are (n, 4) float32, xyxy_abs, px of
-the representation, and lie within 0 to W - 1 and 0 to H - 1 (the published convention); boxes that
-become flat are still returned (:func:`has_area`). Only :func:`rotate_boxes` leaves the clipping to
-:func:`clip_boxes`.
+(T, C, H, W) of any type and are resampled to the nearest cell. Boxes are (n, 4) float32, xyxy_abs,
+px of the representation, and lie within 0 to W - 1 and 0 to H - 1 (the published convention); boxes
+that become flat are still returned (:func:`has_area`). Only :func:`rotate_boxes` leaves the
+clipping to :func:`clip_boxes`.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def augment(
     A labelled step whose boxes all leave the view is labelled and empty.
 
     Args:
-        events: (T, C, H, W) uint8.
+        events: (T, C, H, W).
         boxes: T entries, (n, 4) float32 xyxy_abs, px of ``events``; None = unlabelled.
         classes: T entries, (n,) int64 or None.
         drawn: see :func:`draw`.

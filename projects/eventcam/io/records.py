@@ -9,7 +9,7 @@ from typing import Any
 
 import runfolder.files
 from eventcam.errors import EventDataError
-from eventcam.io.rvt_layout import RECORD
+from eventcam.io.rvt_layout import HISTOGRAM, RECORD
 
 
 def describe_file(path: Path) -> dict[str, Any]:
@@ -35,6 +35,34 @@ def describe_outputs(folder: Path) -> dict[str, int]:
     """Sizes in bytes of the files below ``folder``, without its record; detects missing ones."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+
+
+def settings_of(content: dict[str, Any]) -> dict[str, Any]:
+    """The settings in a manifest or record; older ones do not say that they are of histograms."""
+    return {"representation": HISTOGRAM, **(content.get("settings") or {})}
+
+
+def check_settings(
+    root: Path, found: dict[str, Any], wanted: dict[str, str | None], command: str
+) -> None:
+    """Refuse a folder that was prepared otherwise than ``wanted``, where that says something.
+
+    Args:
+        root: the folder.
+        found: its settings.
+        wanted: some of them, by name; None takes any.
+        command: what prepares recordings so.
+
+    Raises:
+        EventDataError: so.
+    """
+    for name, value in wanted.items():
+        if value not in (None, found.get(name, value)):
+            raise EventDataError(
+                f"{root} was prepared with {name} {found[name]!r}, but {value!r} is asked for: set "
+                f"{name} to {found[name]!r}, or prepare the recordings into another folder with "
+                f"`{command}`."
+            )
 
 
 def left_out_boxes(manifest: dict[str, Any]) -> dict[str, Counter[str]]:

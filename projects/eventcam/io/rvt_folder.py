@@ -21,7 +21,7 @@ from eventcam.io import rvt_layout as layout
 from eventcam.io.arrays import damage_reported, load_array, load_arrays
 from eventcam.io.bbox import in_published_fields
 from eventcam.io.hdf5 import Dataset, File, open_h5
-from eventcam.io.records import left_out_boxes, read_json
+from eventcam.io.records import check_settings, left_out_boxes, read_json, settings_of
 from eventcam.labels import LabelFilter, boxes_xyxy, crop_to_frame, scale_boxes
 
 LOG = logging.getLogger(__name__)
@@ -34,11 +34,13 @@ class RvtRecording:
     Can be sent to worker processes: each opens the file anew.
 
     Attributes:
-        folder: its place.
+        folder: its place; ``data_file``: that of its representations.
         name: of the recording.
         split: "train", "val" or "test".
         num_steps: representations, N.
         shape: channels, height, width of one.
+        dtype: of its values.
+        representation: "histogram" or "voxel".
         downsample: how half resolution was made, "none" at full resolution.
         timestamps_us: (N,) int64, end of each representation's window.
         frame_steps: (F,) int64, the representation of each labelled frame; one of whose boxes a
@@ -52,6 +54,7 @@ class RvtRecording:
 
     Args:
         label_filter: which boxes to take; None takes all.
+        representation: None takes the only one, as ``downsample`` does.
     """
 
     def __init__(
@@ -60,19 +63,25 @@ class RvtRecording:
         num_classes: int,
         downsample: str | None = None,
         label_filter: LabelFilter | None = None,
+        representation: str | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.name, self.split = self.folder.name, self.folder.parent.name
-        self.downsample = _which_representation(self.folder, downsample)
+        kind = layout.find_representation(self.folder, downsample, representation)
+        self.downsample, self.representation = kind
+        self.data_file = self.folder / layout.representation_file(*kind)
         self._file: File | None = None
         self._process = -1
         self.num_steps, *shape = self._data().shape
         self.shape: tuple[int, int, int] = tuple(shape)
-        self.timestamps_us = _load(self.folder, layout.WINDOW_ENDS)
-        self.frame_steps = _load(self.folder, layout.FRAME_STEPS)
-        self.frame_times_us = _load(self.folder, layout.FRAME_TIMES)
-        known_empty = (self.folder / layout.KNOWN_EMPTY).exists()
-        self.known_empty_steps = _load(self.folder, layout.KNOWN_EMPTY) if known_empty else None
+        self.dtype = self._data().dtype
+        ends, steps, empty = (
+            self.data_file.with_name(path.name)
+            for path in (layout.WINDOW_ENDS, layout.FRAME_STEPS, layout.KNOWN_EMPTY)
+        )
+        self.timestamps_us, self.frame_steps = _load(ends), _load(steps)
+        self.frame_times_us = _load(self.folder / layout.FRAME_TIMES)
+        self.known_empty_steps = _load(empty) if empty.exists() else None
         self.left_out: Counter[str] = Counter()
         frames = self._load_labels(num_classes)
         self._check_lengths(len(frames))
@@ -86,7 +95,7 @@ class RvtRecording:
         """Representations ``start`` to ``stop`` - 1.
 
         Returns:
-            (stop - start, 20, H, W) uint8.
+            (stop - start, *shape) of ``dtype``.
 
         Raises:
             EventDataError: they are not all there or cannot be decompressed.
@@ -112,14 +121,15 @@ class RvtRecording:
 
     def _data(self) -> Dataset:
         if self._file is None or self._process != os.getpid():  # a forked process opens its own
-            self._file = open_h5(self.folder / layout.representation_file(self.downsample))
+            self._file = open_h5(self.data_file)
             self._process = os.getpid()
         with damage_reported(self.folder, "representations"):
             data = self._file.get(layout.DATA_KEY)
-        if not isinstance(data, Dataset) or data.ndim != 4 or data.dtype != np.uint8:
+        dtype = np.dtype(layout.DTYPES[self.representation])
+        if not isinstance(data, Dataset) or data.ndim != 4 or data.dtype != dtype:
             raise EventDataError(
-                f"{self._file.filename} has no dataset '{layout.DATA_KEY}' of shape (N, 20, H, W) "
-                f"and type uint8. Remove the folder and prepare the recording again."
+                f"{self._file.filename} has no dataset '{layout.DATA_KEY}' of shape (N, C, H, W) "
+                f"and type {dtype}. Remove the folder and prepare the recording again."
             )
         return data
 
@@ -175,15 +185,16 @@ class RvtRecording:
 class RvtFolder:
     """A root of prepared recordings.
 
-    With a manifest (our preparation) the class map and the way to half resolution must be those in
-    it; without (RVT's script) the labels are taken to be in ``class_map`` already, with a warning.
-    Another one says that a filter left boxes out of the splits that are evaluated.
+    With a manifest (our preparation) class map, representation and the way to half resolution must
+    be those in it; without (RVT's script) the labels are taken to be in ``class_map`` already, with
+    a warning. Another one says that a filter left boxes out of the splits that are evaluated.
 
     Args:
         root: holds train, val and test.
         class_map: name of the class map, or own classes.
-        downsample: which representation; None takes the only one.
+        downsample: way to half resolution; None takes the only one.
         train_filter: which boxes of the split train to take; None takes all, as in val and test.
+        representation: "histogram" or "voxel"; None takes the only one.
 
     Attributes:
         root: holds train, val and test.
@@ -191,7 +202,7 @@ class RvtFolder:
         skipped: recordings that could not be opened, with the reason, so far.
 
     Raises:
-        EventDataError: prepared with another class map or ``downsample``, or no such folder.
+        EventDataError: prepared in another way than asked for, or no such folder.
     """
 
     def __init__(
@@ -200,19 +211,21 @@ class RvtFolder:
         class_map: str,
         downsample: str | None = None,
         train_filter: LabelFilter | None = None,
+        representation: str | None = None,
     ) -> None:
         self.root = Path(root)
         self.class_map = get_class_map(class_map)
-        self.downsample = downsample
+        self.downsample, self.representation = downsample, representation
         self.train_filter = train_filter
         self.skipped: dict[str, str] = {}
         self._left_out: dict[str, Counter[str]] = {}
         path = self.root / layout.MANIFEST
         if path.exists():
             manifest = read_json(path)
-            settings = manifest.get("settings", {})
+            settings = settings_of(manifest)
             check_class_map(settings.get("class_map", "unknown"), class_map, self.root)
-            self._check_downsample(settings.get("downsample", downsample))
+            wanted = {"downsample": downsample, "representation": representation}
+            check_settings(self.root, settings, wanted, self._command("OUT"))
             self._left_out = left_out_boxes(manifest)
             self._warn_of_filter(settings.get("label_filter"))
         elif any((self.root / split).is_dir() for split in layout.SPLITS):
@@ -234,16 +247,8 @@ class RvtFolder:
         """What makes recordings as they are asked for here."""
         return (
             f"tools/prepare_etram.py RAW {out} --downsample {self.downsample or 'nearest'} "
-            f"--class-map {quote(self.class_map.name)}"
+            f"--class-map {quote(self.class_map.name)}{layout.command_option(self.representation)}"
         )
-
-    def _check_downsample(self, found: str | None) -> None:
-        if self.downsample not in (None, found):
-            raise EventDataError(
-                f"{self.root} was prepared with downsample {found!r}, but {self.downsample!r} is "
-                f"asked for: set downsample to {found!r}, or prepare the recordings into another "
-                f"folder with `{self._command('OUT')}`."
-            )
 
     def _warn_of_unknown_classes(self) -> None:
         names = ", ".join(f"{i} {name}" for i, name in enumerate(self.class_map.classes))
@@ -274,7 +279,8 @@ class RvtFolder:
         key = f"{folder.parent.name}/{folder.name}"
         chosen = self.train_filter if folder.parent.name == "train" else None
         try:
-            found = RvtRecording(folder, len(self.class_map.classes), self.downsample, chosen)
+            kind = self.downsample, chosen, self.representation
+            found = RvtRecording(folder, len(self.class_map.classes), *kind)
         except EventDataError as error:
             LOG.warning("left out: %s", error)
             self.skipped[key] = str(error)
@@ -283,17 +289,5 @@ class RvtFolder:
         return found
 
 
-def _which_representation(folder: Path, downsample: str | None) -> str:
-    found = [kind for kind in _FACTORS if (folder / layout.representation_file(kind)).exists()]
-    if downsample is None and len(found) == 1:
-        return found[0]
-    if downsample in found:
-        return downsample
-    raise EventDataError(
-        f"{folder} has the representations {found or 'of no kind'}, asked for was "
-        f"{downsample or 'the only one'}. Name one of them as downsample, or prepare the recording."
-    )
-
-
-def _load(folder: Path, name: Path) -> np.ndarray:
-    return load_array(folder / name).astype(np.int64)
+def _load(path: Path) -> np.ndarray:
+    return load_array(path).astype(np.int64)

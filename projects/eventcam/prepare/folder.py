@@ -23,7 +23,13 @@ from tqdm import tqdm
 from eventcam.class_maps import check_class_map, get_class_map
 from eventcam.errors import EventDataError
 from eventcam.io import rvt_layout as layout
-from eventcam.io.records import describe_file, describe_outputs, read_json, same_file
+from eventcam.io.records import (
+    describe_file,
+    describe_outputs,
+    read_json,
+    same_file,
+    settings_of,
+)
 from eventcam.labels import LabelFilter
 from eventcam.prepare.raw_folder import RawRecording, find_recordings
 from eventcam.prepare.recording import Preparation, prepare_recording
@@ -138,10 +144,11 @@ def _claim(out: Path, settings: Preparation) -> Preparation:
         Those to go on with: a folder's own label filter, where it has one, stays.
     """
     path = out / layout.MANIFEST
-    found = read_json(path).get("settings") if path.exists() else None
-    if found is None:
+    manifest = read_json(path) if path.exists() else {}
+    if not manifest.get("settings"):
         _write_manifest(out, settings, {})
         return settings
+    found = settings_of(manifest)
     check_class_map(found.get("class_map", ""), settings.class_map, out)
     if found.get("label_filter") and settings.label_filter is None:
         settings = replace(settings, label_filter=LabelFilter(**found["label_filter"]))
@@ -201,7 +208,7 @@ def _is_finished(target: Path, sources: dict[str, Path], settings: Preparation) 
             f"is left alone. Prepare into another folder, or remove it."
         )
     record = read_json(target / layout.RECORD)
-    same = record.get("settings") == settings.as_dict()
+    same = settings_of(record) == settings.as_dict()
     same = same and record.get("outputs") == describe_outputs(target)
     noted = record.get("sources", {})
     if same and all(same_file(path, noted.get(name, {})) for name, path in sources.items()):

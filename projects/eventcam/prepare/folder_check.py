@@ -15,7 +15,7 @@ from eventcam.io import rvt_layout as layout
 from eventcam.io.label_files import class_names, read_labels, require_known
 from eventcam.io.opening import open_events
 from eventcam.io.records import describe_file, read_json
-from eventcam.io.rvt_folder import RvtFolder, RvtRecording
+from eventcam.io.rvt_folder import RvtFolder
 from eventcam.labels import LabelFilter, boxes_xyxy, scale_boxes
 from eventcam.prepare.raw_folder import RawRecording, find_recordings
 from eventcam.prepare.size_report import Labelled
@@ -87,7 +87,7 @@ def _prepared(root: Path, class_map: str, downsample: str | None) -> Contents:
     splits = {split: folder.recordings(split) for split in layout.SPLITS}
     found = {f"{s}/{one.name}": one for s, several in splits.items() for one in several}
     noted = {key: _noted_checksum(one.folder) for key, one in found.items()}
-    files = {key: _representations(one) for key, one in found.items() if not noted[key]}
+    files = {key: one.data_file for key, one in found.items() if not noted[key]}
     known = {key: checksum for key, checksum in noted.items() if checksum} | _checksums(files)
     return Contents(folder.class_map, splits, folder.skipped, _shared([*found], known))
 
@@ -140,10 +140,6 @@ def _noted_checksum(folder: Path) -> str:
     record = folder / layout.RECORD
     sources = read_json(record).get("sources", {}) if record.exists() else {}
     return sources.get("events", {}).get("sha256", "")
-
-
-def _representations(recording: RvtRecording) -> Path:
-    return recording.folder / layout.representation_file(recording.downsample)
 
 
 def _checksums(files: Mapping[str, Path]) -> dict[str, str]:

@@ -18,7 +18,12 @@ from eventcam.io.label_files import read_labels, require_known
 from eventcam.io.opening import open_events
 from eventcam.labels import LabelFilter, crop_to_frame
 from eventcam.prepare.label_frames import Schedule, known_empty_steps, label_grid, schedule
-from eventcam.representations import Downsample, StackedHistogram
+from eventcam.representations import (
+    Downsample,
+    Representation,
+    RepresentationName,
+    get_representation,
+)
 from eventcam.windows import WINDOW_US, Windows, clean_chunks
 
 FORMAT = 1  # raised when the same settings would give other files
@@ -40,8 +45,9 @@ class Preparation:
             regular labels. It also leaves small boxes out of all splits (``label_filter``).
         label_filter: which boxes are kept in all splits; None keeps all that lie in the frame, as
             training has a filter of its own (``EventRecordings``) and so has each protocol.
-        bins: time bins per polarity.
-        cutoff: largest count of a cell.
+        bins: time bins of a representation.
+        cutoff: its largest value, of either sign.
+        representation: "histogram" or "voxel".
     """
 
     class_map: str = "etram_cls8"
@@ -50,12 +56,18 @@ class Preparation:
     label_filter: LabelFilter | None = None
     bins: int = 10
     cutoff: int = 10
+    representation: RepresentationName = "histogram"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_map", get_class_map(self.class_map).name)
         if self.published and self.label_filter is None:
             object.__setattr__(self, "label_filter", LabelFilter())
-        StackedHistogram(1, 1, downsample=self.downsample)
+        self.kind(1, 1, downsample=self.downsample)
+
+    @property
+    def kind(self) -> type[Representation]:
+        """Of the representations."""
+        return get_representation(self.representation)
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest, plain values only."""
@@ -95,7 +107,7 @@ def prepare_recording(
         looked = looked[looked <= times.ends_us[-1]]
     in_frames = kept[np.isin(kept["t"], times.frames_us)]
     empty = known_empty_steps(times, looked)
-    _write_times_and_labels(folder, times, in_frames, looked, empty)
+    _write_times_and_labels(folder, times, in_frames, looked, empty, settings.representation)
     counts["boxes_not_at_a_frame"] = len(kept) - len(in_frames)
     reasons = ("boxes_unreadable", "boxes_not_finite", "boxes_impossible_time")
     unusable = sum(dropped[reason] for reason in reasons)
@@ -145,21 +157,25 @@ def _write_representations(
     settings: Preparation,
     counts: Counter[str],
 ) -> int:
-    """Histograms of all windows; returns how many were written before the events ended."""
-    histogram = StackedHistogram(
+    """Those of all windows; returns how many were written before the events ended."""
+    representation = settings.kind(
         reader.height, reader.width, settings.bins, settings.cutoff, settings.downsample
     )
     stream = clean_chunks(reader.chunks(), reader.width, reader.height, counts)
     windows = Windows(stream, closed=settings.published)
     file, data = layout.create_representations(
-        folder, settings.downsample, len(times.ends_us), histogram.shape
+        folder,
+        settings.downsample,
+        len(times.ends_us),
+        representation.shape,
+        settings.representation,
     )
     with file:
         with ChunkWriter(data) as writer:
             for end, events in zip(times.ends_us, windows.cut(times.ends_us.tolist()), strict=True):
                 if windows.exhausted and (windows.last_us < 0 or end > windows.last_us + GRACE_US):
                     break
-                writer.append(histogram.count(events))
+                writer.append(representation.count(events))
         data.resize(writer.count, axis=0)
     counts["events_beyond_window_capacity"] = windows.left_out
     counts.update(reader.counts)
@@ -178,10 +194,19 @@ def _shortened(times: Schedule, steps: int) -> Schedule:
 
 
 def _write_times_and_labels(
-    folder: Path, times: Schedule, labels: np.ndarray, raw_times_us: np.ndarray, empty: np.ndarray
+    folder: Path,
+    times: Schedule,
+    labels: np.ndarray,
+    raw_times_us: np.ndarray,
+    empty: np.ndarray,
+    representation: str,
 ) -> None:
     layout.save_labels(folder, labels, times.frames_us)
     layout.save_array(folder, layout.LABEL_GRID, label_grid(raw_times_us))
-    layout.save_array(folder, layout.WINDOW_ENDS, times.ends_us)
-    layout.save_array(folder, layout.FRAME_STEPS, times.frame_steps)
-    layout.save_array(folder, layout.KNOWN_EMPTY, empty)
+    arrays = {
+        layout.WINDOW_ENDS: times.ends_us,
+        layout.FRAME_STEPS: times.frame_steps,
+        layout.KNOWN_EMPTY: empty,
+    }
+    for path, array in arrays.items():
+        layout.save_array(folder, layout.path_of(representation, path), array)

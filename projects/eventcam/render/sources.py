@@ -35,7 +35,7 @@ class Shot:
 
     Attributes:
         time_us: end of the window of events.
-        counts: ON and OFF events per pixel, (H, W) each.
+        counts: ON and OFF events per pixel, (H, W) each; of a voxel grid, parts of events.
         truth: labelled boxes; None where it is not known what is there.
     """
 
@@ -211,7 +211,7 @@ def sample_footage(sample: Mapping[str, Any], class_names: Sequence[str]) -> Foo
     """A training sample, as augmented.
 
     Args:
-        sample: ``events`` (T, 20, H, W), ``boxes`` and ``classes`` (T entries, None = unlabelled,
+        sample: ``events`` (T, C, H, W), ``boxes`` and ``classes`` (T entries, None = unlabelled,
             xyxy_abs) and ``timestamps_us``; arrays or tensors.
         class_names: by class id.
     """

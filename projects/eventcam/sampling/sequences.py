@@ -2,7 +2,7 @@
 
 A sample is a dict of plain tensors and values; T = ``length`` steps, n boxes of a step:
 
-- ``events``: (T, 20, H, W) uint8, px of the network input.
+- ``events``: (T, C, H, W), px of the network input: histograms, uint8, or voxel grids, float16.
 - ``boxes``, ``classes``: T entries each. None = unlabelled; else (n, 4) float32 xyxy_abs, px of
   ``events``, and (n,) int64. Shapes (0, 4) and (0,) = labelled, and known to show no object.
 - ``image_ids``: (T,) int64. A labelled step is an image; its id is the place of the step in the
@@ -40,7 +40,7 @@ class Recording(Protocol):
     Attributes:
         name: of the recording.
         num_steps: representations.
-        shape: channels, height, width.
+        shape: channels, height, width; ``dtype``: of a representation.
         timestamps_us: (num_steps,) int64.
         frame_steps: (F,) int64, sorted; the steps with boxes.
         known_empty_steps: (K,) int64, the steps known to show no object; None if not known.
@@ -49,6 +49,7 @@ class Recording(Protocol):
     name: str
     num_steps: int
     shape: tuple[int, int, int]
+    dtype: np.dtype
     timestamps_us: np.ndarray
     frame_steps: np.ndarray
     known_empty_steps: np.ndarray | None
@@ -125,10 +126,10 @@ class Sequences(Dataset):
         }
 
     def _events(self, chunk: Chunk) -> np.ndarray:
-        """(steps, 20, H, W) uint8, from a file that stays open for the next time."""
+        """(steps, C, H, W), from a file that stays open for the next time."""
         recording = self.recordings[chunk.recording]
         if chunk.start == chunk.stop:
-            return np.zeros((0, *recording.shape), np.uint8)
+            return np.zeros((0, *recording.shape), recording.dtype)
         if chunk.recording in self._open:
             self._open.remove(chunk.recording)
         self._open.append(chunk.recording)

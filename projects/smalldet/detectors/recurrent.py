@@ -39,7 +39,7 @@ class RecurrentDetector(Detector, StepNormalised):
     Training is truncated back-propagation through time (Williams and Peng, 1990): gradients flow
     through the steps of a chunk, the state of each stream goes on to its next chunk without
     them. Head, and neck unless it ``needs_every_step``, run once on the labelled frames of all
-    steps and streams. Event counts go to the backbone as they are, without normalisation.
+    steps and streams. Events go to the backbone as they are, without normalisation.
 
     Each process keeps the states of its own streams in plain attributes. What runs without
     gradients (inference, and losses of validation) has states of its own, which are forgotten

@@ -2,7 +2,7 @@
 
 A sequence sample is one chunk, as a dict:
 
-    events        (T, C, H, W), counts
+    events        (T, C, H, W), counts (uint8) or signed (float16)
     boxes         T entries: None (not labelled) or (n, 4), xyxy_abs, pixels of the network input
                   before padding; (0, 4) is labelled and empty
     classes       T entries: None or (n,)

@@ -42,12 +42,13 @@ def check(graph: Graph, plan: Plan) -> list[str]:
 
 
 def made_up(plan: Plan, size: Size, steps: int = 1) -> Iterator[Tensor]:
-    """Inputs (1, channels, H, W) float32: coarse noise of 0 to 255, or sparse counts of events."""
+    """Inputs (1, channels, H, W) float32: coarse noise of 0 to 255, or sparse events."""
     generator = torch.Generator().manual_seed(0)
     shape = (1, len(plan.program.mean), *size)
     for _ in range(steps):
         if plan.program.recurrent:
-            yield torch.poisson(torch.full(shape, 0.3), generator)
+            counts = torch.poisson(torch.full((2, *shape), 0.3), generator)
+            yield counts[0] - counts[1] * plan.program.dtype.is_floating_point
         else:
             coarse = torch.rand(
                 1, shape[1], size[0] // 8 + 1, size[1] // 8 + 1, generator=generator
@@ -183,6 +184,5 @@ def _milliseconds(run: Callable[[], Any]) -> float:
 
 @torch.inference_mode()
 def _eager(plan: Plan, images: Tensor, state: Sequence[Tensor] = ()) -> list[Tensor]:
-    """What the model gives; event counts as it gets them elsewhere, in bytes."""
-    given = images.to(torch.uint8) if plan.program.recurrent else images
-    return list(plan.program(given, *state))
+    """What the model gives; events as it gets them elsewhere, counts in bytes."""
+    return list(plan.program(images.to(plan.program.dtype), *state))

@@ -77,7 +77,8 @@ def _export_weights(model: nn.Module, source: Source, target: Path) -> list[str]
 
 
 def _export_graph(model: nn.Module, source: Source, target: Path, size: Size | None) -> list[str]:
-    program, predictor = Program(model), predictor_of(source.cfg, model)
+    predictor = predictor_of(source.cfg, model)
+    program = Program(model, getattr(predictor, "representation", "histogram"))
     plan = plan_of(program, size or _usual_size(predictor, source.cfg))
     plan, graph = exported(plan)
     manifest = manifest_of(plan, predictor.class_names)
@@ -139,11 +140,12 @@ def _usual_size(predictor: Predictor, cfg: dict[str, Any]) -> Size:
         height, width, _ = np.asarray(seen.image).shape
         return height, width
     try:
-        folder = RvtFolder(cfg["dataset"]["root"], predictor.class_map.name, predictor.downsample)
+        kind = predictor.downsample, None, predictor.representation
+        folder = RvtFolder(cfg["dataset"]["root"], predictor.class_map.name, *kind)
         recordings = (one for split in ("val", "train", "test") for one in folder.recordings(split))
         return next(recordings).shape[1:]
     except (EventDataError, StopIteration) as error:
         raise ValueError(
-            "How large are the histograms? The run's recordings are not there to look; pass --size "
-            "HEIGHT WIDTH in px (half of the sensor's, unless dataset.downsample is none)."
+            "How large are the representations? The run's recordings are not there to look; pass "
+            "--size HEIGHT WIDTH in px (half of the sensor's, unless dataset.downsample is none)."
         ) from error

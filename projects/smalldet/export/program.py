@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eventcam.representations import StackedHistogram
+from eventcam.io.events import Events
+from eventcam.representations import RepresentationName, get_representation
 from smalldet.backbones.base import FeatureBackbone
 from smalldet.backbones.rvt.model import MaxViTRNN
 from smalldet.backbones.vim.blocks import BidirectionalMixer
@@ -33,16 +34,20 @@ class Program(nn.Module):
 
     Args:
         model: a detector with ``backbone``; ours or Detectron2's.
+        representation: of the events that a recurrent one sees.
+
+    Attributes:
+        dtype: in which the detector gets its input elsewhere; graphs take float32.
 
     Raises:
-        ValueError: a model without one.
+        ValueError: a model without ``backbone``.
     """
 
     backbone: Any
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, representation: RepresentationName = "histogram") -> None:
         super().__init__()
         backbone, head = getattr(model, "backbone", None), getattr(model, "head", None)
         if not isinstance(backbone, nn.Module):
@@ -53,8 +58,10 @@ class Program(nn.Module):
         self.backbone = backbone
         self.head = head if isinstance(head, YOLOXHead) else None
         self.recurrent = isinstance(model, RecurrentDetector)
-        channels = StackedHistogram(1, 1).shape[0] if self.recurrent else 3
-        one = torch.ones(channels, 1, 1)
+        seen = torch.zeros(3, 1, 1)
+        if self.recurrent:
+            seen = torch.from_numpy(get_representation(representation)(1, 1)(Events.empty()))
+        self.dtype, one = seen.dtype, torch.ones(seen.shape)
         self.register_buffer("mean", getattr(model, "pixel_mean", 0 * one).clone())
         self.register_buffer("std", getattr(model, "pixel_std", one).clone())
         self.skeleton: State = None  # of the state: indices of its tensors in their nest
@@ -63,7 +70,7 @@ class Program(nn.Module):
         """One time step, or one image.
 
         Args:
-            images: (1, channels, H, W) pixels of 0 to 255 or counts of events, padded.
+            images: (1, channels, H, W) pixels of 0 to 255 or events, padded.
             state: tensors of the state, in the order of :meth:`outputs`; none starts anew.
 
         Returns:

@@ -60,7 +60,8 @@ def _prepared(folder: Path, predictor: EventPredictor, min_score: float) -> Foot
         found = read_json(manifest)["settings"]["class_map"]
         check_class_map(found, predictor.class_map.name, folder)
     classes = len(predictor.class_map.classes)
-    recording = RvtRecording(folder, classes, predictor.downsample)
+    kind = predictor.representation
+    recording = RvtRecording(folder, classes, predictor.downsample, representation=kind)
     truth = {
         int(recording.timestamps_us[step]): boxes
         for step, boxes in prepared_truth(recording).items()

@@ -153,7 +153,8 @@ def predictor_of(cfg: dict[str, Any], model: nn.Module) -> Predictor:
     if isinstance(model, RecurrentDetector | ExportedRecordings):
         if not isinstance(dataset, EventRecordings):
             raise ValueError("The config has no dataset of recordings, which says how to count.")
-        return EventPredictor(model, dataset.class_map, dataset.downsample)
+        how = dataset.downsample, dataset.representation
+        return EventPredictor(model, dataset.class_map, *how)
     names = getattr(dataset, "classes", None) or _registered_names(cfg)
     mapper = _mapper(cfg)
     return ImagePredictor(model, names, mapper.augmentations.augs, mapper.image_format)

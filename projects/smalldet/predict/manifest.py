@@ -23,7 +23,7 @@ class Manifest:
 
     Attributes:
         holds: "detections" (decoded boxes before NMS), "features" or "weights".
-        recurrent: whether inputs are histograms of events with a state, else images.
+        recurrent: whether inputs are representations of events with a state, else images.
         class_names: by class id.
         input: name of the first input, (1, channels, height, width) float32; others are states.
         size: height and width that it must have, px; empty: any multiple of ``multiple``.

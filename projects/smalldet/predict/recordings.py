@@ -15,7 +15,12 @@ from torch import nn
 from eventcam.class_maps import ClassMap
 from eventcam.io.events import Events
 from eventcam.io.opening import open_events
-from eventcam.representations import Downsample, StackedHistogram
+from eventcam.representations import (
+    Downsample,
+    Representation,
+    RepresentationName,
+    get_representation,
+)
 from eventcam.windows import WINDOW_US, LiveWindows, Windows, clean_chunks, window_ends
 
 STREAM = "prediction"
@@ -27,7 +32,7 @@ class Frame(NamedTuple):
 
     Attributes:
         time_us: end of the window of 50 ms.
-        histogram: its events, (20, H, W) uint8.
+        histogram: its events, (C, H, W): a stacked histogram or a voxel grid, as the model sees it.
         instances: as in :meth:`EventPredictor.stream`.
     """
 
@@ -45,18 +50,24 @@ class EventPredictor:
         model: with weights.
         class_map: what its class ids mean.
         downsample: how sensor px become px of the input: "nearest", "sum" or "none".
+        representation: what the model sees: "histogram" or "voxel".
 
     Attributes:
         unreadable: events in damaged blocks of the last file that was read to its end.
     """
 
     def __init__(
-        self, model: nn.Module, class_map: ClassMap, downsample: Downsample = "none"
+        self,
+        model: nn.Module,
+        class_map: ClassMap,
+        downsample: Downsample = "none",
+        representation: RepresentationName = "histogram",
     ) -> None:
         self.model = model.eval()
         self.class_map = class_map
         self.class_names = list(class_map.classes)
         self.downsample: Downsample = downsample
+        self.representation: RepresentationName = representation
         self.unreadable = 0
         self.reset()
 
@@ -81,9 +92,9 @@ class EventPredictor:
 
         Args:
             events: the next events of a recording, in order of time: :class:`eventcam.io.Events`
-                or a structured array with ``x``, ``y``, ``p`` and ``t`` (us); or stacked histograms
-                (T, 20, H, W) uint8 of successive windows; or an event file, which is a recording
-                of its own: memory is reset before and after it.
+                or a structured array with ``x``, ``y``, ``p`` and ``t`` (us); or representations
+                (T, C, H, W) of successive windows; or an event file, which is a recording of its
+                own: memory is reset before and after it.
             sensor: height and width of the camera, px, for events that are no file.
             min_score: detections below it are left out.
 
@@ -110,7 +121,7 @@ class EventPredictor:
         """Detections on a whole prepared recording; memory is reset before and after.
 
         Args:
-            steps: end of the window (us) and its stacked histogram (20, H, W) uint8.
+            steps: end of the window (us) and its representation (C, H, W).
             min_score: as in :meth:`stream`.
         """
         self.reset()
@@ -119,12 +130,11 @@ class EventPredictor:
 
     def _file(self, path: Path, min_score: float) -> Iterator[Frame]:
         with open_events(path) as reader:
-            size = reader.height, reader.width
-            histogram = StackedHistogram(*size, downsample=self.downsample)
+            represent = self._representation(reader.height, reader.width).count
             ends = window_ends(*reader.time_range_us())
             events = clean_chunks(reader.chunks(), reader.width, reader.height, Counter())
             windows = Windows(events).cut(ends)
-            steps = ((e, histogram.count(w)) for e, w in zip(ends, windows, strict=True))
+            steps = ((e, represent(w)) for e, w in zip(ends, windows, strict=True))
             yield from self.play(steps, min_score)
             self.unreadable = reader.counts["events_unreadable"]
 
@@ -136,9 +146,12 @@ class EventPredictor:
                 "How large is the camera? Pass sensor=(height, width) in px with events that do "
                 "not come from a file."
             )
-        histogram = StackedHistogram(*sensor, downsample=self.downsample)
+        represent = self._representation(*sensor)
         for end, window in self._windows.push(events):
-            yield end, histogram(window)
+            yield end, represent(window)
+
+    def _representation(self, height: int, width: int) -> Representation:
+        return get_representation(self.representation)(height, width, downsample=self.downsample)
 
     def _detect(
         self, steps: Iterable[tuple[int | None, np.ndarray]], min_score: float
@@ -177,7 +190,7 @@ def _columns(events: Any) -> Events:
     if not {"x", "y", "p", "t"} <= set(names):
         raise ValueError(
             f"Events were given as {type(events).__name__}; expected eventcam.io.Events, an array "
-            "with the fields x, y, p and t, histograms (T, 20, H, W) uint8, or a file."
+            "with the fields x, y, p and t, representations (T, C, H, W), or a file."
         )
     kinds = {"x": np.uint16, "y": np.uint16, "p": np.uint8, "t": np.int64}
     return Events(*(np.ascontiguousarray(events[name], kind) for name, kind in kinds.items()))

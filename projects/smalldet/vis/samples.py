@@ -21,7 +21,7 @@ def sample_image(
     """What the network sees, as (H, W, 3) uint8 RGB.
 
     Args:
-        sample: with ``image`` (3, H, W), or with ``events`` (T, 2 * bins, H, W).
+        sample: with ``image`` (3, H, W), or with ``events`` (T, C, H, W).
         step: of events.
         channels: "RGB" or "BGR", of ``image``.
         theme: colours of events.

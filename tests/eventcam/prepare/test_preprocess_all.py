@@ -30,6 +30,7 @@ from eventcam.prepare import folder as module
 from eventcam.prepare.folder import IN_PROGRESS, prepare_all
 from eventcam.prepare.recording import Preparation
 from eventcam.prepare.workers import run_jobs
+from eventcam.representations import StackedHistogram
 
 ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = Preparation()
@@ -106,15 +107,14 @@ def test_a_killed_run_resumes_to_the_same_bytes(prepared, tmp_path, monkeypatch,
     folder, _ = prepared
     calls = iter(range(after + 1))
     write = module.prepare_recording
-    histogram = sys.modules["eventcam.prepare.recording"].StackedHistogram
 
-    def dying(self, events, call=histogram.count):
+    def dying(self, events, call=StackedHistogram.count):
         if next(calls, None) is None:
             raise KeyboardInterrupt
         return call(self, events)
 
     monkeypatch.setattr(module.shutil, "rmtree", lambda *_, **__: None)  # a kill tidies nothing
-    monkeypatch.setattr(histogram, "count", dying)
+    monkeypatch.setattr(StackedHistogram, "count", dying)
     with pytest.raises(KeyboardInterrupt):
         prepare_all(folder / "raw", tmp_path / "out", SETTINGS, workers=0)
     monkeypatch.undo()

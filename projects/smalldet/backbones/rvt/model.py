@@ -57,7 +57,8 @@ class MaxViTRNN(FeatureBackbone):
         dim_head: channels of an attention head.
         patch_size: stride p of the first stage, px: 2, 4 or 8.
         partition_split: windows along each side of the map of stride 32: 1, 2 or 4.
-        in_channels: channels of the input (time bins * polarities).
+        in_channels: channels of the input: 20 of a stacked histogram (time bins * polarities), 10
+            of a voxel grid (time bins).
         dim_multiplier: channels of each stage as multiples of ``embed_dim``.
         num_blocks: pairs of window and grid attention in each stage.
         overlap: whether the patches that are merged overlap.
@@ -147,7 +148,7 @@ class MaxViTRNN(FeatureBackbone):
         """One time step of B streams.
 
         Args:
-            images: (B, in_channels, H0, W0), event counts as uint8 or any floating type.
+            images: (B, in_channels, H0, W0), events as uint8 or any floating type.
             state: what the last step returned; None, whole or for a stage, is zeros.
             token_mask: bool (B, H / p, W / p), over the padded input: the cells of the first
                 stage whose content is replaced by the learned token (needs ``enable_masking``).
