@@ -14,8 +14,10 @@ import torch
 from detectron2.config import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+import smalldet
 from boxmetrics.slices import size_thresholds
 from eventcam.class_maps import get_class_map
+from eventcam.dataset import EventRecordings
 from eventcam.labels import LabelFilter, boxes_xyxy, scale_boxes
 from eventcam.prepare.label_frames import schedule
 from eventcam.representations import get_representation
@@ -316,6 +318,36 @@ def test_patch_2_in_less_memory_and_evaluated_from_its_run_folder(tmp_path):
     moved = folder.rename(tmp_path / "moved")
     again = load_config(moved / "config.yaml", [f"train.output_dir={moved}"])
     assert run(to_plain(again), eval_only=True)["test"] == results["test"]
+
+
+def test_voxel_grids_are_trained_on_and_predicted_from_raw_events(tmp_path):
+    overrides = [
+        "train.max_iter=2",
+        "dataloader.valid.limit=2",
+        "dataloader.test.limit=2",
+        f"train.output_dir={tmp_path / 'run'}",
+        f"dataset.root={tmp_path / 'events'}",
+        "dataset.generate={train: 1, val: 1, test: 1, seconds: 0.8, width: 128, height: 96}",
+    ]
+    config = ROOT / "configs/debug/etram/baseline_3scale_voxel_100k.py"
+    cfg = load_config(config, overrides)
+    results = run(to_plain(cfg))
+    assert results["iterations"] == 2 and 0 < results["final_loss"] < float("inf")
+    assert any((tmp_path / "run/evaluation/test").glob("gallery/*.png"))
+    save_config(cfg, tmp_path / "run")
+    predictor = smalldet.load(tmp_path / "run", device="cpu")
+    (recording,) = EventRecordings(
+        str(tmp_path / "events"), downsample="none", representation="voxel"
+    ).recordings("test")
+    (events,) = (tmp_path / "events_raw/test").glob("*_td.h5")
+    found = {frame.time_us: frame.histogram for frame in predictor.stream(events)}
+    times = recording.timestamps_us.tolist()
+    assert len(times) > 10
+    for step, time in enumerate(times):
+        assert np.array_equal(found[time], recording.events(step, step + 1)[0])
+    wide = ["model.backbone.bottom_up.in_channels=20", f"train.output_dir={tmp_path / 'wide'}"]
+    with pytest.raises(ValueError, match=r"20 channels.*, 10, .*set in_channels"):
+        run(to_plain(load_config(config, [*overrides, *wide])))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""Stacked histograms: the published numbers, saturation, half resolution, foreign events."""
+"""Stacked histograms: the published numbers, saturation, half resolution, foreign events.
+
+Voxel grids against their formula, event by event.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,16 @@ from hypothesis import strategies as st
 from eventcam import representations
 from eventcam.errors import EventDataError
 from eventcam.io import Events
-from eventcam.representations import KERNEL, StackedHistogram, bin_borders, inside_sensor
+from eventcam.io.rvt_layout import DTYPES
+from eventcam.representations import (
+    KERNEL,
+    REPRESENTATIONS,
+    StackedHistogram,
+    VoxelGrid,
+    bin_borders,
+    get_representation,
+    inside_sensor,
+)
 
 ARRAYS, META = golden("stacked_histogram")
 WRAPS = ("hot_pixels_fast_uint8_wrap", "hot_pixels_no_cutoff")  # the published 8-bit counter does
@@ -36,18 +48,34 @@ def plain_counts(events, height, width, bins):
 def plain_histogram(events, histogram):
     """That of :func:`plain_counts`, at the resolution and with the cutoff asked for."""
     counts = plain_counts(events, histogram.height, histogram.width, histogram.bins)
-    _, h, w = histogram.shape
-    if histogram.downsample == "nearest":
-        counts = counts[:, 1::2, 1::2]
-    elif histogram.downsample == "sum":
-        whole = counts[:, : 2 * h, : 2 * w]
-        counts = whole.reshape(len(counts), h, 2, w, 2).sum((2, 4))
+    counts = halved(counts, histogram)
     return np.minimum(counts, 255 if histogram.cutoff is None else min(histogram.cutoff, 255))
 
 
+def plain_voxels(events, grid):
+    """The formula, one event at a time: float64, before cutoff and rounding."""
+    values = np.zeros((grid.bins, grid.height, grid.width))
+    first, last = (int(events.t[0]), int(events.t[-1])) if len(events) else (0, 0)
+    for x, y, p, t in zip(events.x, events.y, events.p, events.t.tolist(), strict=True):
+        place = (grid.bins - 1) * (t - first) / max(last - first, 1)
+        for bin_ in range(grid.bins):
+            values[bin_, y, x] += (1 if p else -1) * max(0.0, 1 - abs(place - bin_))
+    return halved(values, grid)
+
+
+def halved(values, representation):
+    """Full resolution to that of a representation."""
+    _, h, w = representation.shape
+    if representation.downsample == "nearest":
+        return values[:, 1::2, 1::2]
+    if representation.downsample == "sum":
+        return values[:, : 2 * h, : 2 * w].reshape(len(values), h, 2, w, 2).sum((2, 4))
+    return values
+
+
 @st.composite
-def hostile_windows(draw):
-    """A histogram and sorted events on its sensor: some cells or all, clocks that stand or leap."""
+def hostile_windows(draw, kind=StackedHistogram):
+    """One, and sorted events on its sensor: some cells or all, clocks that stand or leap."""
     sizes = st.integers(1, 9) | st.sampled_from([64, 257])
     height, width, bins = draw(sizes), draw(sizes), draw(st.sampled_from([1, 2, 10, 13]))
     cutoff = draw(st.sampled_from([None, 1, 3, 10, 255, 300]))
@@ -62,7 +90,7 @@ def hostile_windows(draw):
     polarity = rng.choice(draw(st.sampled_from([[0], [1], [0, 1], [0, 2, 255]])), count)
     times = first + np.sort(rng.integers(0, spread + 1, count))
     events = Events(x.astype(np.uint16), y.astype(np.uint16), polarity.astype(np.uint8), times)
-    return StackedHistogram(height, width, bins, cutoff, downsample), events
+    return kind(height, width, bins, cutoff, downsample), events
 
 
 @given(window=hostile_windows())
@@ -142,9 +170,90 @@ def test_bins_equal_the_published_float_expression(duration, bins):
     assert np.array_equal(found, published)
 
 
-def test_unsorted_events_and_unknown_ways_are_refused():
+@pytest.mark.parametrize("kind", REPRESENTATIONS.values())
+def test_unsorted_events_and_unknown_ways_are_refused(kind):
     events = make_events(10)
     with pytest.raises(EventDataError, match="not sorted by time"):
-        StackedHistogram(HEIGHT, WIDTH)(events[::-1])
+        kind(HEIGHT, WIDTH)(events[::-1])
     with pytest.raises(EventDataError, match="'mean'; expected one of nearest, sum, none"):
-        StackedHistogram(HEIGHT, WIDTH, downsample="mean")
+        kind(HEIGHT, WIDTH, downsample="mean")
+
+
+@pytest.mark.parametrize("name", REPRESENTATIONS)
+@pytest.mark.parametrize("downsample", ["none", "nearest", "sum"])
+def test_shape_and_type_are_those_announced(name, downsample):
+    representation = get_representation(name)(HEIGHT, WIDTH, downsample=downsample)
+    for events in (Events.empty(), one_event(1, 1, 5), make_events(300)):
+        found = representation(events)
+        assert found.shape == representation.shape and found.dtype == DTYPES[name]
+        assert found.flags.c_contiguous and bool(found.any()) == bool(len(events))
+
+
+def test_an_unknown_representation_is_refused():
+    with pytest.raises(EventDataError, match="'timesurface'; expected one of histogram, voxel"):
+        get_representation("timesurface")
+
+
+# Voxel grids -------------------------------------------------------------------------------------
+
+
+def limited(values, grid):
+    limit = min(grid.cutoff or np.inf, 65_504)
+    return values.clip(-limit, limit)
+
+
+def rounding(values):
+    """By how much float16 may be off: half of its step."""
+    return np.abs(values) / 2048 + 2.0**-25 + 1e-9
+
+
+@given(window=hostile_windows(VoxelGrid))
+@settings(max_examples=60, deadline=None)
+def test_voxels_equal_the_formula_up_to_rounding(window):
+    grid, events = window
+    wanted, found = limited(plain_voxels(events, grid), grid), grid(events)
+    assert found.dtype == np.float16 and found.shape == wanted.shape == grid.shape
+    assert (np.abs(found - wanted) <= rounding(wanted)).all()
+
+
+@given(window=hostile_windows(VoxelGrid))
+@settings(max_examples=40, deadline=None)
+def test_voxels_keep_the_sum_of_polarities_and_know_no_clock(window):
+    grid, events = window
+    grid = VoxelGrid(grid.height, grid.width, grid.bins, None, grid.downsample)
+    values, signs = grid(events), np.zeros((1, grid.height, grid.width))
+    np.add.at(signs[0], (events.y, events.x), np.where(events.p, 1, -1))
+    off = rounding(values.astype(float)).sum(0)
+    assert (np.abs(values.sum(0, dtype=np.float64) - halved(signs, grid)[0]) <= off).all()
+    later = Events(events.x, events.y, events.p, events.t + 7)
+    opposite = Events(events.x, events.y, (events.p == 0).astype(np.uint8), events.t)
+    assert np.array_equal(grid(later), values) and np.array_equal(grid(opposite), -values)
+
+
+def test_an_event_is_shared_by_the_bins_beside_it():
+    times = [0, 25, 30, 90]  # of 4 bins at 0, 30, 60 and 90 us
+    events = join(*(one_event(k, 0, t, p=k != 1) for k, t in enumerate(times)))
+    found = VoxelGrid(1, 4, bins=4)(events)[:, 0]
+    wanted = [[1, -1 / 6, 0, 0], [0, -5 / 6, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+    assert np.array_equal(found, np.float16(wanted))
+
+
+@pytest.mark.parametrize("cutoff", [None, 1, 10, 1000])
+@pytest.mark.parametrize("repeats", [1, 10, 70_000])
+@pytest.mark.parametrize("polarity", [0, 1])
+def test_voxels_of_one_time_are_in_the_first_bin_and_stand_still_at_the_cutoff(
+    cutoff, repeats, polarity
+):
+    same = one_event(3, 5, 7, polarity)
+    events = Events(*(np.repeat(getattr(same, name), repeats) for name in "xypt"))
+    found = VoxelGrid(8, 8, cutoff=cutoff)(events)
+    largest = min(repeats, cutoff or 65_504, 65_504)
+    assert found[0, 5, 3] == (largest if polarity else -largest)
+    assert np.count_nonzero(found) == 1
+
+
+def test_opposite_events_of_one_time_leave_nothing():
+    pair = join(one_event(2, 2, 40, 1), one_event(2, 2, 40, 0))
+    around = join(one_event(0, 0, 0, 1), pair, one_event(5, 5, 97, 1))
+    found = VoxelGrid(8, 8)(around)
+    assert not found[:, 2, 2].any() and np.count_nonzero(found) == 2

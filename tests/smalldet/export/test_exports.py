@@ -86,6 +86,19 @@ def test_a_recurrent_run_finds_the_same_from_its_file(events, exported_events):
     assert same(anew, next(iter(run.stream(steps[:1]))).instances) and not same(anew, middle)
 
 
+def test_a_run_on_voxel_grids_finds_the_same_from_its_file(tmp_path):
+    voxels = ["dataset.representation=voxel", "model.backbone.bottom_up.in_channels=10"]
+    run = write_run("events", tmp_path / "run", voxels)
+    file = tmp_path / "voxels.pt2"
+    assert "boxes after NMS: the same" in export_run(run, "pt2", file, SIZE)
+    rng = np.random.default_rng(0)
+    steps = (rng.normal(0, 0.5, (3, 10, *SIZE)) * (rng.random((3, 10, *SIZE)) < 0.3)).astype("f2")
+    predictors = [smalldet.load(run, device="cpu"), smalldet.load(file)]
+    assert {predictor.representation for predictor in predictors} == {"voxel"}
+    pairs = zip(*(predictor.stream(steps) for predictor in predictors), strict=True)
+    assert all(same(a.instances, b.instances) for a, b in pairs)
+
+
 def test_histograms_of_another_size_are_refused(exported_events):
     copy = exported_events[2]
     with pytest.raises(ValueError, match=r"takes 64x96 px.*is 96x128.*--size 96 128"):

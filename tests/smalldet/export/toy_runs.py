@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -48,9 +49,10 @@ def spread(model: torch.nn.Module, scale: float) -> torch.nn.Module:
     return model.eval()
 
 
-def write_run(kind: str, folder: Path) -> Path:
+def write_run(kind: str, folder: Path, overrides: Sequence[str] = ()) -> Path:
     """``folder`` as a run folder of one of ``CONFIGS``; its data are nowhere."""
-    cfg = load_config(ROOT / CONFIGS[kind], [*OVERRIDES[kind], f"dataset.root={folder / 'data'}"])
+    overrides = [*OVERRIDES[kind], f"dataset.root={folder / 'data'}", *overrides]
+    cfg = load_config(ROOT / CONFIGS[kind], overrides)
     save_config(cfg, folder)
     torch.manual_seed(1)
     model = instantiate(to_plain(cfg.model))

@@ -7,17 +7,22 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from event_toys import HEIGHT, WIDTH, make_events, write_dat
+from event_toys import HEIGHT, WIDTH, make_events, write_dat, write_recording
 from raw_toys import write_raw
 
 from eventcam.class_maps import get_class_map
+from eventcam.errors import EventDataError
 from eventcam.io import Events, write_h5_recording
+from eventcam.prepare.folder import prepare_all
+from eventcam.prepare.recording import Preparation
 from eventcam.representations import StackedHistogram
 from eventcam.windows import WINDOW_US, LiveWindows, window_ends
 from smalldet.backbones.rvt.model import MaxViTRNN
 from smalldet.detectors.recurrent import RecurrentDetector
 from smalldet.heads.yolox import YOLOXHead
 from smalldet.necks.pafpn import PAFPN
+from smalldet.predict.command import Options, predict_all
+from smalldet.predict.footage import open_footage
 from smalldet.predict.recordings import EventPredictor
 
 EVENTS = make_events(4000, last_us=930_000)
@@ -25,8 +30,12 @@ EVENTS = make_events(4000, last_us=930_000)
 
 @pytest.fixture(scope="module")
 def model() -> RecurrentDetector:
+    return detector(in_channels=20)
+
+
+def detector(in_channels: int) -> RecurrentDetector:
     torch.manual_seed(0)
-    rvt = MaxViTRNN(embed_dim=8, dim_head=4, in_channels=20, partition_split=1)
+    rvt = MaxViTRNN(embed_dim=8, dim_head=4, in_channels=in_channels, partition_split=1)
     head = YOLOXHead(num_classes=8, score_threshold=0.0, max_detections=20)
     return RecurrentDetector(PAFPN(rvt), head)
 
@@ -102,6 +111,35 @@ def test_half_resolution_and_least_score(model):
     found = list(predictor.stream(EVENTS, (HEIGHT, WIDTH), min_score=2.0))
     assert found[0].histogram.shape == (20, HEIGHT // 2, WIDTH // 2) and predictor.factor == 2
     assert not any(len(frame.instances) for frame in found)
+
+
+@pytest.mark.parametrize("downsample", ["none", "sum"])
+def test_voxel_grids_of_a_raw_recording_are_those_of_its_preparation(tmp_path, downsample):
+    write_recording(tmp_path / "raw/val", "street", EVENTS)
+    settings = Preparation(downsample=downsample, representation="voxel")
+    prepare_all(tmp_path / "raw", tmp_path / "out", settings)
+    predictor = EventPredictor(detector(10), get_class_map("etram_cls8"), downsample, "voxel")
+    raw = list(open_footage(tmp_path / "raw/val/street_td.h5", predictor).frames)
+    grids = {frame.time_us: frame.histogram for frame in raw}
+    prepared = list(open_footage(tmp_path / "out/val/street", predictor).frames)
+    assert len(prepared) > 10
+    assert all(
+        np.array_equal(f.histogram, grids[f.time_us]) for f in prepared if f.time_us in grids
+    )
+    predictor.reset()
+    live = list(predictor.stream(EVENTS, (HEIGHT, WIDTH)))
+    assert equal(live, raw[: len(live)]) and live[0].histogram.dtype == np.float16
+    assert all(len(frame.instances) for frame in live)
+    done = predict_all(predictor, str(tmp_path / "raw/val"), Options(tmp_path / "videos"))
+    assert [path.name for path in done.written] == ["street_td.mp4"] and done.frames == len(raw)
+
+
+def test_a_prepared_recording_of_the_other_representation_is_refused(predictor, tmp_path):
+    write_recording(tmp_path / "raw/val", "street", EVENTS)
+    settings = Preparation(downsample="none", representation="voxel")
+    prepare_all(tmp_path / "raw", tmp_path / "out", settings)
+    with pytest.raises(EventDataError, match="none voxel; asked for was none histogram"):
+        open_footage(tmp_path / "out/val/street", predictor)
 
 
 def test_events_without_a_sensor_and_other_things_are_refused(predictor):
