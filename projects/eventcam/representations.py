@@ -173,6 +173,11 @@ class VoxelGrid(Representation):
     channels_per_bin = 1
 
     def count(self, events: Events) -> np.ndarray:
+        limit = MAX_VOXEL if self.cutoff is None else min(self.cutoff, MAX_VOXEL)
+        return self._sums(events).clip(-limit, limit).astype(np.float16).reshape(self.shape)
+
+    def _sums(self, events: Events) -> np.ndarray:
+        """The values of all cells before the cutoff, flat."""
         times = events.t - events.t[:1]  # us since the first event
         places = times * (self.bins - 1.0) / times.max(initial=1)  # t*
         pixels, chosen = self._pixels(events)
@@ -186,8 +191,7 @@ class VoxelGrid(Representation):
         sums = np.zeros((self.bins + 1) * h * w)  # t* of the last event has nothing behind it
         np.add.at(sums, cells, signs - later)
         np.add.at(sums, cells + h * w, later)
-        limit = MAX_VOXEL if self.cutoff is None else min(self.cutoff, MAX_VOXEL)
-        return sums[: self.bins * h * w].clip(-limit, limit).astype(np.float16).reshape(self.shape)
+        return sums[: self.bins * h * w]
 
 
 REPRESENTATIONS: dict[str, type[Representation]] = {
