@@ -121,6 +121,7 @@ class StackedHistogram(Representation):
     channels_per_bin = 2
 
     def count(self, events: Events) -> np.ndarray:
+        """As :meth:`Representation.count`."""
         borders = bin_borders(events.t, self.bins)
         return (self._compiled if KERNEL.available() else self.plain)(events, borders)
 
@@ -173,6 +174,7 @@ class VoxelGrid(Representation):
     channels_per_bin = 1
 
     def count(self, events: Events) -> np.ndarray:
+        """As :meth:`Representation.count`."""
         limit = MAX_VOXEL if self.cutoff is None else min(self.cutoff, MAX_VOXEL)
         return self._sums(events).clip(-limit, limit).astype(np.float16).reshape(self.shape)
 
