@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from detectron2.data import detection_utils
 from detectron2.data import transforms as T
 from detectron2.structures import Boxes, BoxMode, Instances
 
 from smalldet.data.augment import LabelledImage
 from smalldet.data.errors import DataError
+from smalldet.data.images import read_image
 
 _ROUNDING = 1e-6
 _WORD = 0xFFFFFFFF
@@ -123,12 +123,12 @@ def read_checked(record: Mapping[str, Any], image_format: str) -> np.ndarray:
     """
     name = record["file_name"]
     try:
-        image = detection_utils.read_image(name, format=image_format)
-    except Exception as error:  # Pillow's decoders raise nearly anything on broken files
+        image = read_image(name, image_format)
+    except DataError as error:
         raise DataError(
-            f"The image {name} cannot be read ({type(error).__name__}: {error}). Replace it with "
-            "an intact file of the same size and continue with --resume; or delete it, which "
-            "leaves its entry out, and start a new run with one image less in train.images."
+            f"{error} Replace it with an intact file of the same size and continue with --resume; "
+            "or delete it, which leaves its entry out, and start a new run with one image less in "
+            "train.images."
         ) from error
     expected = (record.get("height", image.shape[0]), record.get("width", image.shape[1]))
     if image.shape[:2] != expected:

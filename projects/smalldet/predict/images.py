@@ -8,11 +8,12 @@ from typing import Any, cast, overload
 
 import numpy as np
 import torch
-from detectron2.data import detection_utils
 from detectron2.data import transforms as T
 from detectron2.structures import Instances
 from torch import nn
 
+from smalldet.data.errors import DataError
+from smalldet.data.images import read_image as read_file
 from smalldet.data.mapper import read_checked
 from smalldet.evaluation.tiles import Tiling, detect_tiled
 
@@ -165,6 +166,6 @@ def _read_file(path: Path, wanted: str) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(f"There is no image {path}.")
     try:
-        return detection_utils.read_image(str(path), format=wanted)
-    except Exception as error:  # Pillow's decoders raise nearly anything on broken files
-        raise OSError(f"{path} cannot be read as an image ({type(error).__name__}).") from error
+        return read_file(path, wanted)
+    except DataError as error:
+        raise OSError(str(error)) from error

@@ -26,7 +26,7 @@ def box(number: int, image_id: int, bbox: Any, category_id: Any = 1, **more: Any
     entry = {"id": number, "image_id": image_id, "category_id": category_id, "bbox": bbox}
     try:
         entry["area"] = float(bbox[2]) * float(bbox[3])
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, LookupError, OverflowError):
         entry["area"] = 0
     return {**entry, "segmentation": [], "iscrowd": 0, **more}
 

@@ -55,7 +55,14 @@ def test_a_sound_file_keeps_everything_and_gets_contiguous_ids() -> None:
         ([5, 5, 10], "boxes_malformed", None),
         ([5, 5, 10, 10, 1], "boxes_malformed", None),
         ([5, 5, "wide", 10], "boxes_malformed", None),
-        (["5", "5", "10", "10"], None, [5, 5, 10, 10]),
+        (["5", "5", "10", "10"], "boxes_as_text", [5, 5, 10, 10]),
+        ("1234", "boxes_malformed", None),
+        ({"1": 0, "2": 0, "3": 0, "4": 0}, "boxes_malformed", None),
+        ([True, 5, 10, 10], "boxes_malformed", None),
+        ([[5], 5, 10, 10], "boxes_malformed", None),
+        ([5, 5, 10**400, 10], "boxes_non_finite", None),
+        ([-(10**400), 5, 10, 10], "boxes_non_finite", None),
+        ([5, 5, "nan", 10], "boxes_non_finite", None),
         ([30, 20, 10.0001, 10], None, [30, 20, 10, 10]),  # rounding is clipped without noise
         ([], "boxes_malformed", None),
         (None, "boxes_malformed", None),
@@ -79,6 +86,9 @@ def test_boxes(bbox: Any, finding: str | None, kept: list[float] | None) -> None
         (box(2, None, GOOD), "annotations_of_unknown_images"),
         (box(2, 7, GOOD, category_id=5), "annotations_of_unknown_categories"),
         (box(2, 7, GOOD, category_id=[1]), "annotations_of_unknown_categories"),
+        (box(2, 7, GOOD, category_id=True), "annotations_of_unknown_categories"),
+        (box(2, True, GOOD), "annotations_of_unknown_images"),
+        (box(2, 10**400, GOOD), "annotations_of_unknown_images"),
         (box(2, 7, GOOD, category_id=0), "boxes_of_other_classes"),
         (box(2, 7, [1, 1, 2, 2]), "boxes_repeated"),
         ("nonsense", "annotations_malformed"),
@@ -96,6 +106,9 @@ def test_unusable_annotations_are_dropped_and_counted(entry: Any, finding: str) 
         ({"number": 2}, {}, {"id": [1, 2]}, 1, "annotation_ids_repeated"),
         ({"iscrowd": 1}, {"ignore": 1}, {"iscrowd": [1, 1]}, 2, "crowd_flags"),
         ({"area": 60}, {"area": None}, {"area": [120, 25]}, 2, "areas_replaced"),
+        ({"area": 10**400}, {"area": True}, {"area": [120, 25]}, 2, "areas_replaced"),
+        ({"iscrowd": "0"}, {"ignore": " false"}, {"iscrowd": [0, 0]}, 2, "flags_as_text"),
+        ({"iscrowd": None}, {"ignore": 1.0}, {"iscrowd": [0, 1]}, 1, "crowd_flags"),
     ],
 )
 def test_boxes_are_kept_with_what_is_odd_put_right(
@@ -106,7 +119,14 @@ def test_boxes_are_kept_with_what_is_odd_put_right(
     for key, values in expected.items():
         assert [entry[key] for entry in filtered["annotations"]] == values
     assert report.counts == {finding: count}
-    assert report.negatives == (finding == "crowd_flags")  # nothing to learn from
+    learned = [not entry["iscrowd"] for entry in filtered["annotations"]]
+    assert report.negatives == (not any(learned))
+
+
+def test_a_flag_written_as_text_is_what_it_says() -> None:
+    filtered, report = run(ONE, [box(1, 7, GOOD, iscrowd="1"), box(2, 7, [0, 0, 5, 5])])
+    assert [entry["iscrowd"] for entry in filtered["annotations"]] == [1, 0]
+    assert report.counts == {"flags_as_text": 1, "crowd_flags": 1}
 
 
 @pytest.mark.parametrize(
@@ -114,11 +134,14 @@ def test_boxes_are_kept_with_what_is_odd_put_right(
     [
         ([image(8, "gone.png")], {}, "images_without_file"),
         ([image(8, "../7.png")], {}, "images_without_file"),
-        ([image(8, "text.png")], {"text.png": None}, "images_unreadable"),
+        ([image(8, "text.png")], {"text.png": "images_unreadable"}, "images_unreadable"),
+        ([image(8, "half.png")], {"half.png": "images_cut_short"}, "images_cut_short"),
+        ([image(8, "big.png", (10**400, 30))], {"big.png": (40, 30)}, "images_of_other_size"),
         ([image(8, "big.png")], {"big.png": (80, 60)}, "images_of_other_size"),
         ([image(8, "turned.png")], {"turned.png": (30, 40)}, "images_of_other_size"),
         ([{"file_name": "x.png"}], {}, "images_malformed"),
         ([{"id": 8}], {}, "images_malformed"),
+        ([image(True, "x.png")], {}, "images_malformed"),
         ([None], {}, "images_malformed"),
         ([], {"stray.png": (40, 30)}, "files_without_entry"),
     ],

@@ -166,7 +166,7 @@ def test_everything_that_cannot_be_used_in_yolo_is_counted(tmp_path):
         "1 label files without an image (left out), such as",
         "1 images without a label file",
         "1 label files that are no text",
-        "1 files that are no image",
+        "1 files that are no readable image",
     ):
         assert f"train: {fact}" in report
     found = read_back(tmp_path / "target/train")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -9,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from coco_folders import box, coco, image, write_image, write_split
-from PIL import Image
+from coco_folders import CATEGORIES, box, coco, image, write_image, write_split
 
 from smalldet.data.errors import DataError
-from smalldet.data.files import image_size, list_images
+from smalldet.data.files import list_images
 from smalldet.data.filter import cache as filtered_files
 from smalldet.data.filter.cache import FILTERED_NAME, SOURCE_NAME, ensure_filtered
 
@@ -88,6 +88,53 @@ def test_it_is_built_again_when_it_no_longer_fits(folder: Path, builds: list[Pat
     assert result == ensure_filtered(folder, ["head"])
 
 
+def cut_to_one_box(content: dict[str, Any]) -> None:
+    del content["annotations"][1:]
+
+
+def move_a_box(content: dict[str, Any]) -> None:
+    content["annotations"][0]["bbox"][0] += 1
+
+
+def drop_the_checksum(content: dict[str, Any]) -> None:
+    del content["sha256"]
+
+
+@pytest.mark.parametrize("change", [cut_to_one_box, move_a_box, drop_the_checksum])
+def test_content_that_is_not_what_was_written_is_built_again(
+    folder: Path, builds: list[Path], change: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    boxes = [box(n, n % 2, [1 + n, 2, 10, 9]) for n in range(4)]
+    write_split(folder, coco([image(0), image(1)], boxes))
+    whole = ensure_filtered(folder, ["head"])
+    written = whole.path.read_bytes()
+    content = json.loads(written)
+    change(content)
+    whole.path.write_text(json.dumps(content))  # as sound as any JSON
+    builds.clear()
+    assert ensure_filtered(folder, ["head"]) == whole
+    assert builds == [whole.path] and whole.path.read_bytes() == written
+    assert str(whole.path) in caplog.text
+
+
+def test_each_changed_byte_is_seen(folder: Path, builds: list[Path]) -> None:
+    whole = ensure_filtered(folder, ["head"])
+    content = whole.path.read_bytes()
+    for place in range(0, len(content), 7):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        whole.path.write_bytes(changed)
+        builds.clear()
+        assert ensure_filtered(folder, ["head"]) == whole and builds == [whole.path]
+
+
+def test_the_checksum_in_the_file_does_not_make_other_data(folder: Path) -> None:
+    found = ensure_filtered(folder, ["head"])
+    content = json.loads(found.path.read_text())
+    assert content.pop("sha256") == found.checksum
+    assert hashlib.sha256(json.dumps(content).encode()).hexdigest() == found.checksum
+
+
 def test_other_classes_and_versions_build_again(
     folder: Path, builds: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +180,33 @@ def test_broken_json_is_a_sentence(folder: Path, text: str) -> None:
         ensure_filtered(folder, ["head"])
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, f"[{'9' * 5000}]"])
+def test_json_beyond_all_limits_is_a_sentence(folder: Path, text: str) -> None:
+    (folder / SOURCE_NAME).write_text(text)
+    with pytest.raises(DataError, match=SOURCE_NAME) as caught:
+        ensure_filtered(folder, ["head"])
+    assert len(str(caught.value)) < 500
+
+
+def test_odd_values_end_in_counts_whatever_they_are(folder: Path) -> None:
+    nested: Any = 1
+    for _ in range(400):
+        nested = [nested]
+    odd = [10**400, -(10**400), 2**70, nested, {"a": nested}, "\ud800", True, 1e999, None]
+    sound = box(0, 0, [1, 2, 10, 9])
+    images = [image(0), *({**image(1), key: value} for key in image(1) for value in odd)]
+    boxes = [sound, *({**sound, key: value} for key in sound for value in odd)]
+    boxes += [{**sound, "bbox": [1, value, 3, 4]} for value in odd]
+    categories = [*CATEGORIES, *({"id": v, "name": w} for v in odd for w in odd)]
+    content = {"images": images, "annotations": boxes, "categories": categories}
+    (folder / SOURCE_NAME).write_text(json.dumps(content))
+    found = ensure_filtered(folder, ["head"])
+    assert found.report.images == 2 and found.report.boxes >= 1  # 1.png under one id of all
+    assert {entry["category_id"] for entry in found.content["annotations"]} == {1}
+    found.report.summary("train").encode()  # can be printed
+    assert all(len(x) < 300 for some in found.report.examples.values() for x in some)
+
+
 def test_errors_name_the_file(folder: Path) -> None:
     with pytest.raises(DataError, match=rf"train.{SOURCE_NAME}: Wanted are"):
         ensure_filtered(folder, ["helmet"])
@@ -163,22 +237,10 @@ def test_a_byte_order_mark_is_no_problem(folder: Path) -> None:
     assert ensure_filtered(folder, ["head"]).report.boxes == 1
 
 
-def test_image_sizes_are_those_shown(tmp_path: Path) -> None:
-    picture = Image.new("RGB", (40, 30))
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    for suffix in ("jpg", "png"):
-        picture.save(tmp_path / f"plain.{suffix}")
-        picture.save(tmp_path / f"turned.{suffix}", exif=exif)
-        assert image_size(tmp_path / f"plain.{suffix}") == (40, 30)
-        assert image_size(tmp_path / f"turned.{suffix}") == (30, 40)
-    (tmp_path / "text.png").write_text("hello")
-    assert image_size(tmp_path / "text.png") is None
-
-
 def test_the_listing_is_sorted_recursive_and_without_hidden_files(tmp_path: Path) -> None:
     for name in ("b.JPG", "a b.png", "sub/c.jpeg", ".hidden.png", ".dir/x.png", "notes.txt"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
+    (tmp_path / "z.png").symlink_to("nothing.png")
     assert list_images(tmp_path) == ["a b.png", "b.JPG", "sub/c.jpeg"]

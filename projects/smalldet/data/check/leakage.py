@@ -15,9 +15,10 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from smalldet.data.files import sha256
+from smalldet.data.images import as_shown
 
 CELLS = 8
 BITS = 2 * CELLS**2
@@ -33,7 +34,7 @@ class Fingerprints:
         files: N paths.
         checksums: N of the files' bytes.
         hashes: (N, BITS) float32, +1 or -1.
-        broken: files that cannot be decoded; not among ``files``.
+        broken: files that are gone or cannot be decoded; not among ``files``.
     """
 
     files: list[str] = field(default_factory=list)
@@ -55,10 +56,10 @@ def fingerprints(files: Sequence[str]) -> Fingerprints:
     """Read each image once and hash it."""
     found, hashes = Fingerprints(), []
     for file in files:
-        data = Path(file).read_bytes()
         try:
+            data = Path(file).read_bytes()
             hashes.append(difference_hash(data))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        except Exception:  # Pillow's decoders raise nearly anything on broken files
             found.broken.append(file)
             continue
         found.files.append(file)
@@ -72,10 +73,11 @@ def difference_hash(data: bytes) -> np.ndarray:
 
     Raises:
         OSError: it cannot be decoded; Pillow has other kinds of error, too.
+        DepthError: its pixels have no known range.
     """
     with Image.open(io.BytesIO(data)) as image:
         image.draft("L", (8 * CELLS, 8 * CELLS))  # a JPEG is decoded at a fraction of its size
-        grey = ImageOps.exif_transpose(image).convert("L")
+        grey = as_shown(image).convert("L")
     side = CELLS + 1
     cells = np.asarray(grey.resize((side, side), Image.Resampling.BOX), dtype=np.int16)
     brighter = cells[:-1, 1:] > cells[:-1, :-1], cells[1:, :-1] > cells[:-1, :-1]

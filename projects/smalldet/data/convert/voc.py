@@ -15,7 +15,9 @@ from globox import BoundingBox, ParsingError
 
 from smalldet.data.convert.found import SPLITS, Box, Found, LabelledImage
 from smalldet.data.errors import DataError
-from smalldet.data.files import image_size, list_images
+from smalldet.data.files import list_images
+from smalldet.data.filter.report import FINDINGS
+from smalldet.data.images import check_image
 
 ANNOTATIONS, IMAGES, SETS = "Annotations", "JPEGImages", "ImageSets/Main"
 
@@ -50,15 +52,15 @@ def _read_image(found: Found, split: str, root: Path, stem: str, name: str | Non
     if name is None:
         found.note(split, "listed names without an image (left out)", stem)
         return
-    size = image_size(root / IMAGES / name)
+    size = check_image(root / IMAGES / name)
     try:
         tree = ElementTree.parse(annotation).getroot()
     except (FileNotFoundError, ElementTree.ParseError, ValueError) as error:
         what = "file" if isinstance(error, FileNotFoundError) else "readable file"
         found.note(split, f"images without a {what} of annotations (left out)", annotation)
         return
-    if size is None:
-        found.note(split, "files that are no image (left out)", root / IMAGES / name)
+    if isinstance(size, str):
+        found.note(split, FINDINGS[size], root / IMAGES / name)
     elif _stated_size(tree) not in (None, size):
         found.note(split, "images of another size than their annotations (left out)", annotation)
     else:

@@ -16,7 +16,9 @@ from globox import BoundingBox, ParsingError
 
 from smalldet.data.convert.found import SPLITS, Box, Found, LabelledImage
 from smalldet.data.errors import DataError
-from smalldet.data.files import image_size, list_images
+from smalldet.data.files import list_images
+from smalldet.data.filter.report import FINDINGS
+from smalldet.data.images import check_image
 
 LAYOUT = "data.yaml and images/{train,val,test} with labels/{train,val,test}, or {train,...}/images"
 IMAGES = "images"
@@ -75,9 +77,9 @@ def _read_split(found: Found, split: str, images: Path, labels: Path) -> None:
         if path.relative_to(labels).with_suffix("") not in stems:
             found.note(split, "label files without an image (left out)", path)
     for name in listed:
-        size = image_size(images / name)
-        if size is None:
-            found.note(split, "files that are no image (left out)", images / name)
+        size = check_image(images / name)
+        if isinstance(size, str):
+            found.note(split, FINDINGS[size], images / name)
             continue
         path = labels / Path(name).with_suffix(".txt")
         boxes = list(_read_boxes(found, split, path, size))

@@ -13,15 +13,17 @@ from typing import Any
 
 from smalldet.data.errors import DataError
 from smalldet.data.filter.boxes import filter_annotations
-from smalldet.data.filter.classes import Merge, checked_merge, map_categories, with_ids
-from smalldet.data.filter.images import Size, filter_images
+from smalldet.data.filter.classes import Merge, checked_merge, map_categories, names_by_id
+from smalldet.data.filter.fields import is_id
+from smalldet.data.filter.images import filter_images
 from smalldet.data.filter.report import FilterReport
+from smalldet.data.images import Size
 
 
 def filter_coco(
     coco: Any,
     wanted: Sequence[str],
-    image_sizes: Mapping[str, Size | None],
+    image_sizes: Mapping[str, Size | str],
     merge: Merge | None = None,
 ) -> tuple[dict[str, Any], FilterReport]:
     """Keep the wanted classes of ``coco``, and only what is sound.
@@ -30,7 +32,8 @@ def filter_coco(
         coco: the parsed annotation file. It is not changed.
         wanted: class names, in the order of their new category ids 1, 2, ...
         image_sizes: the existing image files, by path relative to the split's folder: (width,
-            height) in px as shown, or None for a file that is no readable image.
+            height) in px as shown, or which finding says why a file cannot be used; see
+            :func:`smalldet.data.images.check_image`.
         merge: by wanted class, the source classes that become it; see :func:`checked_merge`.
 
     Returns:
@@ -44,7 +47,7 @@ def filter_coco(
     report = FilterReport()
     merge = checked_merge(wanted, merge or {})
     new_categories = map_categories(coco["categories"], wanted, merge)
-    names = {entry.get("id"): str(entry.get("name")) for entry in with_ids(coco["categories"])}
+    names = names_by_id(coco["categories"])
     report.source_classes = _count_classes(coco["annotations"], names)
     images, new_ids = filter_images(coco["images"], image_sizes, report)
     annotations = filter_annotations(
@@ -74,6 +77,6 @@ def _count_classes(annotations: Sequence[Any], names: Mapping[Any, str]) -> dict
     used = Counter(
         names.get(entry.get("category_id"))
         for entry in annotations
-        if isinstance(entry, Mapping) and isinstance(entry.get("category_id"), int | str)
+        if isinstance(entry, Mapping) and is_id(entry.get("category_id"))
     )
     return {name: used[name] for name in dict.fromkeys(names.values())}

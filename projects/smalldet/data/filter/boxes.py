@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from smalldet.data.filter.fields import as_number, has_id, is_id, is_set, shown
 from smalldet.data.filter.report import FilterReport
 
 _PLAY_PX = 1e-3  # rounding of exported coordinates; less than this outside is not reported
@@ -32,17 +33,18 @@ def filter_annotations(
         report: findings are added to it.
     """
     kept: list[dict[str, Any]] = []
-    seen_ids: set[str] = set()
+    seen_ids: set[tuple[type, Any]] = set()
     seen_boxes: set[tuple[Any, ...]] = set()
     for position, entry in enumerate(entries):
-        where = f"annotation {entry.get('id')}" if isinstance(entry, Mapping) else f"[{position}]"
+        where = _name_of(entry) if isinstance(entry, Mapping) else f"[{position}]"
         problem = _problem_of(entry, new_ids, names, new_categories)
         if problem is not None:
             report.note(problem, where)
             continue
-        if repr(entry.get("id")) in seen_ids:
+        given = entry.get("id") if has_id(entry) else shown(entry.get("id"))
+        if (type(given), given) in seen_ids:
             report.note("annotation_ids_repeated", where)
-        seen_ids.add(repr(entry.get("id")))
+        seen_ids.add((type(given), given))
         image = images[(new_ids[entry["image_id"]] or 0) - 1]
         box = _checked_box(entry.get("bbox"), image, f"{where} of {image['file_name']}", report)
         if box is None:
@@ -69,11 +71,11 @@ def _problem_of(
     if not isinstance(entry, Mapping):
         return "annotations_malformed"
     image_id, category_id = entry.get("image_id"), entry.get("category_id")
-    if not isinstance(image_id, int | str) or image_id not in new_ids:
+    if not is_id(image_id) or image_id not in new_ids:
         return "annotations_of_unknown_images"
     if new_ids[image_id] is None:
         return "annotations_of_left_out_images"
-    if not isinstance(category_id, int | str) or category_id not in names:
+    if not is_id(category_id) or category_id not in names:
         return "annotations_of_unknown_categories"
     return None if category_id in new_categories else "boxes_of_other_classes"
 
@@ -82,17 +84,20 @@ def _checked_box(
     bbox: Any, image: Mapping[str, Any], where: str, report: FilterReport
 ) -> tuple[float, float, float, float] | None:
     """The box (xywh_abs) inside its image, or None with the reason noted."""
-    try:
-        x, y, width, height = (float(value) for value in bbox)
-    except (TypeError, ValueError):
+    given = bbox if isinstance(bbox, Sequence) and not isinstance(bbox, str) else ()
+    numbers = [as_number(value) if not isinstance(value, str) else _read(value) for value in given]
+    if len(numbers) != 4 or None in numbers:
         report.note("boxes_malformed", where)
         return None
+    x, y, width, height = numbers
     if not all(map(math.isfinite, (x, y, width, height))):
         report.note("boxes_non_finite", where)
         return None
     if width <= 0 or height <= 0:
         report.note("boxes_without_area", where)
         return None
+    if any(isinstance(value, str) for value in given):
+        report.note("boxes_as_text", where)
     x0, x1 = max(x, 0.0), min(x + width, float(image["width"]))
     y0, y1 = max(y, 0.0), min(y + height, float(image["height"]))
     if x1 <= x0 or y1 <= y0:
@@ -114,12 +119,15 @@ def _new_annotation(
     box: tuple[float, float, float, float],
     report: FilterReport,
 ) -> dict[str, Any]:
-    where = f"annotation {entry.get('id')}"
-    crowd = bool(entry.get("iscrowd")) or bool(entry.get("ignore"))
+    where = _name_of(entry)
+    flags = entry.get("iscrowd"), entry.get("ignore")
+    crowd = any(map(is_set, flags))
     if crowd:
         report.note("crowd_flags", where)
-    area, given = box[2] * box[3], entry.get("area")
-    if not isinstance(given, int | float) or not abs(given - area) <= 0.01 * area + 1e-6:
+    if any(isinstance(flag, str) for flag in flags):
+        report.note("flags_as_text", where)
+    area, given = box[2] * box[3], as_number(entry.get("area"))
+    if given is None or not abs(given - area) <= 0.01 * area + 1e-6:
         report.note("areas_replaced", where)
     return {
         "id": number,
@@ -129,3 +137,15 @@ def _new_annotation(
         "area": area,
         "iscrowd": int(crowd),
     }
+
+
+def _name_of(entry: Mapping[str, Any]) -> str:
+    return f"annotation {shown(entry.get('id'))}"
+
+
+def _read(text: str) -> float | None:
+    """The number that a text says; None if it says none."""
+    try:
+        return float(text)
+    except ValueError:
+        return None

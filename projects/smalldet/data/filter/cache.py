@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from smalldet.data.errors import DataError
-from smalldet.data.files import (
-    image_size,
-    list_images,
-    listing_checksum,
-    sha256,
-    write_atomically,
-)
+from smalldet.data.files import list_images, listing_checksum, sha256, write_atomically
 from smalldet.data.filter.annotations import filter_coco
 from smalldet.data.filter.classes import checked_merge
 from smalldet.data.filter.report import FilterReport
+from smalldet.data.images import check_image
 
 SOURCE_NAME = "_annotations.coco.json"
 FILTERED_NAME = "_annotations.coco_filtered.json"
@@ -41,7 +37,7 @@ class FilteredFile:
         path: of the file.
         content: the parsed COCO dictionary.
         report: what was left out or changed.
-        checksum: sha256 of the file.
+        checksum: sha256 of the file without the entry that holds it.
     """
 
     path: Path
@@ -56,7 +52,8 @@ def ensure_filtered(
     """The filtered file of a split, built if there is none for just this source and classes.
 
     It is rebuilt if the source's checksum, the classes, what is merged into them, the image files
-    (names and lengths) or the format version differ from those that it was made from. Several
+    (names and lengths) or the format version differ from those that it was made from, or if its own
+    content is not what its checksum says. Images are decoded when it is built, each once. Several
     processes may do this at once: equal inputs give equal bytes, and files appear whole.
 
     Args:
@@ -92,6 +89,9 @@ def ensure_filtered(
 def _read_if_current(path: Path, made_from: dict[str, Any]) -> FilteredFile | None:
     try:
         data = path.read_bytes()
+        body = b"{" + data[len(_with_checksum(b"{")) :]
+        if data != _with_checksum(body):
+            raise ValueError("damaged")
         content = json.loads(data)
         info = content["info"]
         report = FilterReport(**info["filter_report"])
@@ -100,33 +100,58 @@ def _read_if_current(path: Path, made_from: dict[str, Any]) -> FilteredFile | No
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        logger.warning("%s is unreadable or not one of ours; it is built again.", path)
+        logger.warning(
+            "%s is damaged, or of an earlier version without a checksum; it is built again.", path
+        )
         return None
     if differing:
         logger.info("%s is out of date (%s); it is built again.", path, ", ".join(differing))
         return None
     logger.info("%s", report.summary(f"{path} (up to date)"))
-    return FilteredFile(path, content, report, sha256(data))
+    return FilteredFile(path, content, report, sha256(body))
+
+
+def _with_checksum(body: bytes) -> bytes:
+    """A JSON object with its own checksum as its first entry."""
+    return b'{"sha256": "%s", ' % sha256(body).encode() + body[1:]
 
 
 def _build(
     path: Path, source: bytes, names: Sequence[str], made_from: dict[str, Any]
 ) -> FilteredFile:
-    try:
-        coco = json.loads(source.decode("utf-8-sig"))
-    except ValueError as error:  # broken UTF-8 is a ValueError too
-        raise DataError(
-            f"{path.with_name(SOURCE_NAME)} is not valid JSON ({error}). The download or export "
-            f"was probably cut short: fetch the file again."
-        ) from error
-    sizes = {name: image_size(path.parent / name) for name in names}
+    coco = _parsed(path.with_name(SOURCE_NAME), source)
+    logger.info("%s: %d images are decoded once, to see whether they are whole.", path, len(names))
+    with ThreadPoolExecutor() as pool:  # Pillow decodes several at once
+        found = pool.map(check_image, (path.parent / name for name in names))
+        sizes = dict(zip(names, found, strict=True))
     try:
         filtered, report = filter_coco(coco, made_from["classes"], sizes, made_from.get("merge"))
     except DataError as error:
         raise DataError(f"{path.with_name(SOURCE_NAME)}: {error}") from error
     content = {"info": {**made_from, "filter_report": asdict(report)}, "licenses": [], **filtered}
-    data = json.dumps(content, allow_nan=False).encode()
+    body = json.dumps(content, allow_nan=False).encode()
+    data = _with_checksum(body)
     write_atomically(path, data)
     level = logging.WARNING if report.counts else logging.INFO
     logger.log(level, "%s", report.summary(f"{path} (written)"))
-    return FilteredFile(path, json.loads(data), report, sha256(data))
+    return FilteredFile(path, json.loads(data), report, sha256(body))
+
+
+def _parsed(path: Path, source: bytes) -> Any:
+    """The content of an annotation file.
+
+    Raises:
+        DataError: it is no JSON, or has numbers or depths that no annotation file has.
+    """
+    try:
+        return json.loads(source.decode("utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path} is not valid JSON ({error}). The download or export was probably cut short: "
+            f"fetch the file again."
+        ) from error
+    except (ValueError, RecursionError) as error:  # Python's limits
+        raise DataError(
+            f"{path} holds a number of thousands of digits, or lists that are nested a thousand "
+            f"deep ({type(error).__name__}), as no annotation file does. Export the data set again."
+        ) from error

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from smalldet.data.errors import DataError
-from smalldet.data.filter.images import has_id
+from smalldet.data.filter.fields import has_id, shown
 
 Merge = Mapping[str, Sequence[str]]
 
@@ -50,7 +50,7 @@ def map_categories(
     Raises:
         DataError: a class is not in the source, none is wanted, or one twice.
     """
-    found = {entry["id"]: str(entry.get("name")) for entry in with_ids(categories)}
+    found = names_by_id(categories)
     names = set(found.values())
     missing = [old for name in wanted for old in merge.get(name, [name]) if old not in names]
     if missing or not wanted or len(set(wanted)) < len(wanted):
@@ -69,9 +69,10 @@ def map_categories(
     return {source_id: numbers[name] for source_id, name in found.items() if name in numbers}
 
 
-def with_ids(entries: Iterable[Any]) -> list[Mapping[str, Any]]:
-    """The entries that are objects with an id that can be looked up."""
-    return [entry for entry in entries if isinstance(entry, Mapping) and has_id(entry)]
+def names_by_id(categories: Iterable[Any]) -> dict[Any, str]:
+    """Class names of the entries that are objects with an id that can be looked up."""
+    entries = (entry for entry in categories if isinstance(entry, Mapping) and has_id(entry))
+    return {entry["id"]: shown(entry.get("name")) for entry in entries}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

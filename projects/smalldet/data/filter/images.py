@@ -7,13 +7,13 @@ from typing import Any
 
 from smalldet.data.errors import DataError
 from smalldet.data.files import same_name
+from smalldet.data.filter.fields import as_number, has_id
 from smalldet.data.filter.report import FilterReport
-
-Size = tuple[int, int]
+from smalldet.data.images import Size
 
 
 def filter_images(
-    entries: Sequence[Any], image_sizes: Mapping[str, Size | None], report: FilterReport
+    entries: Sequence[Any], image_sizes: Mapping[str, Size | str], report: FilterReport
 ) -> tuple[list[dict[str, Any]], dict[Any, int | None]]:
     """The images to keep, in their source order.
 
@@ -35,7 +35,7 @@ def filter_images(
     ambiguous = _ambiguous_ids(entries)
     for entry in entries:
         if not _is_image_entry(entry):
-            report.note("images_malformed", str(entry)[:60])
+            report.note("images_malformed", entry)
             continue
         source_id, name = entry["id"], same_name(entry["file_name"])
         if source_id in ambiguous:
@@ -89,7 +89,7 @@ def _ambiguous_ids(entries: Sequence[Any]) -> set[Any]:
 def _checked_size(
     entry: Mapping[str, Any],
     file_name: str | None,
-    image_sizes: Mapping[str, Size | None],
+    image_sizes: Mapping[str, Size | str],
     report: FilterReport,
 ) -> Size | None:
     """Width and height of the file of an entry, or None with the reason noted."""
@@ -97,18 +97,13 @@ def _checked_size(
         report.note("images_without_file", entry["file_name"])
         return None
     size = image_sizes[file_name]
-    if size is None:
-        report.note("images_unreadable", file_name)
+    if isinstance(size, str):
+        report.note(size, file_name)
         return None
-    claimed = entry.get("width"), entry.get("height")
-    if not all(isinstance(side, int | float) and side > 0 for side in claimed):
+    claimed = tuple(as_number(entry.get(side)) or 0 for side in ("width", "height"))
+    if not all(side > 0 for side in claimed):
         report.note("sizes_filled", file_name)
     elif claimed != size:
         report.note("images_of_other_size", f"{file_name}: entry {claimed}, file {size}")
         return None
     return size
-
-
-def has_id(entry: Mapping[str, Any]) -> bool:
-    """Whether the entry's id can be looked up."""
-    return isinstance(entry.get("id"), int | str)

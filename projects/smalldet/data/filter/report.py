@@ -7,10 +7,15 @@ from dataclasses import dataclass, field
 
 from tabulate import tabulate
 
+from smalldet.data.filter.fields import shown
+
 FINDINGS = {
     "images_malformed": "image entries without an id or a file name: left out",
     "images_without_file": "image entries without a file: left out",
     "images_unreadable": "files that are no readable image: left out",
+    "images_cut_short": "files that can be decoded only in part, or not at all: left out",
+    "images_of_other_depth": "images of neither 8 nor 16 bits a channel nor floats from 0 to 1: "
+    "left out, because what is black in them, and what white, is not known",
     "images_of_other_size": "images whose file has another size than their entry: left out, "
     "because their boxes cannot be trusted",
     "images_with_shared_id": "images that share an id with another file: left out, because their "
@@ -25,7 +30,8 @@ FINDINGS = {
     "boxes_of_other_classes": "boxes of other classes: dropped",
     "boxes_merged": "boxes of classes that are merged into another: kept as boxes of that one",
     "boxes_malformed": "boxes that are not four numbers: dropped",
-    "boxes_non_finite": "boxes with NaN or infinity: dropped",
+    "boxes_as_text": "boxes whose numbers are written as text: read as numbers",
+    "boxes_non_finite": "boxes with NaN, infinity or larger numbers: dropped",
     "boxes_without_area": "boxes without width or height: dropped",
     "boxes_outside": "boxes wholly outside their image: dropped",
     "boxes_clipped": "boxes partly outside their image: clipped to it",
@@ -33,6 +39,7 @@ FINDINGS = {
     "annotation_ids_repeated": "annotation ids used twice: all were renumbered",
     "crowd_flags": "boxes flagged as crowd: kept with their flag, so that evaluation ignores "
     "detections there; training does not learn from them",
+    "flags_as_text": "crowd flags written as text: taken as what it says",
     "areas_replaced": "areas other than width x height of the box: replaced, because sizes are "
     "judged by the box",
 }
@@ -64,9 +71,9 @@ class FilterReport:
         if finding not in FINDINGS:
             raise KeyError(f"{finding!r} is not one of FINDINGS.")
         self.counts[finding] = self.counts.get(finding, 0) + 1
-        known = self.examples.setdefault(finding, [])
-        if len(known) < _EXAMPLES and str(example) not in known:
-            known.append(str(example))
+        known, text = self.examples.setdefault(finding, []), shown(example)
+        if len(known) < _EXAMPLES and text not in known:
+            known.append(text)
 
     def summary(self, title: str) -> str:
         """A headline, and a line for each kind of finding."""
