@@ -54,3 +54,26 @@ def load_arrays(path: Path, *names: str) -> list[np.ndarray]:
     """
     with damage_reported(path, f"arrays named {', '.join(names)}"), np.load(path) as content:
         return [content[name] for name in names]
+
+
+def load_indices(path: Path) -> np.ndarray:
+    """The whole numbers (N,) int64 of a ``.npy`` file, such as times or places of frames.
+
+    Raises:
+        EventDataError: missing or damaged, or an array of another kind.
+    """
+    return as_indices(load_array(path), path)
+
+
+def as_indices(values: np.ndarray, path: Path) -> np.ndarray:
+    """An array read from ``path`` as (N,) int64.
+
+    Raises:
+        EventDataError: it has another kind or more dimensions.
+    """
+    if values.ndim != 1 or (len(values) and values.dtype.kind not in "iu"):
+        raise EventDataError(
+            f"{path} holds {values.dtype} of shape {values.shape}; expected is a list of whole "
+            "numbers. Copy or make it again."
+        )
+    return values.astype(np.int64)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from eventcam.errors import EventDataError
-from eventcam.io.arrays import load_array
+from eventcam.io.arrays import as_indices, load_array
 
 # The published layout of one box: t in us; x, y the top-left corner, w, h the size, in px of the
 # full sensor (40 bytes with the gap at the end).
@@ -39,22 +39,23 @@ def read_bbox(path: Path) -> tuple[np.ndarray, Counter[str]]:
         EventDataError: the file is no structured array of boxes.
     """
     raw = load_array(path, "an array of boxes")
-    labels = in_published_fields(np.atleast_1d(raw), path)
-    return usable(labels)
+    return usable(in_published_fields(raw, path))
 
 
 def in_published_fields(raw: np.ndarray, path: Path) -> np.ndarray:
     """Boxes read from ``path`` as ``BBOX_DTYPE``, whichever way their fields are spelt.
 
     Raises:
-        EventDataError: a field is missing.
+        EventDataError: a field is missing, or is not one number for each box.
     """
-    found = raw.dtype.names or ()
+    raw, found = np.atleast_1d(raw), raw.dtype.names or ()
     labels = np.zeros(len(raw), BBOX_DTYPE)
     for name in BBOX_DTYPE.names or ():
         source = name if name in found else _OLDER_NAMES.get(name, name)
         if source in found:
-            labels[name] = _ids(raw[source]) if name.endswith("_id") else raw[source]
+            values = _numbers(raw, source, path)
+            with np.errstate(invalid="ignore", over="ignore"):  # no time, and not finite, then
+                labels[name] = _ids(values) if name.endswith("_id") else values
         elif name in _OPTIONAL:
             labels[name] = _OPTIONAL[name]
         else:
@@ -65,12 +66,39 @@ def in_published_fields(raw: np.ndarray, path: Path) -> np.ndarray:
     return labels
 
 
+def split_by_frame(labels: np.ndarray, starts: np.ndarray, path: Path) -> list[np.ndarray]:
+    """The boxes of each frame, read from ``path``; those of the first begin at ``starts`` = 0.
+
+    Raises:
+        EventDataError: a box has no place, or ``starts`` does not go through the boxes.
+    """
+    edges = np.append(as_indices(starts, path), len(labels))
+    has_place = all(np.isfinite(labels[name]).all() for name in "xywh")
+    if edges[0] != 0 or (np.diff(edges) < 0).any() or not has_place:
+        raise EventDataError(
+            f"{path} holds boxes that are not finite or do not belong to its {len(starts)} frames. "
+            "Remove the folder and prepare the recording again."
+        )
+    return np.split(labels, edges[1:-1])[: len(starts)]
+
+
 def without_gaps(labels: np.ndarray) -> np.ndarray:
     """A copy whose unused bytes are zero, so that equal boxes make equal files."""
     clean = np.zeros(len(labels), BBOX_DTYPE)
     for name in BBOX_DTYPE.names or ():
         clean[name] = labels[name]
     return clean
+
+
+def _numbers(raw: np.ndarray, field: str, path: Path) -> np.ndarray:
+    """A field (n,) of boxes that were read from ``path``."""
+    values = raw[field]
+    if values.ndim != 1 or values.dtype.kind not in "iuf":
+        raise EventDataError(
+            f"{path} has the field {field} as {raw.dtype[field]} of shape {raw.shape}; expected is "
+            "one number for each box, in one dimension. Write the boxes again so."
+        )
+    return values
 
 
 def _ids(values: np.ndarray) -> np.ndarray:

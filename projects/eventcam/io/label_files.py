@@ -101,7 +101,7 @@ def require_known(path: Path, raw_classes: Sequence[str]) -> None:
 
 def _number(value: Any) -> float:
     try:
-        return float(value)
+        return float("nan" if isinstance(value, bool) else value)
     except (TypeError, ValueError, OverflowError):
         return float("nan")
 

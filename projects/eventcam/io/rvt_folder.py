@@ -18,8 +18,8 @@ import numpy as np
 from eventcam.class_maps import check_class_map, get_class_map
 from eventcam.errors import EventDataError
 from eventcam.io import rvt_layout as layout
-from eventcam.io.arrays import damage_reported, load_array, load_arrays
-from eventcam.io.bbox import in_published_fields
+from eventcam.io.arrays import damage_reported, load_arrays, load_indices
+from eventcam.io.bbox import in_published_fields, split_by_frame
 from eventcam.io.hdf5 import Dataset, File, open_h5
 from eventcam.io.records import check_settings, left_out_boxes, read_json, settings_of
 from eventcam.labels import LabelFilter, boxes_xyxy, crop_to_frame, scale_boxes
@@ -79,9 +79,9 @@ class RvtRecording:
             self.data_file.with_name(path.name)
             for path in (layout.WINDOW_ENDS, layout.FRAME_STEPS, layout.KNOWN_EMPTY)
         )
-        self.timestamps_us, self.frame_steps = _load(ends), _load(steps)
-        self.frame_times_us = _load(self.folder / layout.FRAME_TIMES)
-        self.known_empty_steps = _load(empty) if empty.exists() else None
+        self.timestamps_us, self.frame_steps = load_indices(ends), load_indices(steps)
+        self.frame_times_us = load_indices(self.folder / layout.FRAME_TIMES)
+        self.known_empty_steps = load_indices(empty) if empty.exists() else None
         self.left_out: Counter[str] = Counter()
         frames = self._load_labels(num_classes)
         self._check_lengths(len(frames))
@@ -143,8 +143,7 @@ class RvtRecording:
                 f"{path} holds the class id {stored['class_id'].max()}, but the class map has only "
                 f"{num_classes} classes. Name the class map that the folder was prepared with."
             )
-        with damage_reported(path, "boxes by frame"):
-            return np.split(stored, starts[1:])[: len(starts)]
+        return split_by_frame(stored, starts, path)
 
     def _chosen(
         self, frames: list[np.ndarray], label_filter: LabelFilter | None
@@ -169,13 +168,16 @@ class RvtRecording:
     def _check_lengths(self, labelled: int) -> None:
         lengths = (len(self.timestamps_us), len(self.frame_times_us), labelled)
         expected = (self.num_steps, self.num_frames, self.num_frames)
-        steps = self.frame_steps
-        in_range = not len(steps) or (steps.min() >= 0 and steps.max() < self.num_steps)
-        if lengths != expected or not in_range:
+        empty = self.known_empty_steps
+        places = [self.frame_steps, *([] if empty is None else [empty])]
+        in_range = all(((steps >= 0) & (steps < self.num_steps)).all() for steps in places)
+        ordered = all((np.diff(one) > 0).all() for one in (self.timestamps_us, *places))
+        if lengths != expected or not in_range or not ordered:
             raise EventDataError(
                 f"The files in {self.folder} do not fit together: time stamps, frame times and "
                 f"labelled frames number {lengths}, expected were {expected}, and frames must be "
-                f"among {self.num_steps} representations. Remove the folder and prepare it again."
+                f"in order among {self.num_steps} representations. Remove the folder and prepare "
+                "it again."
             )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -222,12 +224,13 @@ class RvtFolder:
         path = self.root / layout.MANIFEST
         if path.exists():
             manifest = read_json(path)
-            settings = settings_of(manifest)
-            check_class_map(settings.get("class_map", "unknown"), class_map, self.root)
-            wanted = {"downsample": downsample, "representation": representation}
-            check_settings(self.root, settings, wanted, self._command("OUT"))
-            self._left_out = left_out_boxes(manifest)
-            self._warn_of_filter(settings.get("label_filter"))
+            with damage_reported(path, "the manifest of prepared recordings"):
+                settings = settings_of(manifest)
+                check_class_map(settings.get("class_map", "unknown"), class_map, self.root)
+                wanted = {"downsample": downsample, "representation": representation}
+                check_settings(self.root, settings, wanted, self._command("OUT"))
+                self._left_out = left_out_boxes(manifest)
+                self._warn_of_filter(settings.get("label_filter"))
         elif any((self.root / split).is_dir() for split in layout.SPLITS):
             self._warn_of_unknown_classes()
         else:
@@ -237,11 +240,22 @@ class RvtFolder:
             )
 
     def recordings(self, split: str) -> list[RvtRecording]:
-        """The recordings of a split, by name; damaged ones are logged and kept in ``skipped``."""
+        """The recordings of a split, by name.
+
+        Damaged ones, and those that the manifest lists and that are gone, are logged and kept in
+        ``skipped``.
+        """
         folder = self.root / split
+        for key in self._left_out:
+            if key.startswith(f"{split}/") and not (self.root / key).is_dir():
+                self._skip(key, f"{self.root / key} is gone, but {layout.MANIFEST} lists it.")
         names = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
         opened = (self._open(p) for p in names if not p.name.startswith("."))
         return [recording for recording in opened if recording is not None]
+
+    def _skip(self, key: str, reason: str) -> None:
+        LOG.warning("left out: %s", reason)
+        self.skipped[key] = reason
 
     def _command(self, out: Path | str) -> str:
         """What makes recordings as they are asked for here."""
@@ -282,12 +296,7 @@ class RvtFolder:
             kind = self.downsample, chosen, self.representation
             found = RvtRecording(folder, len(self.class_map.classes), *kind)
         except EventDataError as error:
-            LOG.warning("left out: %s", error)
-            self.skipped[key] = str(error)
+            self._skip(key, str(error))
             return None
         found.left_out.update(self._left_out.get(key, {}))
         return found
-
-
-def _load(path: Path) -> np.ndarray:
-    return load_array(path).astype(np.int64)

@@ -88,6 +88,23 @@ def find_representation(
     )
 
 
+def which_representation(folder: Path, downsample: str | None) -> str:
+    """How the half resolution of a prepared recording was made; None takes the only way there is.
+
+    Raises:
+        EventDataError: there is none of that kind, or there are several.
+    """
+    found = [kind for kind in _SUFFIX if (folder / representation_file(kind)).exists()]
+    if downsample is None and len(found) == 1:
+        return found[0]
+    if downsample in found:
+        return downsample
+    raise EventDataError(
+        f"{folder} has the representations {found or 'of no kind'}, asked for was "
+        f"{downsample or 'the only one'}. Name one of them as downsample, or prepare the recording."
+    )
+
+
 def save_array(folder: Path, name: Path, array: np.ndarray) -> None:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     np.save(folder / name, array)

@@ -71,3 +71,31 @@ def test_garbage_is_refused_with_a_sentence(tmp_path, content):
 def test_other_arrays_are_refused_with_a_sentence(tmp_path, array):
     with pytest.raises(EventDataError, match="is missing"):
         read_bbox(saved(tmp_path / "a_bbox.npy", array))
+
+
+FIELDS = [("t", "i8"), *((name, "f4") for name in "xywh"), ("class_id", "u4")]
+
+
+@pytest.mark.parametrize("name", ["t", "x", "class_id"])
+@pytest.mark.parametrize("kind", ["c8", "U4", "M8[us]", "?", ("f4", (2,)), "V4"])
+def test_fields_that_are_no_numbers_are_refused_with_a_sentence(tmp_path, name, kind):
+    fields = [(field, kind if field == name else usual) for field, usual in FIELDS]
+    with pytest.raises(EventDataError, match=rf"a_bbox.npy.* field {name} ") as caught:
+        read_bbox(saved(tmp_path / "a_bbox.npy", np.zeros(3, fields)))
+    assert "one number for each box" in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3, 1), (0, 4)])
+def test_boxes_in_rows_and_columns_are_refused_with_a_sentence(tmp_path, shape):
+    with pytest.raises(EventDataError, match="one number for each box"):
+        read_bbox(saved(tmp_path / "a_bbox.npy", np.zeros(shape, FIELDS)))
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_beyond_all_types_are_counted(tmp_path):
+    wide = np.zeros(5, [("t", "f8"), *((name, "f8") for name in "xywh"), ("class_id", "f8")])
+    wide["t"], wide["w"] = [1, np.nan, 1e300, -np.inf, 2], [1, 1, 1, 1, 1e300]
+    wide["class_id"][0] = np.nan
+    found, counts = read_bbox(saved(tmp_path / "a_bbox.npy", wide))
+    assert found["t"].tolist() == [1] and found["class_id"].tolist() == [0xFFFFFFFF]
+    assert counts == {"boxes_impossible_time": 3, "boxes_not_finite": 1}

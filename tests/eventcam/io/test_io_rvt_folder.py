@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import pickle
 import shutil
@@ -173,7 +174,55 @@ def test_another_class_map_is_refused(ours, published):
     assert "class id 7, but the class map has only 3" in folder.skipped["train/a"]
 
 
+def change_labels(**change):
+    """Another array under one of the names in ``labels.npz``."""
+
+    def do(folder):
+        with np.load(folder / layout.LABELS) as content:
+            arrays = dict(content)
+        np.savez(
+            folder / layout.LABELS,
+            **arrays | {name: make(arrays[name].copy()) for name, make in change.items()},
+        )
+
+    return do
+
+
+def with_nan(labels):
+    labels["w"][2] = np.nan
+    return labels
+
+
+def as_text(labels):
+    return labels.astype([(n, "U9" if n == "x" else labels.dtype[n]) for n in labels.dtype.names])
+
+
+def change_index(name, change):
+    return lambda folder: np.save(folder / name, change(np.load(folder / name)))
+
+
 DAMAGES = {
+    "boxes that are not finite": change_labels(labels=with_nan),
+    "boxes as text": change_labels(labels=as_text),
+    "boxes in rows": change_labels(labels=lambda labels: labels[:, None]),
+    "a single number for boxes": change_labels(labels=lambda labels: np.array(3)),
+    "objects": change_labels(labels=lambda labels: labels.astype(object)),
+    "starts of frames that go back": change_labels(objframe_idx_2_label_idx=lambda s: s[::-1]),
+    "starts beyond the boxes": change_labels(objframe_idx_2_label_idx=lambda s: s + 1000),
+    "starts behind the first box": change_labels(objframe_idx_2_label_idx=lambda s: s + 1),
+    "starts as floats": change_labels(objframe_idx_2_label_idx=lambda s: s + 0.5),
+    "starts in rows": change_labels(objframe_idx_2_label_idx=lambda s: s[None]),
+    "frames as text": change_index(layout.FRAME_STEPS, lambda steps: steps.astype(str)),
+    "frames as floats": change_index(layout.FRAME_STEPS, lambda steps: steps * np.nan),
+    "frames in rows": change_index(layout.FRAME_STEPS, lambda steps: steps[:, None]),
+    "one frame": change_index(layout.FRAME_STEPS, lambda steps: steps[0]),
+    "frames that go back": change_index(layout.FRAME_STEPS, lambda steps: steps[::-1]),
+    "large frames": change_index(layout.FRAME_STEPS, lambda s: s.astype("u8") + np.uint64(2**63)),
+    "complex times": change_index(layout.FRAME_TIMES, lambda times: times + 1j),
+    "times as text": change_index(layout.WINDOW_ENDS, lambda times: times.astype("S9")),
+    "times that go back": change_index(layout.WINDOW_ENDS, lambda times: times[::-1]),
+    "empty beyond the end": lambda f: np.save(f / layout.KNOWN_EMPTY, np.array([1, 9999])),
+    "empty as text": lambda f: np.save(f / layout.KNOWN_EMPTY, np.array(["a"])),
     "missing representations": lambda f: (f / layout.representation_file("nearest")).unlink(),
     "cut representations": lambda f: (f / layout.representation_file("nearest")).write_bytes(b"x"),
     "cut labels": lambda f: (f / layout.LABELS).write_bytes(b"PK"),
@@ -190,6 +239,38 @@ def test_damaged_recordings_are_named_and_left_out(published, damage):
     folder = RvtFolder(published, "etram_cls8")
     assert [r.name for r in folder.recordings("train")] == ["b"]
     assert str(published / "train/a") in folder.skipped["train/a"]
+    assert len(folder.skipped["train/a"]) < 500
+
+
+def test_a_recording_that_has_vanished_is_named(ours, tmp_path, caplog):
+    root = tmp_path / "moved"
+    shutil.copytree(ours, root)
+    shutil.rmtree(root / "train/a")
+    folder = RvtFolder(root, "etram_cls8")
+    assert [r.name for r in folder.recordings("train")] == ["b"]
+    assert str(root / "train/a") in folder.skipped["train/a"]
+    assert str(root / "train/a") in caplog.text
+    assert folder.recordings("val") == [] and [*folder.skipped] == ["train/a"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"settings": []},
+        {"settings": {"class_map": 3}},
+        {"recordings": ["train/a"]},
+        {"recordings": {"train/a": {"dropped_or_changed": 7}}},
+        {"settings": {"class_map": "etram_cls8", "label_filter": "all"}},
+        {"settings": {"class_map": "etram_cls8", "downsample": []}},
+    ],
+)
+def test_an_odd_manifest_is_a_sentence(ours, tmp_path, content):
+    root = tmp_path / "odd"
+    shutil.copytree(ours, root)
+    settings = {"settings": {"class_map": "etram_cls8"}}
+    (root / layout.MANIFEST).write_text(json.dumps(settings | content))
+    with pytest.raises(EventDataError, match=str(root)):
+        RvtFolder(root, "etram_cls8", "nearest")
 
 
 @pytest.mark.filterwarnings("ignore")  # numpy's about odd numbers

@@ -157,11 +157,15 @@ def test_annotations_that_cannot_be_used_are_counted(tmp_path):
         {"image_id": 1},
         {"image_id": [2]},
         {"image_id": 3},  # two images have it
+        {"image_id": 4},  # at no time
         {"bbox": [1, 2, 3]},
         {"bbox": None},
         {"bbox": [1, 2, "wide", 4]},
         {"bbox": [1, 2, float("inf"), 4]},
         {"bbox": [1, 2, 10**400, 4]},
+        {"bbox": [1, 2, True, 4]},
+        {"bbox": {"0": 1, "1": 2, "2": 3, "3": 4}},
+        {"bbox": "1234"},
         {"category_id": 70},
         {"category_id": None},
         {"category_id": 5},  # two classes have it
@@ -169,9 +173,26 @@ def test_annotations_that_cannot_be_used_are_counted(tmp_path):
     ]
     good["annotations"] += [one | change for change in changes]
     good["categories"] += [{"id": 5, "name": x} for x in ("person", "dog")] + [{"id": 6}]
-    good["images"] += [{"id": 3, "t_us": 500}, {"id": 3, "t_us": 600}]
+    good["images"] += [{"id": 3, "t_us": 500}, {"id": 3, "t_us": 600}, {"id": 4, "t_us": True}]
     labels, counts = read_labels(write_coco(tmp_path / "a_bbox.json", good), NAMES)
     assert len(labels) == 1 and counts == {"boxes_unreadable": len(changes)}
+
+
+@pytest.mark.parametrize("depth", [50, 300, 900, 990])
+@pytest.mark.parametrize("place", ["images", "annotations", "categories"])
+def test_nested_values_are_counted_or_a_sentence(tmp_path, depth, place):
+    good = as_coco(rows_at([500]))
+    for key in good[place][0]:
+        odd = good | {place: [good[place][0] | {key: "HERE"}]}
+        (tmp_path / "a_bbox.json").write_text(
+            json.dumps(odd).replace('"HERE"', "[" * depth + "]" * depth)
+        )
+        try:
+            labels, counts = read_labels(tmp_path / "a_bbox.json", NAMES)
+        except EventDataError as error:
+            assert "a_bbox.json" in str(error) and len(str(error)) < 500
+        else:
+            assert len(labels) + sum(counts.values()) == 1
 
 
 @pytest.mark.parametrize(
@@ -180,6 +201,7 @@ def test_annotations_that_cannot_be_used_are_counted(tmp_path):
         ("", "COCO labels"),
         ("{", "COCO labels"),
         ("[" * 10**5, "COCO labels"),
+        (f"[{'9' * 5000}]", "COCO labels"),
         ("[]", "list of images"),
         ('{"images": [], "annotations": {}}', "list of annotations"),
         ('{"images": [], "annotations": [], "categories": [3]}', "list of categories"),
