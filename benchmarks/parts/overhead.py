@@ -62,7 +62,7 @@ def measured_steps(folder: Path) -> list[tuple[float, float]]:
     ]
     cfg, settings, model = build(CONFIG, *overrides)
     Path(settings.output_dir).mkdir(parents=True)
-    fingerprint = register_data(cfg, settings, model)
+    fingerprint = register_data(cfg, settings, model).fingerprint()
     clock = StepClock()
     with clock.attached(model):
         train(cfg, settings, model, False, fingerprint)

@@ -135,6 +135,15 @@ class EventRecordings:
                         digest.update(values.tobytes())
         return digest.hexdigest()
 
+    def findings(self) -> dict[str, dict[str, int]]:
+        """By split, how many recordings cannot be used and which boxes are left out, if any."""
+        found = {}
+        for split in self.splits:
+            counts = sum((one.left_out for one in self.recordings(split)), Counter())
+            skipped = [key for key in self._prepared().skipped if key.startswith(f"{split}/")]
+            found[split] = dict(+(Counter(recordings_left_out=len(skipped)) + counts))
+        return {split: counts for split, counts in found.items() if counts}
+
     def _why_empty(self, frames: Mapping[str, int]) -> str:
         """Why the first recording was left out, of a split without labelled frames."""
         skipped = self._prepared().skipped

@@ -35,12 +35,13 @@ def measured(folder: Path, is_finished: bool) -> dict[str, Any]:
 
     Returns:
         ``iterations``, ``iterations_per_second`` (of training alone), ``final_loss`` (total),
-        ``peak_memory_mb`` and ``data_fingerprint``; None where the files do not say.
+        ``peak_memory_mb``, ``data_fingerprint`` and ``data_findings``; None where the files do not
+        say.
     """
     if is_finished:
         results = read_json(folder / RESULTS) or {}
         seconds = results.get("seconds_per_iteration")
-        names = ("iterations", "final_loss", "peak_memory_mb", "data_fingerprint")
+        names = ("iterations", "final_loss", "peak_memory_mb", "data_fingerprint", "data_findings")
         found = {name: results.get(name) for name in names}
     else:
         rows = [row for row in read_metrics(folder) if TOTAL_LOSS in row]
@@ -52,6 +53,7 @@ def measured(folder: Path, is_finished: bool) -> dict[str, Any]:
             "final_loss": last.get(TOTAL_LOSS),
             "peak_memory_mb": last.get("memory_mb"),
             "data_fingerprint": None,
+            "data_findings": None,
         }
     if (folder / FINGERPRINT).is_file():
         found["data_fingerprint"] = (folder / FINGERPRINT).read_text("utf-8").strip() or None

@@ -63,6 +63,8 @@ class RunRecord:
     peak_memory_mb: float | None = None
     data_fingerprint: str | None = None
     """Checksum of the data set; known when an attempt has ended."""
+    data_findings: dict[str, dict[str, int]] | None = None
+    """What of the data was left out or changed, counted by split; known of a finished run."""
     host: str = ""
     pid: int = 0
     process_start: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -99,3 +100,22 @@ def test_kill_9_and_resume_end_in_the_same_digits(whole_run, small, tmp_path):
     kill_and_resume(CONFIG, tmp_path, small)
     assert metrics(tmp_path) == metrics(whole_run)
     assert_equal_ends(tmp_path, whole_run)
+
+
+def test_recordings_that_are_cut_or_gone_are_counted_at_the_end(whole_run, small, tmp_path):
+    prepared = Path(small[0].partition("=")[2])
+    data = shutil.copytree(prepared, tmp_path / "data")
+    cut, _ = sorted((data / "train").iterdir())
+    (file,) = cut.rglob("*.h5")
+    file.write_bytes(file.read_bytes()[:-1000])
+    shutil.rmtree(next((data / "test").iterdir()) / "labels_v2")
+    small = [f"dataset.root={data}", "dataset.generate=null", *small[2:], "train.max_iter=2"]
+    out = run_script(CONFIG, tmp_path / "run", small)
+    expected = {"train": 1, "test": 1}
+    for file in ("results.json", "run.json"):
+        found = json.loads((tmp_path / "run" / file).read_text())["data_findings"].items()
+        left_out = {split: counts.get("recordings_left_out", 0) for split, counts in found}
+        assert {split: count for split, count in left_out.items() if count} == expected
+    summary = (tmp_path / "run/experiment_summary.txt").read_text()
+    assert "train: recordings left out 1" in summary
+    assert "recordings left out 1" in out.rpartition("Starting training")[2]

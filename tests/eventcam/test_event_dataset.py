@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -42,6 +43,26 @@ def test_recordings_that_were_left_out_explain_a_missing_split(root):
         EventRecordings(str(root)).check({"model.head": 8}, images=0)
     assert f"1 recordings were left out, the first one, val/{recording.name}" in str(caught.value)
     assert f"RAW {root} --downsample nearest --class-map etram_cls8" in str(caught.value)
+
+
+def test_recordings_that_cannot_be_used_are_counted_for_the_end_of_the_run(root, tmp_path):
+    raw = GeneratedRecordings(**{**SIZES, "train": 4})
+    data = EventRecordings(str(tmp_path / "more"), generate=raw)
+    assert [len(data.recordings(split)) for split in data.splits] == [4, 1, 1]
+    usual = data.findings()
+    for recording in data.recordings("train"):
+        recording.close()
+    labels, cut, gone, _ = sorted((tmp_path / "more/train").iterdir())
+    (labels / layout.LABELS).write_bytes(b"PK")
+    file = cut / layout.representation_file("nearest")
+    file.write_bytes(file.read_bytes()[:-1000])
+    shutil.rmtree(gone)
+    found = EventRecordings(str(tmp_path / "more")).findings()
+    assert found["train"].pop("recordings_left_out") == 3
+    assert {k: v for k, v in found.items() if k != "train"} == {
+        k: v for k, v in usual.items() if k != "train"
+    }
+    assert not any("recordings_left_out" in counts for counts in usual.values())
 
 
 def test_heads_of_another_width_are_refused(root):

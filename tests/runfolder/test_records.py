@@ -132,6 +132,7 @@ def test_earlier_attempts_are_kept(tmp_path: Path, dead_pid: int) -> None:
 def test_the_end_has_the_numbers_of_the_results(tmp_path: Path) -> None:
     start_record(tmp_path, [])
     numbers = {"iterations": 8, "final_loss": 0.5, "data_fingerprint": "abc"}
+    numbers["data_findings"] = {"train": {"recordings_left_out": 2}}
     write_results(tmp_path, {**numbers, "seconds_per_iteration": 0.25, "peak_memory_mb": 5.0})
     record = finish_record(tmp_path, "finished", "done")
     assert {name: getattr(record, name) for name in numbers} == numbers

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from eventcam.errors import EventDataError
 
@@ -42,17 +43,17 @@ def load_array(path: Path, what: str = "an array") -> np.ndarray:
     Raises:
         EventDataError: missing or damaged.
     """
-    with damage_reported(path, what):
-        return np.load(path, allow_pickle=False)
+    with damage_reported(path, what), path.open("rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def load_arrays(path: Path, *names: str) -> list[np.ndarray]:
-    """Named arrays of a ``.npz`` file.
+    """Named arrays of a ``.npz`` file; objects are never unpickled.
 
     Raises:
         EventDataError: missing or damaged.
     """
-    with damage_reported(path, f"arrays named {', '.join(names)}"), np.load(path) as content:
+    with damage_reported(path, f"arrays named {', '.join(names)}"), NpzFile(path) as content:
         return [content[name] for name in names]
 
 

@@ -142,6 +142,10 @@ class CocoSplits:
         """What filtering left out or changed."""
         return self.filtered(split).report
 
+    def findings(self) -> dict[str, dict[str, int]]:
+        """By split, how often filtering left out or changed something, if it did."""
+        return {split: dict(counts) for split in SPLITS if (counts := self.report(split).counts)}
+
     def fingerprint(self) -> str:
         """A checksum of the three filtered files: the same wherever the data lies."""
         checksums = (self.filtered(split).checksum for split in SPLITS)

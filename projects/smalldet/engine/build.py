@@ -56,17 +56,17 @@ def build_model(cfg: Config, settings: TrainSettings) -> nn.Module:
     return model.to(device)
 
 
-def register_data(cfg: Config, settings: TrainSettings, model: nn.Module) -> str:
+def register_data(cfg: Config, settings: TrainSettings, model: nn.Module) -> Any:
     """Register the data set of ``cfg``, if it has one, and compare it with schedule and heads.
 
     Returns:
-        The fingerprint of the data; "" without a data set.
+        The data set, which has a ``fingerprint`` and ``findings``; None if there is none.
 
     Raises:
         ValueError: data, schedule and heads do not fit together.
     """
     if not cfg.get("dataset"):
-        return ""
+        return None
     dataset, classes = registered(cfg["dataset"]), head_classes(model)
     if not classes:
         logger.warning(
@@ -74,7 +74,7 @@ def register_data(cfg: Config, settings: TrainSettings, model: nn.Module) -> str
             "model, its head or its roi_heads), so that is not compared with the data."
         )
     dataset.check(classes, settings.images)
-    return dataset.fingerprint()
+    return dataset
 
 
 def head_classes(model: nn.Module) -> dict[str, int]:

@@ -73,16 +73,20 @@ def run(cfg: Config, resume: bool = False, eval_only: bool = False) -> dict[str,
         require_wandb()
     model = build_model(cfg, settings)
     use_feature_cache(cfg, settings, model)
-    fingerprint = register_data(cfg, settings, model)
+    dataset = register_data(cfg, settings, model)
     if eval_only:
         path = settings.init_checkpoint or str(best_checkpoint(Path(settings.output_dir)))
         load_start_weights(model, path)
         logger.info(f"Evaluating {path}.")
         return score_splits(cfg, settings, model)
-    measured = train(cfg, settings, model, resume, fingerprint)
-    results = evaluate_best(cfg, settings, model) | measured
+    measured = train(cfg, settings, model, resume, dataset.fingerprint() if dataset else "")
+    findings = dataset.findings() if dataset else {}
+    results = evaluate_best(cfg, settings, model) | measured | {"data_findings": findings}
     if comm.is_main_process():
         write_hparams(settings.output_dir, cfg, results)
+    for split, counts in findings.items():
+        named = ", ".join(f"{what.replace('_', ' ')} {count}" for what, count in counts.items())
+        logger.info(f"Data left out or changed, {split}: {named}.")
     return results
 
 

@@ -193,6 +193,13 @@ def test_parent_and_baseline_are_compared_with_each_of_the_same_repetition(
     assert "+4.00 / +4.00" in summary(third)
 
 
+def test_what_was_left_out_of_the_data_is_in_the_summary(study, tmp_path):
+    found = {"train": {"recordings_left_out": 2, "boxes_too_small": 31}, "test": {"images": 1}}
+    text = summary(make_run(study[1], tmp_path / "ofat_fast", 60.0, data_findings=found))
+    assert "train: recordings left out 2, boxes too small 31" in text and "test: images 1" in text
+    assert "left out" not in summary(make_run(study[1], tmp_path / "ofat_slow", 60.0))
+
+
 def test_a_run_that_did_not_finish_tells_how_far_it_came_and_how_to_go_on(study, tmp_path):
     folder = start_run(study[1], tmp_path / "ofat_fast")
     finish_record(folder, "interrupted", "Interrupted; --resume goes on.")

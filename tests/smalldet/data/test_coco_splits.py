@@ -39,6 +39,14 @@ def test_registering_twice_changes_nothing(root: Path) -> None:
     assert DatasetCatalog.get(names["valid"]) == CocoSplits(str(root)).records("valid")
 
 
+def test_findings_are_those_of_the_filter(root: Path) -> None:
+    assert CocoSplits(str(root)).findings() == {}
+    picture = root / "train/1.png"
+    picture.write_bytes(picture.read_bytes()[:-100])
+    found = CocoSplits(str(root)).findings()
+    assert found == {"train": {"images_cut_short": 1, "annotations_of_left_out_images": 1}}
+
+
 def test_records_are_detectron2_entries(root: Path) -> None:
     records = CocoSplits(str(root)).records("train")
     assert [record["image_id"] for record in records] == [1, 2, 3, 4, 5, 6]
