@@ -108,11 +108,15 @@ class EventRecordings:
                     f"{key}.num_classes={len(classes)}, or dataset.class_map to the classes of "
                     "the data."
                 )
-        frames = {s: sum(r.num_frames for r in self.recordings(s)) for s in ("train", "val")}
-        if not all(frames.values()) or (images and images != frames["train"]):
+        frames = {s: sum(r.num_frames for r in self.recordings(s)) for s in self.splits}
+        empty = [
+            s for s, count in frames.items() if not count and (s != "test" or self._skipped(s))
+        ]
+        if empty or (images and images != frames["train"]):
+            counts = ", ".join(f"{count} in {split}" for split, count in frames.items())
             raise EventDataError(
-                f"{self.root} has {frames['train']} labelled frames in train and {frames['val']} "
-                f"in val; expected were {images or 'some'} and some. {self._why_empty(frames)}"
+                f"{self.root} has {counts} labelled frames; expected were {images or 'some'} in "
+                f"train, and some in each other. {self._why_empty(empty)}"
                 f"Prepare the recordings with `tools/prepare_etram.py RAW {self.root} --downsample "
                 f"{self.downsample} --class-map {quote(self.class_map.name)}"
                 f"{layout.command_option(self.representation)}`, or correct dataset.root or "
@@ -140,15 +144,17 @@ class EventRecordings:
         found = {}
         for split in self.splits:
             counts = sum((one.left_out for one in self.recordings(split)), Counter())
-            skipped = [key for key in self._prepared().skipped if key.startswith(f"{split}/")]
-            found[split] = dict(+(Counter(recordings_left_out=len(skipped)) + counts))
+            found[split] = dict(counts + Counter(recordings_left_out=len(self._skipped(split))))
         return {split: counts for split, counts in found.items() if counts}
 
-    def _why_empty(self, frames: Mapping[str, int]) -> str:
-        """Why the first recording was left out, of a split without labelled frames."""
+    def _skipped(self, split: str) -> dict[str, str]:
+        """Why recordings of a split cannot be used, by split and name."""
         skipped = self._prepared().skipped
-        empty = [split for split, count in frames.items() if not count]
-        reasons = [(k, v) for k, v in skipped.items() if k.split("/")[0] in empty]
+        return {key: why for key, why in skipped.items() if key.startswith(f"{split}/")}
+
+    def _why_empty(self, splits: Sequence[str]) -> str:
+        """Why the first recording of ``splits`` was left out."""
+        reasons = [reason for split in splits for reason in self._skipped(split).items()]
         if not reasons:
             return ""
         name, reason = reasons[0]

@@ -35,14 +35,22 @@ def test_several_may_begin_at_once(tmp_path):
         assert list(pool.map(frames, range(3))) == [[1, 1, 1]] * 3
 
 
-def test_recordings_that_were_left_out_explain_a_missing_split(root):
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_recordings_that_were_left_out_explain_a_missing_split(root, split):
     EventRecordings(str(root)).check({"model.head": 8}, images=0)
-    (recording,) = (root / "val").iterdir()
+    (recording,) = (root / split).iterdir()
     (recording / layout.LABELS).write_bytes(b"PK")
-    with pytest.raises(EventDataError, match="0 in val") as caught:
+    with pytest.raises(EventDataError, match=f"0 in {split}") as caught:
         EventRecordings(str(root)).check({"model.head": 8}, images=0)
-    assert f"1 recordings were left out, the first one, val/{recording.name}" in str(caught.value)
+    left_out = f"1 recordings were left out, the first one, {split}/{recording.name}"
+    assert left_out in str(caught.value)
     assert f"RAW {root} --downsample nearest --class-map etram_cls8" in str(caught.value)
+
+
+def test_a_folder_may_have_no_split_test(root):
+    shutil.rmtree(root / "test")
+    (root / layout.MANIFEST).unlink()  # which lists it
+    EventRecordings(str(root)).check({"model.head": 8}, images=0)
 
 
 def test_recordings_that_cannot_be_used_are_counted_for_the_end_of_the_run(root, tmp_path):

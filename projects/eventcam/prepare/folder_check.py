@@ -12,10 +12,11 @@ import numpy as np
 from eventcam.class_maps import ClassMap, get_class_map
 from eventcam.errors import EventDataError
 from eventcam.io import rvt_layout as layout
+from eventcam.io.arrays import damage_reported
 from eventcam.io.label_files import class_names, read_labels, require_known
 from eventcam.io.opening import open_events
 from eventcam.io.records import describe_file, read_json
-from eventcam.io.rvt_folder import RvtFolder
+from eventcam.io.rvt_folder import RvtFolder, RvtRecording
 from eventcam.labels import LabelFilter, boxes_xyxy, scale_boxes
 from eventcam.prepare.raw_folder import RawRecording, find_recordings
 from eventcam.prepare.size_report import Labelled
@@ -84,9 +85,16 @@ def _prepared(root: Path, class_map: str, downsample: str | None) -> Contents:
     if not class_map and manifest.exists():
         class_map = read_json(manifest).get("settings", {}).get("class_map", "")
     folder = RvtFolder(root, class_map or RAW_CLASSES, downsample)
-    splits = {split: folder.recordings(split) for split in layout.SPLITS}
-    found = {f"{s}/{one.name}": one for s, several in splits.items() for one in several}
-    noted = {key: _noted_checksum(one.folder) for key, one in found.items()}
+    splits: dict[str, list[RvtRecording]] = {split: [] for split in layout.SPLITS}
+    found, noted = {}, {}
+    for key, one in ((f"{s}/{r.name}", r) for s in splits for r in folder.recordings(s)):
+        try:
+            noted[key] = _noted_checksum(one.folder)
+        except EventDataError as error:
+            folder.skipped[key] = str(error)
+            continue
+        found[key] = one
+        splits[one.split].append(one)
     files = {key: one.data_file for key, one in found.items() if not noted[key]}
     known = {key: checksum for key, checksum in noted.items() if checksum} | _checksums(files)
     return Contents(folder.class_map, splits, folder.skipped, _shared([*found], known))
@@ -138,8 +146,9 @@ def _raw_boxes(recording: RawRecording, class_map: ClassMap, factor: int) -> Raw
 def _noted_checksum(folder: Path) -> str:
     """That of the events which a recording was prepared from; "" of RVT's own script."""
     record = folder / layout.RECORD
-    sources = read_json(record).get("sources", {}) if record.exists() else {}
-    return sources.get("events", {}).get("sha256", "")
+    with damage_reported(record, "the record of a preparation"):
+        sources = read_json(record).get("sources", {}) if record.exists() else {}
+        return sources.get("events", {}).get("sha256", "")
 
 
 def _checksums(files: Mapping[str, Path]) -> dict[str, str]:

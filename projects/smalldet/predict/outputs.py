@@ -96,14 +96,32 @@ def truth_beside(image: Path, names: Sequence[str]) -> BoxSet | None:
 
 @cache
 def _labels_of(file: Path, names: tuple[str, ...]) -> dict[str, list[list[float]]]:
-    """Boxes (left, top, width, height, class) by file name."""
+    """Boxes (left, top, width, height, class) by file name.
+
+    Raises:
+        ValueError: the file is damaged, or is not one of labels.
+    """
     if not file.is_file():
         return {}
-    content = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        return _boxes_by_file(json.loads(file.read_text(encoding="utf-8-sig")), names)
+    except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"{file} cannot be read as COCO labels ({reason}). Export them again, or leave out "
+            "--show-truth."
+        ) from error
+
+
+def _boxes_by_file(content: Any, names: Sequence[str]) -> dict[str, list[list[float]]]:
     numbers = {c["id"]: names.index(c["name"]) for c in content["categories"] if c["name"] in names}
     files = {image["id"]: image["file_name"] for image in content["images"]}
     found: dict[str, list[list[float]]] = {name: [] for name in files.values()}
     for label in content["annotations"]:
         if label["category_id"] in numbers:
-            found[files[label["image_id"]]].append([*label["bbox"], numbers[label["category_id"]]])
+            box = label["bbox"]
+            if not isinstance(box, list) or len(box) != 4:
+                raise ValueError(f"a box is {box!r:.60}")
+            row = [*map(float, box), numbers[label["category_id"]]]
+            found[files[label["image_id"]]].append(row)
     return found

@@ -10,6 +10,7 @@ from event_toys import HEIGHT, WIDTH, label_times, make_events, make_labels, wri
 
 from console.main import main
 from eventcam.errors import EventDataError
+from eventcam.io import rvt_layout as layout
 from eventcam.prepare.folder import prepare_all
 from eventcam.prepare.folder_check import look_into
 from eventcam.prepare.recording import Preparation
@@ -79,6 +80,20 @@ def test_what_cannot_be_read_is_named(raw, tmp_path, capsys, monkeypatch):
     assert main(["data", "--data-root", str(raw)]) == 0
     said = capsys.readouterr().out
     assert "train/a, val/d" in said and "train/b, val/b" in said
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"sources": []}', '{"sources": {"events": 3}}'])
+def test_a_record_that_cannot_be_read_leaves_its_recording_out(prepared, tmp_path, content):
+    root = shutil.copytree(prepared, tmp_path / "copied")
+    (root / "train/b" / layout.RECORD).write_text(content)
+    (root / "val/b" / layout.LABELS).write_bytes(b"PK")
+    found = look_into(root)
+    assert set(found.unreadable) == {"train/b", "val/b"}
+    assert layout.RECORD in found.unreadable["train/b"]
+    assert {split: len(ones) for split, ones in found.splits.items()} == {
+        "train": 2, "val": 1, "test": 0
+    }  # fmt: skip
+    assert found.shared == {("train/a", "val/d"): ["events"]}
 
 
 def test_another_class_map_than_that_of_preparation_is_a_sentence(prepared):

@@ -80,6 +80,41 @@ def test_labels_beside_the_images_are_drawn(photos, tmp_path):
     assert columns.min() > 7 * 55 and rows.min() > 7 * 38  # at the known class's box alone
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[" * 10**5,
+        '{"images": []}',
+        '{"images": {}, "categories": [3], "annotations": []}',
+        '{"images": [{"id": [], "file_name": "a.jpg"}], "categories": [], "annotations": []}',
+        *(
+            '{"images": [{"id": 3, "file_name": "a.jpg"}], "categories": [{"id": 9, "name": "red"}]'
+            f', "annotations": [{{"image_id": 3, "category_id": 9, "bbox": {bbox}}}]}}'
+            for bbox in ("null", '"1234"', "[1, 2, 3]", "{}", f"[1, 2, 3, 1{400 * '0'}]")
+        ),
+    ],
+)
+def test_labels_that_cannot_be_read_are_named(photos, tmp_path, content):
+    (photos / "_annotations.coco.json").write_text(content)
+    options = Options(tmp_path / "out", show_truth=True)
+    done = predict_all(predictor(), str(photos / "a.jpg"), options)
+    (sentence,) = done.unreadable
+    assert "_annotations.coco.json" in sentence and "--show-truth" in sentence
+
+
+def test_images_of_other_depths_are_named_and_counted(photos, tmp_path):
+    from PIL import Image
+
+    grey = np.full((60, 90), 300, np.int32)
+    Image.fromarray(grey).save(photos / "deep.tif")
+    Image.fromarray(grey.astype(np.uint16)).save(photos / "sixteen.png")
+    done = predict_all(predictor(), str(photos / "*e*.*"), Options(tmp_path / "out"))
+    assert {path.name for path in done.written} == {"sixteen.png"}
+    assert len(done.unreadable) == 1 and "deep.tif" in done.unreadable[0]
+    assert "1 inputs could not be read" in str(done)
+
+
 def test_a_video_becomes_a_video_of_as_many_frames(tmp_path):
     frames = [with_squares(64, 96, [(2 * k, 20)]) for k in range(8)]
     write_video(tmp_path / "in.mp4", iter(frames), 12.5)

@@ -60,7 +60,7 @@ def class_names(root: Path) -> tuple[str, ...]:
         names = content["names"]
         ordered = [names[i] for i in range(len(names))] if isinstance(names, Mapping) else names
         classes = tuple(str(name) for name in ordered)
-    except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise DataError(
             f"{files[0]} has no readable names ({type(error).__name__}: {error}). Expected is "
             "`names: [person, bike]`, or the names by number from 0 on."
