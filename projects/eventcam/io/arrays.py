@@ -53,7 +53,8 @@ def load_arrays(path: Path, *names: str) -> list[np.ndarray]:
     Raises:
         EventDataError: missing or damaged.
     """
-    with damage_reported(path, f"arrays named {', '.join(names)}"), NpzFile(path) as content:
+    what = f"arrays named {', '.join(names)}"
+    with damage_reported(path, what), path.open("rb") as file, NpzFile(file) as content:
         return [content[name] for name in names]
 
 

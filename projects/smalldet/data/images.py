@@ -10,7 +10,10 @@ Detectron2, whose reader turns TIFFs twice, though: Pillow has done it already.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 from detectron2.data import detection_utils
@@ -47,7 +50,7 @@ def read_image(path: Path | str, image_format: str) -> np.ndarray:
         DataError: it is not there, is no image, ends early, or has another depth.
     """
     try:
-        with PathManager.open(str(path), "rb") as file, Image.open(file) as image:
+        with _opened(path) as image:
             return detection_utils.convert_PIL_to_numpy(as_shown(image), image_format)
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
         reason = str(error) if isinstance(error, DepthError) else f"{type(error).__name__}: {error}"
@@ -91,7 +94,7 @@ def check_image(path: Path) -> Size | str:
         One of :data:`smalldet.data.filter.report.FINDINGS` in place of the size.
     """
     try:
-        with PathManager.open(str(path), "rb") as file, Image.open(file) as image:
+        with _opened(path) as image:
             try:
                 return as_shown(image).size
             except DepthError:
@@ -102,6 +105,13 @@ def check_image(path: Path) -> Size | str:
         return "images_unreadable"
 
 
+@contextmanager
+def _opened(path: Path | str) -> Iterator[Image.Image]:
+    # By its stream: given a path, Pillow maps plain TIFFs into memory and turns them twice.
+    with PathManager.open(str(path), "rb") as file, Image.open(cast(IO[bytes], file)) as image:
+        yield image
+
+
 def _has_known_range(image: Image.Image) -> bool:
     if image.mode == "I":  # 32 bits; as which older versions of Pillow open PNGs of 16
         return image.format == "PNG"
@@ -109,8 +119,8 @@ def _has_known_range(image: Image.Image) -> bool:
     return image.mode == "F" or tuple(bits) == (16,)
 
 
-def _orientation(image: Image.Image) -> int | None:
+def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(_EXIF_ORIENTATION)
+        return image.getexif().get(_EXIF_ORIENTATION, 0)
     except Exception:  # as Detectron2: damaged EXIF turns nothing
-        return None
+        return 0

@@ -84,9 +84,8 @@ def _checked_box(
     bbox: Any, image: Mapping[str, Any], where: str, report: FilterReport
 ) -> tuple[float, float, float, float] | None:
     """The box (xywh_abs) inside its image, or None with the reason noted."""
-    given = bbox if isinstance(bbox, Sequence) and not isinstance(bbox, str) else ()
-    numbers = [as_number(value) if not isinstance(value, str) else _read(value) for value in given]
-    if len(numbers) != 4 or None in numbers:
+    numbers = _numbers(bbox)
+    if len(numbers) != 4:
         report.note("boxes_malformed", where)
         return None
     x, y, width, height = numbers
@@ -96,7 +95,7 @@ def _checked_box(
     if width <= 0 or height <= 0:
         report.note("boxes_without_area", where)
         return None
-    if any(isinstance(value, str) for value in given):
+    if any(isinstance(value, str) for value in bbox):
         report.note("boxes_as_text", where)
     x0, x1 = max(x, 0.0), min(x + width, float(image["width"]))
     y0, y1 = max(y, 0.0), min(y + height, float(image["height"]))
@@ -141,6 +140,14 @@ def _new_annotation(
 
 def _name_of(entry: Mapping[str, Any]) -> str:
     return f"annotation {shown(entry.get('id'))}"
+
+
+def _numbers(bbox: Any) -> list[float]:
+    """The numbers of a box, those that are written as text too; none of anything else."""
+    values = bbox if isinstance(bbox, list | tuple) else ()
+    read = [_read(value) if isinstance(value, str) else as_number(value) for value in values]
+    numbers = [value for value in read if value is not None]
+    return numbers if len(numbers) == len(values) else []
 
 
 def _read(text: str) -> float | None:
