@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from pathlib import Path
 
 import pytest
+from coco_folders import write_data_set
+
+from console.main import main
+from smalldet.data.filter.cache import SOURCE_NAME
+from smalldet.data.splits import CocoSplits
 
 DATASETS = Path(__file__).parents[3] / "datasets"
 
@@ -43,3 +49,25 @@ def test_a_failure_is_one_sentence_and_a_status(
 ) -> None:
     assert call(script, *arguments) == 1
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_the_doctor_names_what_training_leaves_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = write_data_set(tmp_path / "odd")
+    picture, source = root / "train/0.png", root / "train" / SOURCE_NAME
+    picture.write_bytes(picture.read_bytes()[:-200])
+    content = json.loads(source.read_text())
+    content["annotations"][1] |= {"iscrowd": "0", "bbox": ["4", 5, 10, 12]}
+    content["annotations"][2]["bbox"] = "1234"
+    source.write_text(json.dumps(content))
+    assert main(["doctor", "data", "--data-root", str(root)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    counts = {"images cut short", "boxes as text", "flags as text", "boxes malformed"}
+    assert all([*name.split(), "1", "0", "0"] in lines for name in counts)
+    reported = CocoSplits(str(root)).findings()["train"]
+    assert {name.replace(" ", "_") for name in counts} <= reported.keys()
+    source.write_text("[" * 100_000)
+    assert main(["doctor", "data", "--data-root", str(root)]) == 1
+    assert SOURCE_NAME in capsys.readouterr().err
