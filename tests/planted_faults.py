@@ -259,6 +259,18 @@ unknown-names: A misspelt class loses its boxes without a word.
   - require_known(labels, class_map.raw)
   + read_labels(labels, class_map.raw)
   @ eventcam/prepare/*own_classes*
+damaged-cache: A filtered annotation file of the right length is taken for the one that was written.
+  - if data != _with_checksum(body):
+  + if len(data) != len(_with_checksum(body)):
+  @ smalldet/**/*filtered_files*
+float-images: Floats are scaled as if they had 16 bits.
+  - np.rint(values * (255 / full))
+  + np.rint(values * (255 / 65535))
+  @ smalldet/**/*reading_images*
+vanished-recording: A recording that is gone is not missed.
+  - if key.startswith(f"{split}/") and not (self.root / key).is_dir():
+  + if key.startswith(f"{split}/") and not self.root.is_dir():
+  @ eventcam/**/*rvt_folder*
 unguarded-script: A worker of a script without a main guard waits for ever.
   - spawn.get_preparation_data("worker")
   + spawn.get_executable()

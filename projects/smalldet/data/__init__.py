@@ -1,10 +1,11 @@
 """Images on disk to batches in memory.
 
 In comes a folder with three COCO exports (``splits``), filtered once into a sound copy (``filter``)
-and registered by name (``catalog``); out come Detectron2's dicts: ``mapper`` reads and augments one
-image (``augment`` and ``mosaic`` hold what Detectron2 lacks), ``loader`` deals them out in an order
-that ``sample_stream`` fixes. ``check`` looks at them before training. Imports ``evaluation`` of
-smalldet at most, and no model. Start reading at ``splits``, then ``loader``.
+and registered by name (``catalog``); out come Detectron2's dicts: ``mapper`` augments one image
+(``augment`` and ``mosaic`` hold what Detectron2 lacks), ``loader`` deals them out in an order that
+``sample_stream`` fixes. Whoever looks at the file of an image reads it by ``images``. ``check``
+looks at a data set before training. Imports ``evaluation`` of smalldet at most, and no model. Start
+reading at ``splits``, then ``loader``.
 """
 
 from smalldet.data.catalog import records_of, register, registered

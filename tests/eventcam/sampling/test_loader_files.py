@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 
 import pytest
 from event_toys import label_times, make_events, make_labels, write_recording
 from sequence_toys import flat, steps
 
+from eventcam.errors import EventDataError
 from eventcam.io import rvt_folder
 from eventcam.io.rvt_folder import RvtFolder
 from eventcam.prepare.folder import prepare_all
@@ -100,3 +102,14 @@ def test_with_more_recordings_than_files_may_be_open_each_play_opens_once(
     samples = list(flat(steps(loader, 100)))
     plays = sum(sample["is_first"] for sample in samples)
     assert RECORDINGS < sum(opened().values()) <= plays < len(samples) / 5
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("damage", [os.unlink, lambda path: os.truncate(path, 3000)])
+def test_a_file_that_goes_while_training_ends_it_with_its_name(root, tmp_path, workers, damage):
+    copied = shutil.copytree(root, tmp_path / "copied")
+    loader = train_loader(copied, "random", workers)
+    for path in (copied / "train").rglob("*.h5"):
+        damage(path)
+    with pytest.raises(EventDataError, match=r"train/\d/.*cannot be read as HDF5"):
+        next(iter(loader))
