@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from eventcam.class_maps import get_class_map
 from eventcam.errors import EventDataError
 from eventcam.io import rvt_layout as layout
-from eventcam.io.rvt_folder import RvtFolder, RvtRecording
+from eventcam.io.rvt_folder import RvtFolder
+from eventcam.io.rvt_recording import RvtRecording
 from eventcam.labels import LabelFilter
 from eventcam.prepare.folder import prepare_all
 from eventcam.prepare.recording import Preparation

@@ -16,7 +16,8 @@ from eventcam.io.arrays import damage_reported
 from eventcam.io.label_files import class_names, read_labels, require_known
 from eventcam.io.opening import open_events
 from eventcam.io.records import describe_file, read_json
-from eventcam.io.rvt_folder import RvtFolder, RvtRecording
+from eventcam.io.rvt_folder import RvtFolder
+from eventcam.io.rvt_recording import RvtRecording
 from eventcam.labels import LabelFilter, boxes_xyxy, scale_boxes
 from eventcam.prepare.raw_folder import RawRecording, find_recordings
 from eventcam.prepare.size_report import Labelled
@@ -58,7 +59,7 @@ class RawBoxes:
         return len(self.frames)
 
     def boxes(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
-        """As :meth:`eventcam.io.rvt_folder.RvtRecording.boxes`."""
+        """As :meth:`eventcam.io.rvt_recording.RvtRecording.boxes`."""
         labels = self.frames[frame]
         return boxes_xyxy(labels), labels["class_id"].astype(np.int64)
 

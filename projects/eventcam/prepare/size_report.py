@@ -20,7 +20,7 @@ BINS = 60  # of the histogram; equally wide on a logarithmic scale
 
 
 class Labelled(Protocol):
-    """A recording with boxes at labelled frames; see ``eventcam.io.rvt_folder.RvtRecording``."""
+    """A recording with boxes at labelled frames; see ``eventcam.io.rvt_recording.RvtRecording``."""
 
     @property
     def shape(self) -> tuple[int, int, int]: ...

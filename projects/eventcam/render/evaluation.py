@@ -15,7 +15,7 @@ import numpy as np
 
 from eventcam.errors import EventDataError
 from eventcam.io.arrays import load_arrays
-from eventcam.io.rvt_folder import RvtRecording
+from eventcam.io.rvt_recording import RvtRecording
 from eventcam.render.footage import SHEET_IMAGES, write_footage
 from eventcam.render.sources import Shot, recording_footage
 from eventcam.windows import WINDOW_US

@@ -19,7 +19,7 @@ from eventcam.io import rvt_layout as layout
 from eventcam.io.label_files import ENDINGS, class_names, read_labels
 from eventcam.io.opening import READERS
 from eventcam.io.records import read_json
-from eventcam.io.rvt_folder import RvtRecording
+from eventcam.io.rvt_recording import RvtRecording
 from eventcam.render.frames import count_events, labelled_boxes
 from eventcam.windows import WINDOW_US, Windows, clean_chunks, window_ends
 from pictures.boxes import BoxSet

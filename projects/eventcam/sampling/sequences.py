@@ -35,7 +35,8 @@ _MAX_OPEN = 64  # recordings that a worker keeps open, well below the usual limi
 
 
 class Recording(Protocol):
-    """What is needed of a prepared recording; :class:`eventcam.io.rvt_folder.RvtRecording` has it.
+    """What is needed of a prepared recording, as of
+    :class:`eventcam.io.rvt_recording.RvtRecording`.
 
     Attributes:
         name: of the recording.

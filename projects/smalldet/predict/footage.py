@@ -15,7 +15,7 @@ from eventcam.io import open_events
 from eventcam.io import rvt_layout as layout
 from eventcam.io.label_files import read_labels
 from eventcam.io.records import read_json
-from eventcam.io.rvt_folder import RvtRecording
+from eventcam.io.rvt_recording import RvtRecording
 from eventcam.labels import scale_boxes
 from eventcam.render.sources import labelled_at, labels_beside, prepared_truth
 from eventcam.windows import window_ends

@@ -16,7 +16,8 @@ from eventcam.augment.sequence import Draw
 from eventcam.dataset import EventRecordings
 from eventcam.errors import EventDataError
 from eventcam.io import rvt_layout as layout
-from eventcam.io.rvt_folder import RvtFolder, RvtRecording
+from eventcam.io.rvt_folder import RvtFolder
+from eventcam.io.rvt_recording import RvtRecording
 from eventcam.prepare.folder import prepare_all
 from eventcam.prepare.folder_check import look_into
 from eventcam.prepare.recording import Preparation

@@ -11,7 +11,7 @@ import pytest
 from event_toys import HEIGHT, WIDTH, write_prepared
 
 from eventcam.errors import EventDataError
-from eventcam.io.rvt_folder import RvtRecording
+from eventcam.io.rvt_recording import RvtRecording
 from eventcam.render.evaluation import Evaluation, View, write_evaluation
 from eventcam.render.footage import SHEET_IMAGES
 from pictures.boxes import CLASS_COLOURS

@@ -11,7 +11,7 @@ from event_toys import label_times, make_events, make_labels, write_recording
 from sequence_toys import flat, steps
 
 from eventcam.errors import EventDataError
-from eventcam.io import rvt_folder
+from eventcam.io import rvt_recording
 from eventcam.io.rvt_folder import RvtFolder
 from eventcam.prepare.folder import prepare_all
 from eventcam.prepare.recording import Preparation
@@ -39,14 +39,14 @@ def root(tmp_path_factory):
 @pytest.fixture
 def opened(tmp_path, monkeypatch):
     """Counts how often each process has opened each file; worker processes are forked."""
-    log, really_open = tmp_path / "opened.txt", rvt_folder.open_h5
+    log, really_open = tmp_path / "opened.txt", rvt_recording.open_h5
 
     def open_h5(path):
         with log.open("a") as file:
             file.write(f"{os.getpid()} {path}\n")
         return really_open(path)
 
-    monkeypatch.setattr(rvt_folder, "open_h5", open_h5)
+    monkeypatch.setattr(rvt_recording, "open_h5", open_h5)
 
     def count():
         found = Counter(log.read_text().splitlines() if log.exists() else [])
