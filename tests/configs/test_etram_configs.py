@@ -77,6 +77,8 @@ LADDER = {
     "3scale_sizeaware_nwd_100k": Rung(
         SIZEAWARE, weight=2.0, also={"iou_loss": "nwd", "assignment_metric": "nwd"}
     ),
+    "3scale_sizeaware_giou_100k": Rung(SIZEAWARE, weight=2.0, also={"iou_loss": "giou"}),
+    "3scale_sizeaware_diou_100k": Rung(SIZEAWARE, weight=2.0, also={"iou_loss": "diou"}),
     "3scale_sizeaware_ciou_100k": Rung(SIZEAWARE, weight=2.0, also={"iou_loss": "ciou"}),
     "baseline_3scale_voxel_100k": Rung("baseline_3scale_100k", also={"representation": "voxel"}),
 }

@@ -29,13 +29,12 @@ from smalldet.heads.yolox_losses import (
     count_matches,
     labelled,
     log_counts,
-    overlap_of,
 )
 from smalldet.layers.conv_blocks import ConvBlock, spatial_block
 from smalldet.layers.precision import without_autocast
 from smalldet.layers.step_normalised import StepCounts, StepNormalised
 from smalldet.losses.class_balance import ClassBalance
-from smalldet.losses.iou import NWD_SIZE
+from smalldet.losses.iou import NWD_SIZE, likeness_of
 from smalldet.losses.size_aware import MEDIUM_AREA, SMALL_AREA, check_size_weights
 
 PRIOR = 0.01  # what objectness and classes start at, so that the many empty cells do not dominate
@@ -122,7 +121,7 @@ class YOLOXHead(Head, StepNormalised):
         self.loss_terms = LossTerms(
             terms, weighting, iou_loss, classification_loss, use_l1, nwd_size, balance
         )
-        self.overlap = overlap_of(assignment_metric, nwd_size)
+        self.overlap = likeness_of(assignment_metric, nwd_size)
         self.num_classes = num_classes
         self.in_features = in_features
         self.rescue_unmatched = rescue_unmatched

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -20,21 +19,12 @@ from smalldet.heads.simota import Assignment, Objects, Overlap, Predictions, sim
 from smalldet.heads.yolox_cells import Cells, decode_boxes, encode_boxes, to_centres, to_corners
 from smalldet.losses.class_balance import ClassBalance
 from smalldet.losses.focal import FocalLoss
-from smalldet.losses.iou import (
-    NWD_SIZE,
-    IOULoss,
-    box_area,
-    box_iou,
-    check_choice,
-    check_nwd_size,
-    normalized_wasserstein,
-)
+from smalldet.losses.iou import NWD_SIZE, IOULoss, box_area, box_iou, check_choice
 from smalldet.losses.size_aware import SizeAwareFocalLoss, SizeAwareIOULoss, SizeAwareLossWrapper
 
 IOU_WEIGHT = 5.0
 TERMS = ("iou", "objectness", "classification")
 CLASSIFICATION_LOSSES = ("bce", "focal")
-ASSIGNMENT_METRICS = ("iou", "nwd")
 # What is counted, in this order; "unmatched" are objects that the published rule gives no cell.
 COUNTS = ("positives", "objects", "unmatched_small", "unmatched_medium", "unmatched_large")
 
@@ -73,17 +63,6 @@ def labelled(instances: Sequence[Instances]) -> Objects:
         torch.cat([labels.gt_classes for labels in instances]).long(),
         [len(labels) for labels in instances],
     )
-
-
-def overlap_of(metric: str, nwd_size: float) -> Overlap:
-    """What SimOTA compares boxes by: "iou" or "nwd", whose size is in px.
-
-    Raises:
-        ValueError: an unknown metric, or a size that is not above 0.
-    """
-    check_choice("assignment_metric", metric, ASSIGNMENT_METRICS)
-    check_nwd_size(nwd_size)
-    return box_iou if metric == "iou" else partial(normalized_wasserstein, size=nwd_size)
 
 
 def assign(

@@ -7,6 +7,7 @@ is the matrix of all pairs. Flat boxes have area 0, and no input that is finite 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -18,6 +19,7 @@ LEAST_SIDE = 1e-3  # px; at 0 the slope of a shape is infinite
 LEAST_DISTANCE = 1e-6  # px; at 0 that of a distance is
 NWD_SIZE = 12.8  # px, the mean size of objects in AI-TOD, which NWD was published with
 KINDS: tuple[str, ...] = ("iou", "giou", "diou", "ciou", "nwd")
+ASSIGNMENT_METRICS = ("iou", "nwd")
 BOX_FORMATS = ("xyxy", "cxcywh")
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -83,6 +85,17 @@ def normalized_wasserstein(boxes: Tensor, others: Tensor, size: float = NWD_SIZE
     apart = (_centres(boxes) - _centres(others)).square().sum(-1)
     apart = apart + ((_sides(boxes) - _sides(others)) / 2).square().sum(-1)
     return (-apart.clamp(min=LEAST_DISTANCE**2).sqrt() / size).exp()
+
+
+def likeness_of(metric: str, nwd_size: float = NWD_SIZE) -> Callable[[Tensor, Tensor], Tensor]:
+    """What boxes are assigned by: ``box_iou`` ("iou"), or ``normalized_wasserstein`` ("nwd").
+
+    Raises:
+        ValueError: an unknown metric, or a size that is not above 0.
+    """
+    check_choice("assignment_metric", metric, ASSIGNMENT_METRICS)
+    check_nwd_size(nwd_size)
+    return box_iou if metric == "iou" else partial(normalized_wasserstein, size=nwd_size)
 
 
 def iou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
