@@ -87,6 +87,10 @@ size-weights: Large objects weigh less than 1.
   - return weights.clamp(1.0, size_aware_weight)
   + return weights.clamp(max=size_aware_weight)
   @ smalldet/losses
+distant-anchors: All anchors are positive for an object that is like none of them.
+  - likeness = likeness[seen := likeness.any(dim=1)]
+  + likeness = likeness[seen := likeness.any(dim=1) | True]
+  @ smalldet/**/*rcnn_boxes*
 box-pooling: Boxes are pooled in the half precision of the features.
   - return super().forward([features.float() for features in x], box_lists)
   + return super().forward(x, box_lists)

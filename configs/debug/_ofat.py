@@ -21,7 +21,8 @@ def toy(name):
     vim, proposals = cfg.model.backbone.bottom_up, cfg.model.proposal_generator
     vim.depth, vim.embed_dim, vim.init_checkpoint = 2, 64, ""
     cfg.model.backbone.out_channels = 64
-    proposals.anchor_generator.sizes = [[8], [16], [32], [64], [128]]
+    anchors = proposals.anchor_generator
+    anchors.sizes = [[side // 4 for side in level] for level in anchors.sizes]
     proposals.update(pre_nms_topk=[500, 300], post_nms_topk=[200, 100])
     cfg.model.roi_heads.box_heads[0].update(conv_dims=[64], fc_dims=[128])
     cfg.model.roi_heads.batch_size_per_image = 64

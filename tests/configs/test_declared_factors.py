@@ -27,7 +27,11 @@ STUDIES = find_studies(ROOT)
 EXPERIMENTS = [
     (study.name, name) for study in STUDIES.values() for name in find_experiments(study, ROOT)
 ]
-REAL = [(name, planned) for name in ("ofat", "etram") for planned in STUDIES[name].order]
+REAL = [
+    (name, planned)
+    for name in ("ofat", "etram", "small_objects")
+    for planned in STUDIES[name].order
+]
 
 
 @cache

@@ -16,7 +16,9 @@ from toydata.heads import GeneratedHeads
 from toydata.streets import GeneratedRecordings
 
 pytestmark = pytest.mark.slow
-OFAT, ETRAM = (sorted((ROOT / "configs" / study).glob("*.py")) for study in ("ofat", "etram"))
+OFAT, SMALL_OBJECTS, ETRAM = (
+    sorted((ROOT / "configs" / study).glob("*.py")) for study in ("ofat", "small_objects", "etram")
+)
 SHORT = [
     "train.max_iter=2",
     "train.eval_period=2",
@@ -95,8 +97,8 @@ def etram_overrides(config: Path, recordings: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("config", OFAT, ids=lambda path: path.stem)
-def test_ofat(config, inputs, tmp_path):
+@pytest.mark.parametrize("config", OFAT + SMALL_OBJECTS, ids=lambda path: path.stem)
+def test_ofat_and_small_objects(config, inputs, tmp_path):
     parameters = assert_two_steps_and_scores(config, tmp_path, inputs)
     assert parameters == {"trainable": TRAINABLE, "frozen": FROZEN}
 
