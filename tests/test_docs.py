@@ -30,6 +30,13 @@ def test_files_and_links_of_a_page_exist(page):
     assert not missing
 
 
+def test_the_page_of_studies_lists_every_experiment():
+    page = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
+    paths = [path for path in ROOT.glob("configs/*/*.py") if (path.parent / "study.yaml").exists()]
+    listed = set(re.findall(r"`([\w.]+)`", page)) | {"combined"}  # lab.py combine writes it
+    assert len(paths) > 30 and not {path.stem for path in paths} - listed
+
+
 def test_the_journeys_pass_through_many_files():
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert len({name for name in files_named(page) if name.endswith(".py")}) > 30

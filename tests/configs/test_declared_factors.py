@@ -19,7 +19,7 @@ from labbook.config.guard import changes, check_declared, check_study
 from labbook.config.lineage import Family
 from labbook.config.load import ConfigError, save_config, to_plain
 from labbook.config.sources import find_assignments
-from labbook.config.studies import find_experiments, find_studies
+from labbook.config.studies import DEBUG, find_experiments, find_studies
 from labbook.config.trees import flatten, is_key, prefixes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,9 +28,10 @@ EXPERIMENTS = [
     (study.name, name) for study in STUDIES.values() for name in find_experiments(study, ROOT)
 ]
 REAL = [
-    (name, planned)
-    for name in ("ofat", "etram", "small_objects")
-    for planned in STUDIES[name].order
+    (study.name, name)
+    for study in STUDIES.values()
+    if not study.config_folder.startswith(DEBUG)
+    for name in study.order
 ]
 
 

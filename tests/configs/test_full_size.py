@@ -16,9 +16,7 @@ from toydata.heads import GeneratedHeads
 from toydata.streets import GeneratedRecordings
 
 pytestmark = pytest.mark.slow
-OFAT, SMALL_OBJECTS, ETRAM = (
-    sorted((ROOT / "configs" / study).glob("*.py")) for study in ("ofat", "small_objects", "etram")
-)
+OFAT, ETRAM = (sorted((ROOT / "configs" / study).glob("*.py")) for study in ("ofat", "etram"))
 SHORT = [
     "train.max_iter=2",
     "train.eval_period=2",
@@ -27,6 +25,7 @@ SHORT = [
     "train.total_batch_size=1",
     "train.micro_batch_size=1",
 ]
+SMALL_OBJECTS = sorted((ROOT / "configs" / "small_objects").glob("*.py"))
 FROZEN = 7_224_384  # 24 blocks, patch embedding, 1,601 positions and the class token
 TRAINABLE = 49_489_617  # pyramid 2,664,880, proposals 1,184,015, boxes 45,640,722
 
