@@ -31,9 +31,8 @@ def replacing(path: Path, sync: bool = False) -> Iterator[Path]:
             with partial.open("rb") as stream:
                 os.fsync(stream.fileno())
         partial.replace(path)
-    except BaseException:
+    finally:  # also if both were links to one file, which replacing leaves as they are
         partial.unlink(missing_ok=True)
-        raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from runfolder.checkpoints import periodic_checkpoints
 from runfolder.files import read_json, write_json
 from runfolder.metrics import measured
 from runfolder.names import LAST_CHECKPOINT, LOG, RECORD, RESULTS
@@ -187,7 +188,7 @@ def has_checkpoint(folder: str | Path, resume: bool) -> bool:
     Raises:
         FileExistsError: it does, and ``resume`` is False.
     """
-    found = (Path(folder) / LAST_CHECKPOINT).exists()
+    found = (Path(folder) / LAST_CHECKPOINT).exists() or bool(periodic_checkpoints(Path(folder)))
     if found and not resume:
         raise FileExistsError(
             f"{folder} holds a run already. Continue it with --resume, or choose another folder "

@@ -26,8 +26,8 @@ from labbook.config.load import diff_configs, load_config, save_config, to_plain
 from labbook.config.resume import check_same_config, config_changes, is_measured
 from labbook.config.studies import find_experiments, get_study
 from labbook.run.ledger import entry_of
-from smalldet.engine.checkpoint import load_weights
 from smalldet.engine.run import run
+from smalldet.engine.weights import load_weights
 from smalldet.losses.size_aware import compute_size_weights, proposed_thresholds
 from toydata.streets import GeneratedRecordings
 from toydata.streets.recording import generate_recording

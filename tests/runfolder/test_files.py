@@ -41,3 +41,12 @@ def test_two_writers_do_not_meet(tmp_path: Path) -> None:
         first.write_text("1")
         second.write_text("2")
     assert (tmp_path / "file").read_text() == "1", "the last one to end"
+
+
+def test_replacing_a_file_by_a_link_to_it_leaves_nothing_behind(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("1")
+    for _ in range(2):
+        with replacing(target) as partial:
+            partial.hardlink_to(source)
+    assert {*tmp_path.iterdir()} == {source, target} and target.samefile(source)

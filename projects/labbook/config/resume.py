@@ -13,7 +13,8 @@ from labbook.config.load import ConfigError, diff_configs, read_config, to_plain
 from labbook.config.plain import without_live
 from labbook.config.signatures import MISSING
 from labbook.config.trees import flatten, written
-from runfolder.names import CONFIG
+from runfolder.names import CONFIG, CONFIG_SOURCE
+from runfolder.records import has_checkpoint
 
 RUN_ONLY_KEYS = (
     "experiment.*",  # what it says about itself
@@ -72,8 +73,10 @@ def check_same_config(cfg: DictConfig, folder: str | Path) -> None:
     """Refuse to mix two experiments in one run folder.
 
     Raises:
-        ConfigError: the folder holds a run of another config; the keys that differ are named.
+        ConfigError: the folder holds a run of another config; the keys that differ are named. Or
+            it holds a run without a config to compare.
     """
+    _check_there(Path(folder))
     changes = config_changes(cfg, folder)
     if not changes:
         return
@@ -86,6 +89,19 @@ def check_same_config(cfg: DictConfig, folder: str | Path) -> None:
     raise ConfigError(
         f"{folder} holds a run whose config differs in {', '.join(shown)}. Remove or rename that "
         "folder, or give train.output_dir=... to keep both runs."
+    )
+
+
+def _check_there(folder: Path) -> None:
+    """Refuse to go on with a run that nothing tells the config of."""
+    if (folder / CONFIG).is_file() or not has_checkpoint(folder, resume=True):
+        return
+    source = folder / CONFIG_SOURCE
+    rename = f"{source.name} beside it does as well: rename it. " if source.is_file() else ""
+    raise ConfigError(
+        f"{folder} holds a run and no {CONFIG}, so nothing tells whether it was trained with this "
+        f"config. Put that file back. {rename}Or start another run from its weights: "
+        "train.init_checkpoint=CHECKPOINT train.output_dir=FOLDER."
     )
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import timm
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
 from timm.layers import Format, freeze_batch_norm_2d
-from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from smalldet.backbones.base import FeatureBackbone
-from smalldet.backbones.weight_files import LoadReport, load_matched
+from smalldet.backbones.weight_files import LoadReport, load_matched, read_checkpoint
+
+CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # a moving average first
 
 
 @BACKBONE_REGISTRY.register()
@@ -90,13 +90,13 @@ class TimmBackbone(FeatureBackbone):
         """
         if not self.init_checkpoint:
             return
-        path = Path(self.init_checkpoint)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"The weights {path} of {self.model_name} are not there. Save timm's weights file "
-                'to that path, or run without pretraining: init_checkpoint="".'
-            )
-        load_matching(self.body, load_state_dict(str(path)), str(path))
+        remedy = (
+            "save timm's weights file to that path, or run without pretraining: "
+            'init_checkpoint="".'
+        )
+        what = f"weights of {self.model_name}"
+        weights = read_checkpoint(self.init_checkpoint, what, remedy, CONTAINERS)
+        load_matching(self.body, weights, self.init_checkpoint)
 
 
 def load_matching(body: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:

@@ -1,4 +1,4 @@
-"""Reading weight files that others have published, safely, and loading what fits of them."""
+"""Reading weight files safely, of runs or published by others, and loading what fits of them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
+
+from runfolder.checksums import verify_checksum
 
 logger = logging.getLogger(__name__)
 
+SAFETENSORS = ".safetensors"
 CONTAINER_KEYS = ("model", "model_ema", "state_dict")
 LEAST_MATCHED = 0.95  # of a model's tensors must be in a file that is loaded into it
 MOST_NAMES = 6  # names listed in a message before "and N more"
@@ -23,16 +27,73 @@ class CheckpointError(ValueError):
     """A weight file that cannot be used as it is configured; the message says what to do."""
 
 
-def read_checkpoint(path: str | Path, what: str, remedy: str) -> dict[str, Tensor]:
-    """The tensors of a weight file by name, out of its container and without "module." prefix.
+def read_file(path: Path) -> object:
+    """What a weight file holds, on the CPU; every reader of weights comes through here.
 
-    Only tensors, plain values and ``argparse.Namespace`` (which published files hold) are
-    unpickled, so a hostile file cannot run code.
+    A checksum in it is verified before anything else. Only tensors, plain values and
+    ``argparse.Namespace`` (which published files hold) are unpickled, so a hostile file cannot run
+    code.
 
     Args:
-        path: the file.
+        path: of ``torch.save``, or ``.safetensors``.
+
+    Raises:
+        CheckpointError: it is damaged, or holds something else.
+    """
+    try:
+        verify_checksum(path)
+        if path.suffix == SAFETENSORS:
+            return load_file(path)
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # on arbitrary bytes the unpickler may fail in any way
+        reason = str(error).strip().split("\n")[0][:200]
+        raise CheckpointError(
+            f"{path} cannot be read as a PyTorch weight file ({type(error).__name__}: {reason}). "
+            "It may be damaged or incomplete, or hold Python objects other than tensors, which "
+            "are refused because they could run foreign code."
+        ) from error
+
+
+def odd_entries(state: object) -> list[str]:
+    """Sentences on what makes ``state`` anything but dense tensors by name; [] if it is that."""
+    if not isinstance(state, Mapping):
+        return [f"it is {type(state).__name__}"]
+    names = [f"{name!r} is no name" for name in state if not isinstance(name, str)]
+    return names + [f"{name} is {kind(x)}" for name, x in state.items() if not _is_dense(x)]
+
+
+def kind(value: object) -> str:
+    """What sort of value it is, in a word for a message."""
+    if not isinstance(value, Tensor):
+        return {dict: "a dict", list: "a list", type(None): "None"}.get(
+            type(value), type(value).__name__
+        )
+    if value.is_meta:
+        return "a tensor without values (meta)"
+    if not _is_dense(value):
+        return f"a tensor that is not dense ({value.dtype}, {value.layout})"
+    return str(value.dtype).removeprefix("torch.")
+
+
+def _is_dense(value: object) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not (value.is_meta or value.is_quantized or value.is_nested)
+    )
+
+
+def read_checkpoint(
+    path: str | Path, what: str, remedy: str, containers: Iterable[str] = CONTAINER_KEYS
+) -> dict[str, Tensor]:
+    """The tensors of a weight file by name, out of its container and without "module." prefix.
+
+    Args:
+        path: see :func:`read_file`.
         what: it should be, as "ViM weights", for the message.
         remedy: what to do if it is not there, for the same.
+        containers: keys under which tensors are looked for, in this order.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -41,17 +102,7 @@ def read_checkpoint(path: str | Path, what: str, remedy: str) -> dict[str, Tenso
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"There are no {what} at {path}: {remedy}")
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # on arbitrary bytes the unpickler may fail in any way
-        reason = str(error).strip().split("\n")[0][:200]
-        raise CheckpointError(
-            f"{path} cannot be read as a PyTorch weight file ({type(error).__name__}: {reason}). "
-            "It may be damaged or incomplete (download it again), or hold Python objects other "
-            "than tensors, which are refused because they could run foreign code."
-        ) from error
-    return _named_tensors(content, path)
+    return _named_tensors(read_file(path), path, tuple(containers))
 
 
 class Loadable(Protocol):
@@ -139,21 +190,21 @@ def listed(names: Iterable[str]) -> str:
     return shown + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
 
 
-def _named_tensors(content: object, path: Path) -> dict[str, Tensor]:
+def _named_tensors(content: object, path: Path, containers: tuple[str, ...]) -> dict[str, Tensor]:
     """Look into the known containers in order, then at the file's own top level."""
     top = content if isinstance(content, Mapping) else {}
-    places = [*(top[key] for key in CONTAINER_KEYS if key in top), top]
+    places = [*(top[key] for key in containers if key in top), top]
     state = next((place for place in places if _holds_tensors(place)), None)
     if state is None:
         raise CheckpointError(
             f"{path} holds {type(content).__name__} with keys {listed(map(str, top))}, but "
-            f"expected were tensors by name, bare or under {', '.join(CONTAINER_KEYS)}."
+            f"expected were tensors by name, bare or under {', '.join(containers)}."
         )
-    tensors = {str(name).removeprefix("module."): value for name, value in state.items()}
-    odd = sorted(name for name, value in tensors.items() if not isinstance(value, Tensor))
-    if odd:
-        raise CheckpointError(f"{path} has entries that are no tensors: {listed(odd)}.")
-    return tensors
+    if odd := odd_entries(state):
+        raise CheckpointError(
+            f"{path} has entries that are no dense tensors by name: {listed(odd)}."
+        )
+    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def _holds_tensors(place: object) -> bool:

@@ -12,7 +12,7 @@ from torch import nn
 
 from smalldet.doctor.findings import Finding, examine
 from smalldet.engine.build import load_pretrained
-from smalldet.engine.checkpoint import mismatches, read_checkpoint
+from smalldet.engine.weights import mismatches, read_checkpoint
 
 SHOWN = 5  # tensors named
 

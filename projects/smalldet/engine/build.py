@@ -18,12 +18,12 @@ from torch import nn
 
 from runfolder.names import EVALUATION, SPLITS
 from smalldet.data.catalog import registered
-from smalldet.engine.checkpoint import load_start_weights
 from smalldet.engine.distributed import unwrapped
 from smalldet.engine.hooks.metrics import LOGGERS
 from smalldet.engine.loaders import BatchPerStep
 from smalldet.engine.settings import TrainSettings
 from smalldet.engine.trainer import Trainer
+from smalldet.engine.weights import load_start_weights
 from smalldet.evaluation.tiles import Tiling
 from smalldet.predict.images import TiledDetector
 

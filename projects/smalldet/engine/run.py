@@ -28,12 +28,7 @@ from smalldet.engine.build import (
     register_data,
     set_up_logging,
 )
-from smalldet.engine.checkpoint import (
-    RunCheckpointer,
-    link_or_copy,
-    load_start_weights,
-    load_weights,
-)
+from smalldet.engine.checkpoint import RunCheckpointer, link_or_copy
 from smalldet.engine.distributed import unwrapped
 from smalldet.engine.evaluate import check_metric, evaluate, parameter_counts, validation_losses
 from smalldet.engine.feature_cache import use_feature_cache
@@ -43,8 +38,10 @@ from smalldet.engine.hooks.hparams import write_hparams
 from smalldet.engine.hooks.metrics import Throughput, WriteMetrics, peak_memory_mb, progress_bar
 from smalldet.engine.hooks.profile import Profile, steps_to_profile
 from smalldet.engine.hooks.saving import SaveCheckpoint, StopOnRequest
+from smalldet.engine.resume import forget_lost_models, last_of, resume_from
 from smalldet.engine.settings import DDP, TrainSettings, read_settings
 from smalldet.engine.trainer import Trainer
+from smalldet.engine.weights import load_start_weights, load_weights
 from smalldet.engine.writers import build_writers, require_wandb, rewind_metrics
 
 logger = logging.getLogger(__name__)
@@ -113,7 +110,10 @@ def train(
     if comm.is_main_process():
         measuring.append(Profile(steps_to_profile(settings.profile), folder))
     trainer.register_hooks([*measuring, *evaluating, stop])
-    done = resume_from(trainer, checkpointer, fingerprint) if resuming else 0
+    done = 0
+    if resuming:
+        done = resume_from(trainer, checkpointer, fingerprint)
+        forget_lost_models(evaluating)
     if fingerprint and comm.is_main_process():
         write_text(folder / FINGERPRINT, f"{fingerprint}\n")
     if done < settings.max_iter and not (stop and stop.is_over):
@@ -121,8 +121,7 @@ def train(
         trainer.train(done, settings.max_iter)
         done = trainer.max_iter
     if comm.is_main_process():
-        last = Path(checkpointer.get_checkpoint_file())
-        link_or_copy(last, checkpointer.path("model_final"))
+        link_or_copy(last_of(folder), checkpointer.path("model_final"))
     return best_step(settings, best) | {
         "iterations": done,
         "training_seconds": throughput.training_seconds,
@@ -208,35 +207,6 @@ def best_step(settings: TrainSettings, best: Evaluate | None) -> dict[str, Any]:
     length = settings.iterations_per_epoch
     epoch = math.ceil((best.best_iteration + 1) / length) if length else None
     return {"best_iteration": best.best_iteration, "best_epoch": epoch}
-
-
-def resume_from(trainer: Trainer, checkpointer: RunCheckpointer, fingerprint: str) -> int:
-    """Restore the last checkpoint; return the first step to do.
-
-    Raises:
-        ValueError: the checkpoint is damaged, or the data are not those that it was trained on.
-    """
-    checkpoint = checkpointer.load(checkpointer.get_checkpoint_file())
-    if checkpoint["data_fingerprint"] != fingerprint:
-        raise ValueError(
-            f"The data set is not the one that the run in {checkpointer.save_dir} was trained on "
-            "so far (annotations differ). Restore it, or start a new run in another "
-            "train.output_dir."
-        )
-    processes = checkpoint["processes"]
-    if len(processes) == comm.get_world_size():
-        mine = processes[comm.get_rank()]
-        trainer.restore_random_state_at_start(mine["random"])
-        if "recurrent" in mine:
-            model: Any = unwrapped(trainer.model)
-            model.load_recurrent_state(mine["recurrent"])
-    else:
-        logger.warning(
-            f"The checkpoint was written by {len(processes)} processes and is resumed by "
-            f"{comm.get_world_size()}; random sampling goes on differently from here, and streams "
-            "of recordings start without memory."
-        )
-    return trainer.iter + 1
 
 
 def best_checkpoint(folder: Path) -> Path:

@@ -239,14 +239,19 @@ class Trainer(TrainerBase):
         """All that the next step depends on, but for the random generators (one per process)."""
         state: dict[str, Any] = super().state_dict()
         state["optimizer"] = self.optimizer.state_dict()
+        state["optimizer_entries"] = len(state["optimizer"]["state"])
         state["scaler"] = self.scaler.state_dict()
         state["samples_seen"] = (self.iter + 1) * self.total_batch_size
+        state["history"] = self._history() if hasattr(self, "storage") else {}
+        return state
+
+    def _history(self) -> dict[str, tuple[list[tuple[float, int]], bool]]:
+        """The latest values that the writers smooth over, with their steps."""
         hints = self.storage.smoothing_hints()
-        state["history"] = {
+        return {
             name: ([(v, step) for v, step in h.values() if step > self.iter - WINDOW], hints[name])
             for name, h in self.storage.histories().items()
         }
-        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` gave; ValueError with another batch size."""

@@ -66,6 +66,23 @@ def test_causes_are_named_and_followers_counted(
         check_same_config(load_config(path), tmp_path)
 
 
+def test_a_run_without_its_config_does_not_go_on_unseen(path: Path, tmp_path: Path) -> None:
+    cfg = load_config(path)
+    (tmp_path / "config.yaml").unlink()
+    check_same_config(cfg, tmp_path)  # without a checkpoint there is nothing to go on with
+    (tmp_path / "model_0000004.pth").touch()
+    with pytest.raises(ConfigError, match=r"no config\.yaml.*config_source\.yaml.*rename"):
+        check_same_config(cfg, tmp_path)
+    (tmp_path / "config_source.yaml").rename(tmp_path / "config.yaml")
+    check_same_config(cfg, tmp_path)
+    with pytest.raises(ConfigError, match=r"micro_batch_size \(there 1, now 2\)"):
+        check_same_config(load_config(path, ["train.micro_batch_size=2"]), tmp_path)
+    (tmp_path / "config.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"train\.init_checkpoint") as caught:
+        check_same_config(cfg, tmp_path)
+    assert "config_source" not in str(caught.value)
+
+
 def test_a_setting_newer_than_the_run_had_its_default(path: Path, tmp_path: Path) -> None:
     saved = tmp_path / "config.yaml"
     lines = saved.read_text().splitlines(keepends=True)

@@ -18,7 +18,6 @@ from toys import ToyModel, sample
 from smalldet.engine.checkpoint import (
     RunCheckpointer,
     link_or_copy,
-    load_weights,
     prune_checkpoints,
     save_whole,
 )
@@ -29,6 +28,7 @@ from smalldet.engine.random_state import (
     preserved_random_state,
     restore_random_state,
 )
+from smalldet.engine.weights import load_weights
 from smalldet.engine.writers import LogPrinter, StrictJSONWriter, WandbWriter, rewind_metrics
 from smalldet.layers.norms import ChannelLayerNorm
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from toys import ToyModel, assert_same_weights, kill_toy, metrics, train_toy
 
-from smalldet.engine.checkpoint import load_weights
 from smalldet.engine.hooks.ema import WeightAverage
+from smalldet.engine.weights import load_weights
 
 
 def weights(model) -> dict[str, torch.Tensor]:

@@ -13,14 +13,18 @@ from detectron2.solver.lr_scheduler import LRMultiplier
 from fvcore.common.param_scheduler import MultiStepParamScheduler
 from torch import nn
 
+from runfolder.records import has_checkpoint
 from smalldet.engine.checkpoint import RunCheckpointer
 from smalldet.engine.hooks.ema import EvaluateAverage, WeightAverage
 from smalldet.engine.hooks.evaluation import EarlyStop, Evaluate
 from smalldet.engine.hooks.metrics import Throughput, WriteMetrics
 from smalldet.engine.hooks.saving import SaveCheckpoint, StopOnRequest
+from smalldet.engine.resume import forget_lost_models, resume_from
 from smalldet.engine.settings import TrainSettings
 from smalldet.engine.trainer import Trainer
 from smalldet.engine.writers import build_writers, rewind_metrics
+
+FINGERPRINT = "of the toy data"
 
 
 class ToyModel(nn.Module):
@@ -116,13 +120,12 @@ def train_toy(
     scheduling = hooks.LRScheduler(scheduler=scheduler)
     trainer.register_hooks([Throughput(8), scheduling, evaluate, average, stop])
     start = 0
-    if checkpointer.has_checkpoint():
-        state = checkpointer.load(checkpointer.get_checkpoint_file())
-        trainer.restore_random_state_at_start(state["processes"][0]["random"])
-        start = trainer.iter + 1
+    if has_checkpoint(folder, resume=True):
+        start = resume_from(trainer, checkpointer, FINGERPRINT)
+        forget_lost_models(hook for hook in (evaluate, average) if hook)
     rewind_metrics(folder / "metrics.json", start)
     writers = build_writers(settings, start)
-    saving = SaveCheckpoint(checkpointer, period, 2, keep_every)
+    saving = SaveCheckpoint(checkpointer, period, 2, keep_every, data_fingerprint=FINGERPRINT)
     writing = WriteMetrics(writers, settings.log_period, saving)
     trainer.register_hooks([writing, saving, StopOnRequest(saving)])
     if not (stop and stop.is_over):

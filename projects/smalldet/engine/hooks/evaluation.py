@@ -41,6 +41,10 @@ class Evaluate(HookBase):
         self.score = score
         self.checkpointer = checkpointer
         self.metric = metric
+        self.forget()
+
+    def forget(self) -> None:
+        """Whatever is scored next is the best so far."""
         self.best_score = -math.inf
         self.best_iteration = -1
 

@@ -14,7 +14,8 @@ import torch
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 
-from smalldet.engine.checkpoint import RunCheckpointer, checkpoint_name, prune_checkpoints
+from runfolder.checkpoints import checkpoint_name
+from smalldet.engine.checkpoint import RunCheckpointer, prune_checkpoints
 from smalldet.engine.distributed import mean_over_processes
 from smalldet.engine.hooks.period import is_due
 from smalldet.engine.trainer import Trainer
