@@ -201,9 +201,7 @@ def _named_tensors(content: object, path: Path, containers: tuple[str, ...]) -> 
             f"expected were tensors by name, bare or under {', '.join(containers)}."
         )
     if odd := odd_entries(state):
-        raise CheckpointError(
-            f"{path} has entries that are no dense tensors by name: {listed(odd)}."
-        )
+        raise CheckpointError(f"{path} has entries that are no tensors: {listed(odd)}.")
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 

@@ -65,11 +65,6 @@ def read_checkpoint(path: str | Path, entries: Sequence[str] = WEIGHTS) -> dict[
             f"{path} is no checkpoint of a run: its 'model' should be dense tensors by name, but "
             f"{listed(odd)}. {advice(path, entries)}"
         )
-    if not has_checksum(path):
-        logger.info(
-            f"{path} carries no checksum (earlier versions and other programs write none), so "
-            "damage to its values would go unseen."
-        )
     return dict(content)
 
 
@@ -120,6 +115,11 @@ def load_weights(
             f"{'; '.join(problems[:SHOWN])}. Use the config of the run that wrote it "
             f"({path.parent / 'config.yaml'}). If that is this config, the model has changed "
             f"since: tools/lab.py reproduce {path.parent} names the commit that it fits."
+        )
+    if path.suffix != SAFETENSORS and not has_checksum(path):
+        logger.info(
+            f"{path} carries no checksum (earlier versions and other programs write none): damage "
+            "to its values would go unseen."
         )
     model.load_state_dict(checkpoint.pop("model"))
     return checkpoint

@@ -103,7 +103,7 @@ def test_unreadable_checkpoints_end_in_a_sentence(saved, content):
         torch.save({"weights": 1}, saved)
     else:
         saved.write_bytes(content)
-    with pytest.raises(ValueError, match="no checkpoint"):
+    with pytest.raises(ValueError, match=r"cannot be read|no 'model'"):
         load_weights(ToyModel(), saved)
     with pytest.raises(FileNotFoundError, match="Train first"):
         load_weights(ToyModel(), saved.with_name("absent.pth"))
