@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -147,6 +149,40 @@ def test_a_second_start_and_a_resume_with_another_config_are_refused(whole_run, 
     assert {p: p.stat().st_mtime_ns for p in whole_run.iterdir()} == before
     done = execute(command(CONFIG, whole_run, [*small, "optimizer.lr=0.5"], "--resume"))
     assert done.returncode != 0 and "optimizer.lr" in done.stderr
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def refused(*words) -> str:
+    done = execute(list(words))
+    assert done.returncode != 0 and "Traceback" not in done.stderr, done.stderr
+    return done.stderr
+
+
+def test_damage_is_refused_and_the_printed_advice_works(whole_run, small, tmp_path):
+    folder = shutil.copytree(whole_run, tmp_path / "run")
+    for name in ("results.json", "model_final.pth"):
+        (folder / name).unlink()
+    flip_a_byte(folder / "model_0000006.pth")
+    words = command(CONFIG, folder, small, "--resume")
+    (advice,) = re.findall(r"echo model_0000004\.pth > \S+last_checkpoint", refused(*words))
+    subprocess.run(advice, shell=True, check=True)
+    run_script(CONFIG, folder, small, "--resume")
+    assert metrics(folder) == metrics(whole_run)
+    assert_equal_ends(folder, whole_run)
+
+    flip_a_byte(folder / "model_best.pth")
+    script = [sys.executable, SCRIPT, "--config-file", str(folder / "config.yaml"), "--eval-only"]
+    (advice,) = re.findall(r"train\.init_checkpoint=\S+", refused(*script))
+    done = execute([*script, advice])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    (folder / "config.yaml").unlink()
+    assert "config.yaml" in refused(*words)
 
 
 @pytest.mark.parametrize(
