@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 from runfolder import records
+from runfolder.checkpoints import checkpoint_name, last_checkpoint
 from runfolder.provenance import code_version, devices, environment, process_start
 from runfolder.records import (
     RunIsRunningError,
     finish_record,
+    has_checkpoint,
     read_record,
     read_results,
     run_status,
@@ -161,3 +163,24 @@ def test_provenance_never_fails(monkeypatch: pytest.MonkeyPatch, visible: str) -
     assert found["gpus"] == [] or visible
     assert set(code_version()) == {"commit", "uncommitted_changes"}
     assert environment()["python"] == sys.version.split()[0]
+
+
+@pytest.mark.parametrize("name", ["last_checkpoint", "model_0000004.pth"])  # named later, if ever
+def test_a_folder_with_a_checkpoint_holds_a_run(tmp_path: Path, name: str) -> None:
+    (tmp_path / "model_best.pth").touch()
+    assert not has_checkpoint(tmp_path, resume=False)
+    (tmp_path / name).touch()
+    assert has_checkpoint(tmp_path, resume=True)
+    with pytest.raises(FileExistsError, match="--resume"):
+        has_checkpoint(tmp_path, resume=False)
+
+
+def test_the_last_checkpoint_is_the_one_named_or_else_the_newest(tmp_path: Path) -> None:
+    assert last_checkpoint(tmp_path) is None
+    for steps in (9, 1000, 200):
+        (tmp_path / f"{checkpoint_name(steps)}.pth").touch()
+    assert last_checkpoint(tmp_path) == tmp_path / "model_0001000.pth"
+    (tmp_path / "last_checkpoint").write_text("model_0000200.pth\n")
+    assert last_checkpoint(tmp_path) == tmp_path / "model_0000200.pth"
+    (tmp_path / "last_checkpoint").write_text("")
+    assert last_checkpoint(tmp_path) is None

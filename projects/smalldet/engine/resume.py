@@ -8,12 +8,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from detectron2.utils import comm
 from torch import nn
 
 from runfolder.checkpoints import last_checkpoint
-from runfolder.checksums import DamagedFileError, verify_checksum
+from runfolder.checksums import DamagedFileError, has_checksum, verify_checksum
 from runfolder.names import LAST_CHECKPOINT, TOTAL_LOSS
 from smalldet.backbones.weight_files import CheckpointError, kind, listed
 from smalldet.engine.checkpoint import RunCheckpointer
@@ -78,9 +79,10 @@ def check_whole(trainer: Trainer, checkpoint: Mapping[str, Any], path: Path) -> 
         chain(_trainer_problems(trainer, found), _process_problems(trainer.model, processes))
     )
     if problems:
+        older = "" if has_checksum(path) else "; an earlier version or another program wrote it"
         raise CheckpointError(
-            f"{path} is no whole checkpoint of this run; {len(problems)} of its entries differ: "
-            f"{listed(problems)}. {advice(path, WHOLE)}"
+            f"{path} is no whole checkpoint of this run{older}. {len(problems)} of its entries "
+            f"differ: {listed(problems)}. {advice(path, WHOLE)}"
         )
 
 
@@ -110,8 +112,10 @@ def _trainer_problems(trainer: Trainer, found: Any) -> Iterator[str]:
     if not isinstance(found, Mapping):
         yield f"trainer is {kind(found)}"
         return
-    # Earlier versions did not write down how many entries there are.
-    yield from mismatches(_shallow(trainer.state_dict()), _shallow(_NO_COUNT | found), "trainer")
+    # What grows with the first step is looked at apart. Earlier versions did not count entries.
+    grown = {key: 0 for key in ("optimizer", "history") if key in found}
+    expected = trainer.state_dict() | {"optimizer": 0, "history": 0}
+    yield from mismatches(expected, {"optimizer_entries": 0, **found, **grown}, "trainer")
     if "optimizer" in found:
         count = found.get("optimizer_entries")
         yield from _optimizer_problems(trainer.optimizer, found["optimizer"], count)
@@ -119,26 +123,15 @@ def _trainer_problems(trainer: Trainer, found: Any) -> Iterator[str]:
         yield from _history_problems(found["history"])
 
 
-_NO_COUNT = {"optimizer_entries": 0}
-
-
-def _shallow(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the content of what grows with the first step."""
-    return {**state, **{key: 0 for key in ("optimizer", "history") if key in state}}
-
-
 def _optimizer_problems(
     optimizer: torch.optim.Optimizer, found: Any, count: int | None
 ) -> Iterator[str]:
     name = "trainer.optimizer"
     expected = optimizer.state_dict()
-    if problems := mismatches(dict.fromkeys(expected, 0), _keys(found), name):
+    if problems := mismatches({"state": {}, "param_groups": []}, _emptied(found), name):
         yield from problems
         return
     groups, state = found["param_groups"], found["state"]
-    if not isinstance(groups, list) or not isinstance(state, Mapping):
-        yield f"{name} holds {kind(groups)} of groups and {kind(state)} of states"
-        return
     numbers = [_numbers(group) for group in expected["param_groups"]]
     yield from mismatches(numbers, [_numbers(g) for g in groups], f"{name}.param_groups")
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -160,16 +153,19 @@ def _numbers(group: Any) -> Any:
     return {key: x for key, x in group.items() if not isinstance(x, bool | None)}
 
 
-def _keys(value: Any) -> Any:
-    return dict.fromkeys(value, 0) if isinstance(value, Mapping) else value
+def _emptied(value: Any) -> Any:
+    """A dict with its dicts and lists, but without what these hold."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: type(x)() if isinstance(x, dict | list) else x for key, x in value.items()}
 
 
 def _history_problems(history: Any) -> Iterator[str]:
     try:
-        for values, _ in history.values():
-            assert all(float(value) is not None and int(step) >= 0 for value, step in values)
+        values = [value for entry, _ in history.values() for pair in entry for value in pair]
+        np.asarray(values, dtype=float)
     except (AttributeError, TypeError, ValueError):
-        yield "trainer.history holds no values by step"
+        yield "trainer.history holds no numbers by step"
         return
     if TOTAL_LOSS not in history:
         yield f"trainer.history.{TOTAL_LOSS} is missing"
@@ -179,13 +175,12 @@ def _process_problems(model: nn.Module, processes: Any) -> Iterator[str]:
     if not isinstance(processes, list) or not processes:
         yield f"processes is {kind(processes)} without entries"
         return
-    own = {
-        "random": 0,
-        **({"recurrent": 0} if hasattr(unwrapped(model), "recurrent_state") else {}),
-    }
+    own: dict[str, Any] = {"random": {}}
+    if hasattr(unwrapped(model), "recurrent_state"):
+        own["recurrent"] = {}
     for number, process in enumerate(processes):
         name = f"processes.{number}"
-        problems = mismatches(own, _keys(process), name)
+        problems = mismatches(own, _emptied(process), name)
         if not problems and (reason := _why_not_restored(process["random"])):
             problems = [f"{name}.random cannot be restored ({reason})"]
         yield from problems

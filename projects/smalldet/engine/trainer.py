@@ -245,7 +245,7 @@ class Trainer(TrainerBase):
         state["history"] = self._history() if hasattr(self, "storage") else {}
         return state
 
-    def _history(self) -> dict[str, tuple[list[tuple[float, int]], bool]]:
+    def _history(self) -> dict[str, Any]:
         """The latest values that the writers smooth over, with their steps."""
         hints = self.storage.smoothing_hints()
         return {

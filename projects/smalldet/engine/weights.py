@@ -54,7 +54,7 @@ def read_checkpoint(path: str | Path, entries: Sequence[str] = WEIGHTS) -> dict[
     except CheckpointError as error:
         raise CheckpointError(f"{error} {advice(path, entries)}") from error
     if path.suffix == SAFETENSORS:
-        return {"model": content}
+        content = {"model": content}
     lacking = [key for key in entries if not isinstance(content, Mapping) or key not in content]
     if lacking:
         names = ", ".join(f"'{key}'" for key in lacking)
@@ -77,10 +77,13 @@ def advice(path: Path, entries: Sequence[str]) -> str:
             return f"The newest good one is {good.name}: echo {good.name} > {pointer}, then resume."
         return f"No other in {path.parent} is good: start again in another train.output_dir."
     if good:
-        return f"The newest good one is {good.name}: train.init_checkpoint={good} (--weights)."
+        return (
+            f"The newest good one is {good.name}: train.init_checkpoint={good}, or --weights "
+            f"{good} of predict and export."
+        )
     return (
-        "Train first, or name another with train.init_checkpoint=PATH (--weights). Pretrained "
-        "weights of a backbone belong into the backbone's own init_checkpoint."
+        "Train first, or name another with train.init_checkpoint=PATH, or --weights PATH of "
+        "predict and export. Weights of a backbone belong into the backbone's own init_checkpoint."
     )
 
 

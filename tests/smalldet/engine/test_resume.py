@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from toys import ToyModel, assert_same_weights, kill_toy, train_toy
 
 from runfolder.checksums import has_checksum, verify_checksum
@@ -128,6 +129,10 @@ ADAM = ("trainer", "optimizer", "state", 0)
         (without("processes", 0, "random"), "random"),
         (without("processes", 0, "random", "torch"), "random"),
         (put(torch.ones(3), "processes", 0, "random", "torch"), "random"),
+        (put({"total_loss": ([("x", 1)], True)}, "trainer", "history"), "history"),
+        (put([], "trainer", "optimizer", "param_groups"), "param_groups"),
+        (put([1], "trainer", "optimizer", "state"), "optimizer"),
+        (put(3, "trainer", "optimizer"), "optimizer"),
         (put({}, "processes", 0, "recurrent"), "recurrent is unknown"),
     ],
 )
@@ -136,6 +141,8 @@ def test_what_differs_is_refused_by_name(folder, edit, fact):
     message = refused(folder)
     assert re.search(fact, message), message
     assert last(folder).name in message and len(message) < 900
+    if "whole" in message:
+        assert "earlier version or another program" in message  # it has no checksum
 
 
 def test_many_differences_are_counted(folder):
@@ -204,6 +211,7 @@ def follow(message: str) -> str:
         lambda path: (path.parent / "last_checkpoint").write_text("model_0000099.pth"),
         lambda path: (path.parent / "last_checkpoint").write_text("model_best.pth"),
         lambda path: (path.parent / "last_checkpoint").write_text("."),
+        lambda path: (path.parent / "last_checkpoint").write_text("weights.safetensors"),
     ],
 )
 def test_the_newest_good_checkpoint_is_offered_and_following_the_advice_works(
@@ -211,6 +219,7 @@ def test_the_newest_good_checkpoint_is_offered_and_following_the_advice_works(
 ):
     whole = train_toy(tmp_path / "whole", STEPS, **OPTIONS)
     path = last(folder)
+    save_file({"a": torch.ones(1)}, folder / "weights.safetensors")
     harm(path)
     good = path.exists() and has_checksum_and_is_whole(path)
     offered = follow(refused(folder))
