@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from toys import ToyModel, assert_same_weights, kill_toy, train_toy
 
 from runfolder.checksums import has_checksum, verify_checksum
-from smalldet.backbones.weight_files import CheckpointError, read_file
+from smalldet.backbones.weight_files import CheckpointError, read_checkpoint, read_file
 from smalldet.engine.checkpoint import RunCheckpointer
 from smalldet.engine.weights import load_start_weights, load_weights
 
@@ -290,22 +290,31 @@ ODD = {
     "mixed keys": {0: torch.ones(1), "a": torch.ones(1), None: torch.ones(1)},
     "no tensors": {"first.weight": [1.0]},
     "sparse": {"first.weight": torch.ones(8, 4).to_sparse()},
-    "compressed": {"first.weight": torch.ones(8, 4).to_sparse_csr()},
     "meta": {"first.weight": torch.ones(8, 4, device="meta")},
     "quantized": {"first.weight": torch.quantize_per_tensor(torch.ones(8, 4), 1, 0, torch.qint8)},
     "empty": {},
 }
 
 
+def into_a_backbone(model, path):
+    read_checkpoint(path, "weights", "")
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ODD)
-@pytest.mark.parametrize("load", [load_weights, load_start_weights])
+@pytest.mark.parametrize("load", [load_weights, load_start_weights, into_a_backbone])
 def test_odd_dicts_are_sentences(tmp_path, name, load):
     path = tmp_path / "model.pth"
     torch.save({"model": ODD[name]}, path)
     with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
         load(ToyModel(), str(path))
     assert len(str(caught.value)) < 900
+
+
+def test_weights_come_through_one_door():
+    sources = Path(__file__).parents[3].glob("projects/**/*.py")
+    readers = {path.name for path in sources if "torch.load(" in path.read_text("utf-8")}
+    assert readers == {"weight_files.py"}
 
 
 @pytest.mark.parametrize("content", [[1], None, 3, torch.ones(1), {}, {1: 2}])
