@@ -74,12 +74,12 @@ def advice(path: Path, entries: Sequence[str]) -> str:
     if tuple(entries) == WHOLE:
         pointer = shlex.quote(str(path.parent / LAST_CHECKPOINT))
         if good:
-            return f"The newest good one is {good.name}: echo {good.name} > {pointer}, then resume."
+            return f"Newest good one: echo {good.name} > {pointer} (then resume again)."
         return f"No other in {path.parent} is good: start again in another train.output_dir."
     if good:
         return (
-            f"The newest good one is {good.name}: train.init_checkpoint={good}, or --weights "
-            f"{good} of predict and export."
+            f"To take the newest good one: train.init_checkpoint={good} (or --weights {good} of "
+            "predict and export)."
         )
     return (
         "Train first, or name another with train.init_checkpoint=PATH, or --weights PATH of "

@@ -82,6 +82,7 @@ W = "first.weight"
 ADAM = ("trainer", "optimizer", "state", 0)
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("edit", "fact"),
     [
@@ -193,7 +194,7 @@ def flip(path: Path, position: float = 0.5) -> None:
 
 def follow(message: str) -> str:
     """Do what is printed; returns the name of the checkpoint that was offered."""
-    (command,) = re.findall(r"(echo .+?)(?:, then|$)", message)
+    (command,) = re.findall(r"(echo .+?) \(then", message)
     subprocess.run(command, shell=True, check=True)
     return shlex.split(command)[1]
 
