@@ -276,7 +276,7 @@ def test_what_is_missing_deeper_or_of_stride_8_is_a_warning(tmp_path, tensors, c
     assert report.missing == ("layers.1.norm.weight",)
     assert "loaded 37 of 38 tensors" in caplog.text
     assert "missing layers.1.norm.weight" in caplog.text
-    assert {record.levelname for record in caplog.records} == {"WARNING"}
+    assert sum(record.levelname == "WARNING" for record in caplog.records) == 3
 
 
 def test_weights_in_half_precision_are_widened(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
