@@ -68,8 +68,8 @@ temporal-window: The window of temporal attention forgets its newest step.
   + return x + motion * self._weighed(mixed), tuple(steps[:-1])
   @ smalldet/necks
 simota-least: An object whose overlaps add up to less than 1 gets no cell.
-  - wanted = ious.topk(most).values.sum(-1).int().clamp(min=1)
-  + wanted = ious.topk(most).values.sum(-1).int()
+  - wanted = overlaps.topk(most).values.sum(-1).int().clamp(min=1)
+  + wanted = overlaps.topk(most).values.sum(-1).int()
   @ smalldet/**/*simota*
 class-targets: A positive cell is to be sure of its class however bad its box is.
   - scatter(1, classes, found.ious[:, None])
@@ -164,7 +164,7 @@ annotation-zero: The first annotation has the id that COCO's code reads as unmat
   + numbers, without_area = count(0), 0
   @ smalldet/evaluation/**/*coco*
 clock-restart: After a block with a restart the 32-bit clock is not continued.
-  - return raw + self._turns * _WRAP if self._turns else raw
+  - return raw + self.turns * turn if self.turns else raw
   + return raw
   @ eventcam/**/*reader*
 large-class: A class id beyond 32 bits wraps around to that of another class.
@@ -199,9 +199,9 @@ unknown-key: An override with one misspelt part adds a key.
   - if not override.is_add():
   + if not override.is_add() and section != key.rpartition(".")[0]:
   @ labbook/**/*override*
-nearest-name: Only names that are all but equal are suggested.
-  - close = get_close_matches(name, sorted(known), n=1)
-  + close = get_close_matches(name, sorted(known), n=1, cutoff=0.95)
+nearest-name: No name is suggested for a misspelt one.
+  - return f" Did you mean '{close[0]}'?" if close else ""
+  + return ""
   @ labbook/**/*override*
 identity: Runs on different data have the same key.
   - _sha256([config, seed, data])
