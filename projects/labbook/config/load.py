@@ -10,7 +10,7 @@ import builtins
 import os
 import re
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +26,26 @@ from labbook.config.signatures import MISSING, ConfigError, check_calls, nearest
 from labbook.config.studies import real_config, toy_file
 from labbook.config.trees import flatten, is_key, select, written
 from runfolder.files import write_text
+from runfolder.trust import TrustError, check_targets, targets
 
 _LOADER_PACKAGE = "detectron2._cfg_loader"  # Detectron2 runs config files in packages so named
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), *, checks_overrides: bool = False
+) -> DictConfig:
     """Load a config file (.py, or the .yaml of a run folder) and check all of it.
 
     A config with a section ``experiment`` is one of ours and is checked strictly. Any other is
     Detectron2's or somebody's: it may lack sections, hold live objects and have keys of its own.
 
+    A .py file is a program and is run. A .yaml file names classes and functions: before one of them
+    is imported, :mod:`runfolder.trust` says whether it may.
+
     Args:
         path: the file.
         overrides: ``key=value`` in hydra's grammar; ``+key=value`` adds a key.
+        checks_overrides: whether what they name is checked for a program, too.
 
     Returns:
         The config with its interpolations, closed to new keys.
@@ -46,16 +53,24 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
     Raises:
         ConfigError: the file is missing or fails, it is the record of a config with live objects,
             an override names an unknown key, a call has an argument that its target does not
-            take; in one of ours also: a section or key is unknown or missing, a value has the
+            take, a .yaml file names what it may not; in one of ours also: a section or key is unknown or missing, a value has the
             wrong type or is a live object.
     """
     path = Path(path)
     cfg = read_config(path)
     is_ours = "experiment" in cfg
+    is_data = path.suffix == ".yaml"
+    is_checked = is_data or checks_overrides
     try:
         before = written(cfg)
+        known = () if is_data else {*targets(before)}
         check_sections(before, path, is_ours)
-        apply_overrides(cfg, overrides)
+        for text in overrides:
+            apply_overrides(cfg, [text])
+            if is_checked:
+                check_targets(written(cfg), known=known)
+        if is_checked:
+            check_targets(to_plain(cfg), known=known, resolved=True)
         after = written(cfg)
         refuse_unread(after, [key for key in unread_keys(after) if not is_key(before, key)])
         # As written first: so the value at fault is named, not an interpolation that fails then.
@@ -63,7 +78,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
         check_calls(to_plain(cfg), names_only=not is_ours)
         if is_ours:
             keep_data_apart(cfg, before, path)
-    except ConfigError as error:
+    except (ConfigError, TrustError) as error:
         raise ConfigError(f"{path}: {error}") from error
     OmegaConf.set_struct(cfg, True)
     return cfg
@@ -131,11 +146,15 @@ def diff_configs(
     return {key: (a, b) for key, (a, b) in pairs.items() if repr(a) != repr(b) or a != b}
 
 
-def read_config(path: Path) -> DictConfig:
-    """A config file as data, unchecked.
+def read_config(path: Path, known: Collection[str] = ()) -> DictConfig:
+    """A config file as data, unchecked but for what a .yaml file names.
+
+    Args:
+        path: the file.
+        known: import paths that a .yaml file may name besides those of :mod:`runfolder.trust`.
 
     Raises:
-        ConfigError: the file is missing or fails.
+        ConfigError: the file is missing or fails, or names what it may not.
     """
     if path.suffix not in (".py", ".yaml"):
         raise ConfigError(f"{path} is no config: expected a .py or .yaml file.")
@@ -151,8 +170,10 @@ def read_config(path: Path) -> DictConfig:
     if path.suffix == ".py" and isinstance(raw.get("experiment"), dict):
         raw["experiment"] = {**told_by_file(path, real or path), **raw["experiment"]}
     try:
+        if path.suffix == ".yaml":
+            check_targets(raw, known=known)
         return OmegaConf.create(to_data(raw), flags={"allow_objects": True})  # type: ignore[return-value]
-    except ConfigError as error:
+    except (ConfigError, TrustError) as error:
         raise ConfigError(f"{path}: {error}") from error
 
 

@@ -149,7 +149,7 @@ def _check_kind(override: Override, text: str) -> None:
 def _check_key(cfg: DictConfig, key: str, text: str, override: Override) -> None:
     plain = written(cfg)
     if is_key(plain, key):
-        if override.is_add() and not override.is_force_add():
+        if override.is_add():
             raise ConfigError(f"'{text}' adds a key that exists already; write it without the '+'.")
         return
     section = max((name for name in prefixes(key) if is_key(plain, name)), key=len, default="")
@@ -159,7 +159,7 @@ def _check_key(cfg: DictConfig, key: str, text: str, override: Override) -> None
             f"'{text}': {section} is {found!r} and has no keys below it. Change {section} itself, "
             "or the section that it points to."
         )
-    if not override.is_add():
+    if not (override.is_add() or override.is_force_add()):
         raise ConfigError(f"'{text}': the config has no key '{key}'.{_advice(plain, key, text)}")
 
 

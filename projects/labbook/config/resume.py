@@ -15,6 +15,7 @@ from labbook.config.signatures import MISSING
 from labbook.config.trees import flatten, written
 from runfolder.names import CONFIG, CONFIG_SOURCE
 from runfolder.records import has_checkpoint
+from runfolder.trust import targets
 
 RUN_ONLY_KEYS = (
     "experiment.*",  # what it says about itself
@@ -60,7 +61,8 @@ def config_changes(cfg: DictConfig, folder: str | Path) -> dict[str, tuple[Any, 
     if not saved.is_file():
         return {}
     now: dict[str, Any] = without_live(to_plain(cfg))
-    found = diff_configs(read_config(saved), OmegaConf.create(now))
+    before = read_config(saved, known={*targets(now)})  # what is to run may name itself
+    found = diff_configs(before, OmegaConf.create(now))
     return {key: pair for key, pair in found.items() if is_measured(key)}
 
 
