@@ -17,6 +17,7 @@ from pathlib import Path
 # It must run, and say what is missing, also where the project is not installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
+from console.home import add_trust
 from console.status import exit_status
 
 
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--folder", default="datasets/feature_cache", help="(%(default)s)")
     parser.add_argument("--dtype", choices=("fp32", "fp16"), default="fp32", help="(%(default)s)")
     parser.add_argument("overrides", nargs="*", help="key=value")
-    options = parser.parse_args()
+    options = add_trust(parser).parse_args()
     from labbook.config.load import load_config, to_plain
     from labbook.run.session import sentence_of
     from smalldet.engine.feature_cache import fill_feature_cache

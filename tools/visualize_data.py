@@ -16,9 +16,9 @@ from argparse import ArgumentParser, Namespace, RawTextHelpFormatter
 from itertools import chain, islice
 from pathlib import Path
 
-# It must run, and say what is missing, also where the project is not installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
 
+from console.home import add_trust
 from console.status import exit_status
 
 
@@ -31,7 +31,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument("--start", type=float, default=0.0, help="seconds (%(default)s)")
     parser.add_argument("--seconds", type=float, help="length (until the end; of samples 3)")
     parser.add_argument("--light", action="store_true", help="white background, for print")
-    options = parser.parse_intermixed_args()
+    options = add_trust(parser).parse_intermixed_args()
     if options.samples < 1 or not (options.config_file or len(options.paths) == 2):
         parser.error("name RECORDING and OUT, or --config-file, OUT and at least one sample")
     if options.assignment and not options.config_file:

@@ -3,8 +3,7 @@
 
 tools/visualize_predictions.py work_dirs/RUN found.mp4 --recording val_day_0001 --seconds 5
 
-In a video of events, boxes stay until the next labelled time. Of a run on images, a .png shows the
-images with most boxes.
+Boxes of events stay until the next labelled time; of images, a .png shows those with most boxes.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from argparse import ArgumentParser, Namespace, RawTextHelpFormatter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "projects"))
+from console.home import add_trust
 from console.status import exit_status
 
 
@@ -29,7 +29,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument("--images", type=int, default=12, help="of a sheet (%(default)s)")
     parser.add_argument("--data-root", help="where the data set lies now, if it was moved")
     parser.add_argument("--light", action="store_true", help="white background, for print")
-    return parser.parse_args()
+    return add_trust(parser).parse_args()
 
 
 def show(options: Namespace) -> str:

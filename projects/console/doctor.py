@@ -9,13 +9,13 @@
 from __future__ import annotations
 
 import logging
-from argparse import ArgumentParser, RawTextHelpFormatter
+from argparse import ArgumentParser, Namespace, RawTextHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from console import data
-from console.home import find_config
+from console.home import add_trust, find_config
 
 
 def main(arguments: Sequence[str], prog: str) -> int | str:
@@ -37,7 +37,7 @@ def config(arguments: Sequence[str], prog: str) -> int:
     parser.add_argument("--no-step", action="store_true", help="without the real step")
     _add_config(parser)
     options = parser.parse_intermixed_args(arguments)
-    cfg = _load(options.config, options.opts)
+    cfg = _load(options)
     from smalldet.doctor.config import examine_config
 
     logging.getLogger("detectron2").setLevel(logging.CRITICAL)  # its errors become findings
@@ -50,7 +50,7 @@ def weights(arguments: Sequence[str], prog: str) -> int:
     parser.add_argument("file", type=Path, help="checkpoint of a run, or published weights")
     _add_config(parser)
     options = parser.parse_intermixed_args(arguments)
-    cfg = _load(options.config, options.opts)
+    cfg = _load(options)
     from smalldet.doctor.weights import examine_weights
     from smalldet.engine.build import build_model
     from smalldet.engine.settings import read_settings
@@ -66,9 +66,10 @@ def _parser(prog: str, description: str | None) -> ArgumentParser:
 def _add_config(parser: ArgumentParser) -> None:
     parser.add_argument("config", help="a config file, or the folder of a run")
     parser.add_argument("opts", nargs="*", metavar="key=value", help="key=value for the config")
+    add_trust(parser)
 
 
-def _load(path: str, overrides: Sequence[str]) -> Any:
+def _load(options: Namespace) -> Any:
     """The config in plain dicts and lists.
 
     Raises:
@@ -77,8 +78,9 @@ def _load(path: str, overrides: Sequence[str]) -> Any:
     from labbook.config.load import load_config, to_plain
     from runfolder.names import CONFIG
 
-    file = Path(path) / CONFIG if Path(path).is_dir() else Path(find_config(path))
-    return to_plain(load_config(file, overrides))
+    path = Path(options.config)
+    file = path / CONFIG if path.is_dir() else Path(find_config(options.config))
+    return to_plain(load_config(file, options.opts))
 
 
 def _show(findings: Any) -> int:

@@ -15,7 +15,7 @@ from argparse import ArgumentParser, Namespace, RawTextHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
-from console.home import find_config
+from console.home import add_trust, find_config
 
 
 def main(arguments: Sequence[str], prog: str) -> str:
@@ -47,4 +47,4 @@ def parse(arguments: Sequence[str], prog: str) -> Namespace:
         help="of the network's input, px (as the run's)",
     )
     parser.add_argument("--weights", default="", help="checkpoint (the run's best model)")
-    return parser.parse_intermixed_args(arguments)
+    return add_trust(parser).parse_intermixed_args(arguments)

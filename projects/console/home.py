@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from pathlib import Path
 
 CONFIGS = "configs"
@@ -19,6 +20,14 @@ def find_config(path: str) -> str:
     """``path``, or where there is no such file the one of that name that came with the project."""
     ours = home() / path
     return str(ours) if ours.is_file() and not Path(path).exists() else path
+
+
+def add_trust(parser: ArgumentParser) -> ArgumentParser:
+    """Give a command that reads configs the option ``--trust``; returns its parser."""
+    from runfolder.trust import OPTION
+
+    parser.add_argument("--trust", **OPTION)
+    return parser
 
 
 def train_script() -> str:

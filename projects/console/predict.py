@@ -15,7 +15,7 @@ from argparse import ArgumentParser, Namespace, RawTextHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
-from console.home import find_config
+from console.home import add_trust, find_config
 
 
 def main(arguments: Sequence[str], prog: str) -> int:
@@ -52,7 +52,7 @@ def parse(arguments: Sequence[str], prog: str) -> Namespace:
     )
     parser.add_argument("--weights", default="", help="checkpoint (the run's best model)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
-    options = parser.parse_args(arguments)
+    options = add_trust(parser).parse_args(arguments)
     if not options.tile and (options.overlap, options.merge) != (0.2, "nms"):
         parser.error("--overlap and --merge are for tiles: give the size of those with --tile")
     return options

@@ -13,7 +13,7 @@ from argparse import REMAINDER, ArgumentParser, Namespace, RawTextHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
-from console.home import find_config, train_script
+from console.home import add_trust, find_config, train_script
 
 
 def main(arguments: Sequence[str], prog: str) -> int:
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str], prog: str) -> int:
 
 
 def parse(arguments: Sequence[str], prog: str) -> Namespace:
-    """The options of Detectron2's own scripts, and ``--data-root``."""
+    """The options of Detectron2's own scripts, ``--data-root`` and ``--trust``."""
     parser = ArgumentParser(prog=prog, description=__doc__, formatter_class=RawTextHelpFormatter)
     parser.add_argument("--config-file", default="", metavar="FILE", help="path to config file")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
@@ -42,6 +42,7 @@ def parse(arguments: Sequence[str], prog: str) -> Namespace:
     parser.add_argument("--machine-rank", type=int, default=0, help="the rank of this machine")
     parser.add_argument("--dist-url", default="auto", help="where the processes meet")
     parser.add_argument("--data-root", help="folder of the data set; the same as dataset.root=...")
+    add_trust(parser)
     parser.add_argument("opts", nargs=REMAINDER, help="key=value for the config")
     args = parser.parse_args(arguments)
     if not args.config_file:
@@ -74,8 +75,11 @@ def execute(args: Namespace) -> None:
     from labbook.config.load import load_config, to_plain
     from labbook.run.session import recorded_run
     from runfolder.records import write_results
+    from runfolder.trust import trust
     from smalldet.engine.run import run
 
+    for module in args.trust:  # in each process
+        trust(module)
     cfg = load_config(args.config_file, args.opts)
     if args.eval_only:
         run(to_plain(cfg), eval_only=True)

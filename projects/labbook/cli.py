@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from labbook.called import lab
 from labbook.config.signatures import nearest
+from runfolder.trust import OPTION
 
 STEPS = 3  # the median of so many leaves out the first, which is slow
 
@@ -82,7 +83,7 @@ COMMANDS = {
     ),
     "combine": Command(
         "results.combine_levels",
-        "study",
+        "study --trust",
         "take the best level of each factor and write configs/STUDY/combined.py",
     ),
     "watch": Command(
@@ -97,7 +98,7 @@ COMMANDS = {
     ),
     "reproduce": Command(
         "folders.reproduce_run",
-        "run --run",
+        "run --run --trust",
         "check what differs today from a run's record, and print or run the command to repeat it",
     ),
 }
@@ -223,6 +224,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     ),
     "--nodes": _argument("N", "machines of each run on a cluster", type=_count, default=1),
     "--yes": {"action": "store_true", "help": "remove without asking"},
+    "--trust": OPTION,
     "--run": {
         "action": "store_true",
         "dest": "start",

@@ -85,14 +85,6 @@ EXECUTING = (
 UNPICKLING = {"detectron2.data.build.get_detection_dataset_dicts": "proposal_files"}
 """Objects with the argument that names files to unpickle, which is refused."""
 
-OPTION: dict[str, Any] = {
-    "metavar": "NAME",
-    "action": "append",
-    "default": [],
-    "help": "a module whose classes and functions a .yaml config may name, too",
-}
-"""``--trust`` for an argument parser; what it finds is for :func:`trust`."""
-
 LOCATE, PARTIAL = "pydoc.locate", "copyreg.__newobj_ex__"
 """What the data of a class or function, and those of a partial, are calls of."""
 _PARTIAL_CLASS = {"_target_": LOCATE, "path": "functools.partial"}
@@ -105,9 +97,24 @@ class TrustError(ValueError):
     """A config names what it may not; the message is a sentence with the key and a way out."""
 
 
-def trust(names: Collection[str]) -> None:
-    """From now on this process takes any class or function below these modules from a config."""
-    _trusted.update(names)
+def trust(module: str) -> str:
+    """From now on this process takes any class or function of a module, or below it, from a config.
+
+    Returns:
+        The module, so that it can be the ``type`` of :data:`OPTION`.
+    """
+    _trusted.add(module)
+    return module
+
+
+OPTION: dict[str, Any] = {
+    "metavar": "NAME",
+    "type": trust,
+    "action": "append",
+    "default": [],
+    "help": "a module that a .yaml config may name classes and functions of, too",
+}
+"""``--trust`` for an argument parser, which trusts what it reads."""
 
 
 def check_targets(

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from labbook_toys import CONFIG, declare_studies
 
+from runfolder.trust import trust
+
+trust("labbook_toys")  # which the run folders of these tests name
+
 
 @pytest.fixture
 def write_config(tmp_path: Path) -> Callable[..., Path]:

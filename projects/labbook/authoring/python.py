@@ -12,8 +12,13 @@ WIDTH = 100
 
 
 def assignment(key: str, value: Any) -> str:
-    """A dotted key set to a value in Python, as ``model.head.sizes[0] = 8``."""
+    """A dotted key set to a value in Python, as ``model.head.sizes[0] = 8``.
+
+    Raises:
+        ValueError: its first part, or the name of an argument in the value, is no identifier.
+    """
     first, *rest = key.split(".")
+    _check_identifier(first)
     steps = (f".{p}" if p.isidentifier() else f"[{p if p.isdigit() else code(p)}]" for p in rest)
     place = f"{first}{''.join(steps)} = "
     return place + code(value, len(place))
@@ -43,4 +48,12 @@ def _parts(value: Any) -> tuple[str, list[tuple[str, Any]], str]:
     if "_target_" not in value:
         return "{", [(f"{code(str(name))}: ", child) for name, child in value.items()], "}"
     arguments = [(f"{name}=", child) for name, child in value.items() if name != "_target_"]
+    for name in value:
+        _check_identifier(name)
     return f"L({code(value['_target_'])})(", arguments, ")"
+
+
+def _check_identifier(name: Any) -> None:
+    """ValueError where a name of a config would be more than a name in Python."""
+    if not str(name).isidentifier():
+        raise ValueError(f"{name!r} cannot be a name in a config file; rename it in the config.")

@@ -58,7 +58,7 @@ def reproduce_run(options: argparse.Namespace, root: Path) -> int:
     found = checks(run, root)
     for check in found:
         print(f"{check.what:9} {_WORDS[check.is_same]:8} {check.detail}")
-    command, folder = repeat_command(run, root, options.train_script)
+    command, folder = repeat_command(run, root, options.train_script, options.trust)
     print("\nTo repeat it, from the project's root folder:")
     print(f"  {shlex.join(['python', *command[1:]])}", flush=True)
     if not options.start:

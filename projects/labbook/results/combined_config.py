@@ -19,6 +19,7 @@ from labbook.results.combine import SPLIT, Combination
 from runfolder.files import write_text
 from runfolder.names import CONFIG, CONFIG_SOURCE
 from runfolder.run import Run
+from runfolder.trust import check_targets
 
 
 def write_combined(combination: Combination, root: Path) -> Path:
@@ -76,6 +77,7 @@ def _value(run: Run, key: str) -> Any:
         if path.is_file():
             tree = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
             if (value := select(tree, key)) != MISSING:
+                check_targets(value, key)  # what is written is a program
                 return value
     raise ValueError(
         f"The config in {run.folder} has no key {key}, which its experiment declares to move. "

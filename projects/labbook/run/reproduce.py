@@ -11,7 +11,7 @@ from labbook.config.load import ConfigError, load_config
 from labbook.config.overrides import assignment
 from labbook.config.resume import config_changes
 from labbook.config.signatures import nearest
-from labbook.config.studies import find_studies
+from labbook.config.studies import CONFIGS, find_studies
 from labbook.config.trees import value_text
 from labbook.results.runs import on_other_data, run_folder
 from labbook.run.ledger import SHORT, data_fingerprint
@@ -21,6 +21,7 @@ from runfolder.patches import uncommitted_patch
 from runfolder.provenance import code_version, devices, environment
 from runfolder.records import RunRecord
 from runfolder.run import Run, read_run
+from runfolder.trust import TrustError, check_targets
 
 REPEAT = "_repeat"
 _SHOWN = 8
@@ -74,10 +75,13 @@ def checks(run: Run, root: Path) -> list[Check]:
     ]
 
 
-def repeat_command(run: Run, root: Path, train_script: str) -> tuple[list[str], Path]:
+def repeat_command(
+    run: Run, root: Path, train_script: str, trusted: Sequence[str] = ()
+) -> tuple[list[str], Path]:
     """The command that trains from the run's saved config into a new folder, and that folder.
 
-    It runs in the project's root folder, on as many processes as the run did.
+    It runs in the project's root folder, on as many processes as the run did, and trusts the
+    modules ``trusted``.
     """
     number, folder = 1, run.folder.with_name(f"{run.folder.name}{REPEAT}")
     while folder.exists():
@@ -87,7 +91,8 @@ def repeat_command(run: Run, root: Path, train_script: str) -> tuple[list[str], 
     config, output = _relative(run.folder / CONFIG, root), str(_relative(folder, root))
     is_plain = re.fullmatch(r"[\w./-]+", output)  # no quotes where none are needed
     override = f"train.output_dir={output}" if is_plain else assignment("train.output_dir", output)
-    return [*python, train_script, "--config-file", str(config), override], folder
+    options = [word for module in trusted for word in ("--trust", module)]
+    return [*python, train_script, *options, "--config-file", str(config), override], folder
 
 
 def compare_results(run: Run, again: Run) -> list[str]:
@@ -127,8 +132,9 @@ def _packages(then: Mapping[str, Any]) -> Check:
 def _data(run: Run, record: RunRecord, root: Path) -> Check:
     then = record.data_fingerprint or run.results.get("data_fingerprint")
     try:
-        now = data_fingerprint(run.config.get("dataset") or {}, root)
-    except ConfigError as error:
+        check_targets(dataset := run.config.get("dataset") or {}, "dataset")
+        now = data_fingerprint(dataset, root)
+    except (ConfigError, TrustError) as error:
         return Check("data", None, str(error))
     return _compared("data", (then or "")[:SHORT], (now or "")[:SHORT])
 
@@ -136,8 +142,13 @@ def _data(run: Run, record: RunRecord, root: Path) -> Check:
 def _config(run: Run, record: RunRecord, root: Path) -> Check:
     if record.config_file is None:
         return Check("config", None, f"{RECORD} names no config file")
+    path = (root / record.config_file).resolve()
+    if path.suffix == ".py" and not path.is_relative_to((root / CONFIGS).resolve()):
+        return Check(
+            "config", None, f"{record.config_file} is a program outside of {CONFIGS}/, so not run"
+        )
     try:
-        cfg = load_config(root / record.config_file, record.overrides or ())
+        cfg = load_config(root / record.config_file, record.overrides or (), checks_overrides=True)
         changed = config_changes(cfg, run.folder)
     except ConfigError as error:
         return Check("config", None, str(error))

@@ -20,6 +20,8 @@ WriteConfig = Callable[..., Path]
 RELOAD = """
 import json, sys
 from labbook.config.load import load_config, to_plain
+from runfolder.trust import trust
+trust("labbook_toys")
 found = to_plain(load_config(sys.argv[1]))
 heavy = [name for name in ("torch", "detectron2") if name in sys.modules]
 print(json.dumps([found, heavy]))
