@@ -1,10 +1,9 @@
 """Which classes and functions a ``.yaml`` config may name; all others are refused by name.
 
-Such a config is data that people copy, yet each ``_target_`` in it is imported and called. So it may
-name public classes of :data:`KINDS` that :data:`PACKAGES` define, and the objects of
-:data:`OBJECTS`; of other modules only those that the user trusts (``--trust NAME``). The text is
-looked at first: what cannot be one of these is not even imported. A ``.py`` config is a program and
-is not looked at.
+Such a config is data that people copy, yet each ``_target_`` in it is imported and called. So it
+may name public classes of :data:`KINDS` that :data:`PACKAGES` define, and :data:`OBJECTS`; others
+only of modules that the user trusts (``--trust NAME``). The text is looked at first: what cannot be
+one of these is not even imported. A ``.py`` config is a program, and is not looked at.
 """
 
 from __future__ import annotations

@@ -53,8 +53,8 @@ def load_config(
     Raises:
         ConfigError: the file is missing or fails, it is the record of a config with live objects,
             an override names an unknown key, a call has an argument that its target does not
-            take, a .yaml file names what it may not; in one of ours also: a section or key is unknown or missing, a value has the
-            wrong type or is a live object.
+            take, a .yaml file names what it may not; in one of ours also: a section or key is
+            unknown or missing, a value has the wrong type or is a live object.
     """
     path = Path(path)
     cfg = read_config(path)

@@ -28,7 +28,7 @@ from labbook.results.text import (
     tiled_metrics,
     title_of,
 )
-from labbook.results.text_table import TextTable, print_texts, write_texts
+from labbook.results.text_table import TextTable, markdown, print_texts, to_csv, write_texts
 
 DELTA = "Δ"
 NOTES = "Status, notes"
@@ -50,8 +50,8 @@ def write_tables(results: Results, root: Path) -> list[Path]:
     """Write ``<study>_table.md``, ``.csv`` and ``.tex`` into the study's work folder."""
     study, table = results.study, results_table(results)
     texts = {
-        "md": "\n\n".join([f"# {table.title}", to_markdown(results), legend(results)]),
-        "csv": csv_frame(results).to_csv(index=False),
+        "md": "\n\n".join([f"# {table.title}", to_markdown(results), markdown(legend(results))]),
+        "csv": to_csv(csv_frame(results)),
         "tex": to_latex(results),
     }
     return write_texts(study, root, "table", texts)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pandas import DataFrame
 from rich.box import SIMPLE_HEAD
@@ -15,6 +17,7 @@ from rich.table import Table
 from labbook.config.studies import Study
 from runfolder.files import write_text
 
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _PADDING, _EDGES = 3, 1  # characters of the border style
 _LATEX = {"±": r"$\pm$", "Δ": r"$\Delta$", "²": r"\textsuperscript{2}", "<": "$<$", ">": "$>$"}
 
@@ -86,9 +89,10 @@ class TextTable:
         return replace(self, cells=self.cells.drop(columns=list(columns), errors="ignore"))
 
     def to_markdown(self) -> str:
-        """A Markdown table with all columns."""
-        escaped = self.cells.map(lambda cell: re.sub(r"([|*])", r"\\\1", cell))
-        align = ["left" if name in self.left else "right" for name in escaped]
+        """A Markdown table with all columns; what its cells hold is text."""
+        escaped = self.cells.map(lambda cell: markdown(" ".join(cell.split())))
+        escaped = escaped.rename(columns=markdown)
+        align = ["left" if name in self.left else "right" for name in self.cells]
         return escaped.to_markdown(index=False, disable_numparse=True, colalign=align)
 
     def to_latex(self) -> str:
@@ -98,6 +102,22 @@ class TextTable:
         align = "".join("l" if name in self.left else "r" for name in self.cells)
         text = style.to_latex(hrules=True, column_format=align)
         return re.sub("[±Δ²<>]", lambda found: _LATEX[found[0]], text)
+
+
+def markdown(text: str) -> str:
+    """Text as Markdown shows it as it is, in a table, too: no HTML, link or code of its own."""
+    return re.sub(r"[\\|*`]|\](?=\()", r"\\\g<0>", html.escape(text, quote=False))
+
+
+def to_csv(frame: DataFrame) -> str:
+    """A frame as CSV in which no text is a formula: an apostrophe stands before such a one."""
+    cells = {_no_formula(name): [*map(_no_formula, frame[name])] for name in frame}
+    return DataFrame(cells, dtype=object).to_csv(index=False)
+
+
+def _no_formula(cell: Any) -> Any:
+    is_formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{cell}" if is_formula and not _NUMBER.fullmatch(cell) else cell
 
 
 def in_lines(name: str, width: int) -> str:

@@ -30,7 +30,7 @@ from labbook.results.measures import (
     steps_to_converge,
 )
 from labbook.results.text import duration, number, pair, tiled_metrics, title_of
-from labbook.results.text_table import TextTable, print_texts, write_texts
+from labbook.results.text_table import TextTable, markdown, print_texts, to_csv, write_texts
 from runfolder.names import SPLITS, TOTAL_LOSS, VALIDATION_LOSS
 
 _LOGGED = (TOTAL_LOSS, VALIDATION_LOSS, "grad_norm", "time", "memory_mb")
@@ -120,7 +120,7 @@ def print_analysis(analysis: Analysis, console: Console | None = None) -> None:
 
 def write_analysis(analysis: Analysis, root: Path) -> list[Path]:
     """Write ``<study>_analysis.md`` and ``.csv`` into the study's work folder."""
-    numbers = analysis.runs.drop(columns=list(_FOR_TABLES)).to_csv(index=False)
+    numbers = to_csv(analysis.runs.drop(columns=list(_FOR_TABLES)))
     texts = {"md": to_markdown(analysis), "csv": numbers}
     return write_texts(analysis.study, root, "analysis", texts)
 
@@ -129,8 +129,8 @@ def to_markdown(analysis: Analysis) -> str:
     """All tables, with all columns."""
     parts = [f"# How the runs of the study {analysis.study.title} learned"]
     for table in analysis_tables(analysis):
-        parts += [f"## {table.title}", table.to_markdown()]
-    return "\n\n".join([*parts, legend(analysis)]) + "\n"
+        parts += [f"## {markdown(table.title)}", table.to_markdown()]
+    return "\n\n".join([*parts, markdown(legend(analysis))]) + "\n"
 
 
 def legend(analysis: Analysis) -> str:

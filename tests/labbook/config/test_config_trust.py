@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,7 +139,11 @@ def test_interpolations_cannot_hide_a_name(
     monkeypatch.setenv("NODE", "{_target_: writes_on_import.call}")
     path = tmp_path / "config.yaml"
     for node in (text, {"_target_": text}, locate(text), {"_target_": "${name}"}):
-        content = {"model": node, "name": "${oc.env:TARGET}", "other": "${oc.decode:${oc.env:NODE}}"}
+        content = {
+            "model": node,
+            "name": "${oc.env:TARGET}",
+            "other": "${oc.decode:${oc.env:NODE}}",
+        }
         path.write_text(yaml.safe_dump(content))
         with pytest.raises(ConfigError):
             load_config(path)
@@ -216,5 +219,5 @@ def test_nothing_ran(tmp_path: Path) -> None:
     call = {"_target_": "os.system", "command": f"touch {tmp_path / 'here'}"}
     trust.trust("os")
     assert instantiate(to_plain(load_config(save(tmp_path, "model", call)))["model"]) == 0
-    assert os.path.exists(tmp_path / "here")
+    assert (tmp_path / "here").exists()
     assert isinstance(instantiate({"_target_": "torch.nn.ReLU"}), torch.nn.ReLU)

@@ -19,6 +19,7 @@ from labbook.config.load import load_config, save_config, to_plain
 from labbook.config.studies import Study, find_experiments
 from labbook.results.combine import Candidate, choose, combine
 from labbook.results.combined_config import config_text, write_combined
+from runfolder import trust
 
 ROOT = Path(__file__).resolve().parents[3]
 LOWER_LR = "ofat_lr0.005_bs8_adamw_ep100"
@@ -206,8 +207,28 @@ def test_sentences_instead_of_a_combination(
 # Text --------------------------------------------------------------------------------------------
 
 
-def test_any_value_is_written_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("model", {"_target_": "os.system", "command": "true"}, "--trust os"),
+        ("model", {"x": [{"_target_": "pydoc.locate", "path": "os.system"}]}, "model.x.0.path"),
+        ("model", {"_target_": "torch.nn.ReLU", "x=1)(**exec('1'), y": 1}, "cannot be a name"),
+        ("exec('1'); model", 1, "cannot be a name"),
+    ],
+)
+def test_a_copied_run_puts_no_code_into_a_program(
+    tmp_path: Path, key: str, value: Any, words: str
+) -> None:
+    toy_project(tmp_path, {BASELINE: 0.4})
+    declared = {"factors": [key], "parent": BASELINE, "level": 'x"""\nexec("1")'}
+    make_run(tmp_path, LR, 0.9, experiment=declared, config={key: value})
+    with pytest.raises(ValueError, match=words):
+        config_text(combine(OFAT, tmp_path), "load_it()", "run it")
+
+
+def test_any_value_is_written_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists, nested and equally named calls, texts, infinities, odd keys."""
+    monkeypatch.setattr(trust, "_trusted", {"a"})
     values: dict[str, Any] = {
         "optimizer": {"_target_": "a.b.Class.build", "x": {"_target_": "a.c.Class"}, "y": None},
         "model": {

@@ -288,6 +288,42 @@ def test_latex_escapes_all_that_is_special() -> None:
     assert not re.search(r"(?<!\\)[%_&#$~^±<]", plain.removesuffix(r"\\"))
 
 
+HOSTILE = [
+    *(
+        "=1+1",
+        "+1+1",
+        "-1+1",
+        "@SUM(A1)",
+        "\t=1",
+        "=cmd|' /C calc'!A0",
+        "<script>alert(1)</script>",
+    ),
+    *("a|b", "\\|", "[x](javascript:alert(1))", "`x`", "a\nb", "&lt;", "1\n\n# title"),
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_text_of_run_folders_stays_text_in_every_file(text: str, root: Path) -> None:
+    named = {"level": text, "targets": {text: 1.0}}
+    make_run(root, SGD, end="failed", experiment=named)
+    make_run(
+        root,
+        LR,
+        experiment=named,
+        results={"valid": {f"bbox-{text}/AP50": 2.5}, "final_loss": -1.5},
+    )
+    page, table, _ = (path.read_text() for path in write_tables(collect(OFAT, root), root))
+    lines = [line for line in page.splitlines() if line.startswith("|")]
+    rows = [re.split(r"(?<!\\)(?:\\\\)*\|", line) for line in lines]
+    assert len(lines) > 4 and len({len(row) for row in rows[:5]}) == 1
+    assert not re.search(r"<|(?<!\\)(\]\(|`)", page)
+    found = list(csv.reader(io.StringIO(table)))
+    fields = [field for row in found for field in row]
+    assert any(text in field for field in fields) and "-1.5" in fields
+    for field in fields:
+        assert not re.match(r"[=+\-@\t\r]", field) or re.fullmatch(r"[-+]?[\d.e+-]+", field)
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 200, 400])
 def test_any_terminal_shows_the_most_important(ladder: Path, root: Path, width: int) -> None:
     results = collect(ETRAM, ladder)

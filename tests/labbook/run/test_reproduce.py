@@ -65,6 +65,31 @@ def test_what_cannot_be_told_is_not_called_a_difference(folder, tmp_path):
     assert unknown >= {"commit", "patch", "data", "config"}
 
 
+def test_a_copied_run_runs_nothing(folder, tmp_path, capsys):
+    """Neither what its config or recorded overrides name, nor a program that it brings."""
+    here = tmp_path / "here.txt"
+    (tmp_path / "evil.py").write_text(
+        f"open({str(here)!r}, 'w')\ndef data(**words):\n    return 1\n"
+    )
+    (folder / "program.py").write_text(f"open({str(here)!r}, 'w')\n")
+    change_record(folder, overrides=["++dataset.generate={_target_: evil.data}"])
+    path = folder / "config.yaml"
+    good = path.read_text()
+    path.write_text(good.replace("labbook_toys.Data", "evil.data"))
+    sys.path.insert(0, str(tmp_path))
+    try:
+        rows = found(folder)
+        assert "--trust evil" in rows["data"][1] and "--trust evil" in rows["config"][1]
+        change_record(folder, config_file=str(folder / "program.py"))
+        assert "outside of configs/" in found(folder)["config"][1]
+        assert not here.exists() and "evil" not in sys.modules
+    finally:
+        sys.path.remove(str(tmp_path))
+    path.write_text(good)
+    main(["reproduce", folder.name, "--trust", "labbook_toys"], tmp_path, TRAIN_SCRIPT)
+    assert f"{TRAIN_SCRIPT} --trust labbook_toys --config-file" in capsys.readouterr().out
+
+
 def test_the_command_trains_the_saved_config_into_a_new_folder(folder, tmp_path):
     command, target = repeat_command(read_run(folder), tmp_path, TRAIN_SCRIPT)
     assert " ".join(command) == (
