@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.utils.file_io import PathManager
 from torch import Tensor, nn
 
 from runfolder.checkpoints import periodic_checkpoints
@@ -29,6 +31,16 @@ LIGHTNING = ".ckpt"  # published detectors of RVT
 WEIGHTS = ("model",)
 WHOLE = ("model", "trainer", "processes", "data_fingerprint")
 """What a checkpoint needs for a run to go on from it."""
+PLAIN = {
+    ("collections", "OrderedDict"),
+    ("_codecs", "encode"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy.core.numeric", "_frombuffer"),
+}
+"""Modules and names that pickled arrays, and dicts of them, are made of."""
 SHOWN = 5  # differences named in a message
 
 logger = logging.getLogger(__name__)
@@ -152,12 +164,29 @@ def _load_foreign(model: nn.Module, path: str) -> None:
     if "://" not in path and not Path(path).is_file():
         raise FileNotFoundError(f"There is no checkpoint {path}. {advice(Path(path), WEIGHTS)}")
     try:
-        DetectionCheckpointer(model).load(path)
+        _PlainCheckpointer(model).load(path)
     except Exception as error:  # on arbitrary bytes it may fail in any way
         raise CheckpointError(
             f"Detectron2 cannot load {path} ({type(error).__name__}: {error}). Expected tensors or "
             "arrays by name under 'model', as in the files of its model zoo."
         ) from error
+
+
+class _PlainCheckpointer(DetectionCheckpointer):
+    """Detectron2's, which takes arrays only from a ``.pkl`` file: a pickle may run code."""
+
+    def _load_file(self, filename: str) -> Any:
+        if filename.endswith(".pkl"):
+            with PathManager.open(filename, "rb") as file:
+                _ArraysOnly(cast(BinaryIO, file), encoding="latin1").load()
+        return super()._load_file(filename)
+
+
+class _ArraysOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module.replace("._core.", ".core."), name) not in PLAIN:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which would run")
+        return super().find_class(module, name)
 
 
 def _load_published(model: Any, path: str) -> None:

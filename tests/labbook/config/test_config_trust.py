@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import detectron2.model_zoo
 import pytest
 import torch
 import yaml
@@ -14,7 +15,9 @@ from detectron2.config import instantiate
 from omegaconf import OmegaConf
 
 from labbook.config.load import ConfigError, load_config, read_config, to_plain
+from labbook.config.plain import without_live
 from labbook.config.resume import config_changes
+from labbook.config.trees import written
 from runfolder import trust
 
 SECTIONS = ("model", "dataset", "dataloader.train", "optimizer", "lr_multiplier", "train",
@@ -199,6 +202,18 @@ GOOD = [
 def test_what_models_and_data_are_made_of_is_allowed(path: str) -> None:
     for node in ({"_target_": path}, locate(path), partial_of(locate(path), x=1)):
         trust.check_targets({"model": node})
+
+
+ZOO = Path(detectron2.model_zoo.__file__).parent / "configs"
+CONFIGS = sorted(path for path in ZOO.glob("*/*.py") if path.parent.name != "common")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_detectron2s_own_configs_are_allowed_once_saved(path: Path) -> None:
+    saved = without_live(written(read_config(path)))
+    if path.stem.startswith("mmdet"):
+        trust.trust("detectron2.modeling.mmdet_wrapper")  # it looks up what its arguments name
+    trust.check_targets(saved)
 
 
 def test_a_program_may_name_what_it_likes_and_compare_itself(tmp_path: Path, writer: Path) -> None:
