@@ -6,5 +6,6 @@ and results in it.
 
 A leaf: besides the standard library it needs omegaconf, psutil and filelock, and it imports no
 other package of ours. Start reading at ``names``, then ``run`` for readers or ``records`` for
-trainers. ``files.replacing`` is how any package of ours writes a file whole.
+trainers; ``trust`` says what a run's config may name. ``files.replacing`` is how any package of
+ours writes a file whole.
 """

@@ -41,7 +41,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     "command",
     [
-        lambda run: smalldet.load(run),
+        smalldet.load,
         lambda run: smalldet.load(run / "run.safetensors"),
         lambda run: predict.predict(predict.parse([str(run), "photo.jpg"], "predict")),
         lambda run: export.main([str(run), "--format", "weights"], "export"),

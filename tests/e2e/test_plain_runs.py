@@ -62,11 +62,10 @@ def coco_file() -> dict:
     }
 
 
-def execute(name: str, folder: Path, datasets: Path, overrides=(), flags=()):
-    config = PLAIN / f"{name}.py"
+def execute(config: Path, folder: Path, datasets: Path, overrides=SMALL, flags=()):
     paths = f"{PLAIN.parent}:{environment().get('PYTHONPATH', '')}"
     variables = {**environment(), "DETECTRON2_DATASETS": str(datasets), "PYTHONPATH": paths}
-    words = command(config, folder, [*SMALL, *overrides], *flags)
+    words = command(config, folder, overrides, *flags)
     return subprocess.run(
         words, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=900, check=False
     )
@@ -74,7 +73,7 @@ def execute(name: str, folder: Path, datasets: Path, overrides=(), flags=()):
 
 @pytest.mark.parametrize("name", ["retinanet", "faster_rcnn", "layered_masks"])
 def test_it_trains_evaluates_and_leaves_a_run_folder(name, datasets, tmp_path):
-    done = execute(name, tmp_path, datasets)
+    done = execute(PLAIN / f"{name}.py", tmp_path, datasets)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "train.fast_dev_run" in done.stdout + done.stderr  # which nothing reads
     found = results(tmp_path)
@@ -86,15 +85,28 @@ def test_it_trains_evaluates_and_leaves_a_run_folder(name, datasets, tmp_path):
     names = {"config.yaml", "run.json", "model_final.pth", "last_checkpoint", "log.txt"}
     assert names <= {path.name for path in tmp_path.iterdir()}
     assert json.loads((tmp_path / "run.json").read_text())["status"] == "finished"
+    if name == "layered_masks":
+        its_record_is_evaluated_once_it_is_trusted(tmp_path, datasets)
     if name == "retinanet":
         it_goes_on_from_its_middle(name, tmp_path, datasets)
+
+
+def its_record_is_evaluated_once_it_is_trusted(folder, datasets) -> None:
+    """The record of a run names somebody's own function, which is no part of the list."""
+    record = folder / "config.yaml"
+    done = execute(record, folder, datasets, [], ["--eval-only"])
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "params._target_ names plain.layer_rates" in done.stderr
+    assert "--trust plain." in done.stderr
+    done = execute(record, folder, datasets, [], ["--eval-only", "--trust", "plain"])
+    assert done.returncode == 0 and "bbox/AP" in done.stdout + done.stderr
 
 
 def it_goes_on_from_its_middle(name, folder, datasets) -> None:
     """As after a kill: weights, optimizer and step come back, and the log says what does not."""
     (folder / "results.json").unlink()
     (folder / "last_checkpoint").write_text("model_0000002.pth")
-    done = execute(name, folder, datasets, flags=["--resume"])
+    done = execute(PLAIN / f"{name}.py", folder, datasets, flags=["--resume"])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Starting training from iteration 2" in done.stdout
     assert "other samples than if it had not been resumed" in done.stdout

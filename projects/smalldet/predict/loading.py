@@ -59,7 +59,9 @@ def load(
 ) -> Predictor:
     """The predictor of a trained run; mapper, sizes and classes come from its config.
 
-    A config names what is built of it, so load nothing from people whose code you would not run.
+    A ``.py`` config and a ``.pt2`` file are programs: load none from people whose code you would
+    not run. What other configs may name is limited (:mod:`runfolder.trust`, whose ``trust`` lets in
+    a module of yours).
 
     Args:
         run: a run folder, whose best model is taken; a config file (``.py`` or ``.yaml``); or a
