@@ -196,8 +196,14 @@ def _templates() -> Environment:
 
 
 def _study(name: str | None, config_file: Path | None) -> tuple[Study | None, Path]:
-    """The study of that name in the project that the config file lies in, and its root folder."""
-    for root in config_file.resolve().parents if config_file else ():
+    """The study of that name in the project that the config file lies in, and its root folder.
+
+    Configs of a study are programs. What lies around a .yaml file may come from anybody, so its
+    project counts only where it is that of the current folder, too.
+    """
+    roots = config_file.resolve().parents if config_file else ()
+    is_data = config_file is not None and config_file.suffix == ".yaml"
+    for root in [one for one in roots if not is_data or Path.cwd().is_relative_to(one)]:
         study = find_studies(root).get(name or "")
         if study is not None:
             return study, root

@@ -21,6 +21,7 @@ from labbook.run.notes import (
     write_start_notes,
     write_summary,
 )
+from runfolder.names import CONFIG
 from runfolder.records import RunRecord, finish_record, read_record, start_record, write_results
 
 
@@ -98,6 +99,22 @@ def test_a_parent_that_is_nowhere_or_does_not_load_is_said(study, moved, tmp_pat
     texts = notes(start_run(study[1], tmp_path / "ofat_fast"))
     assert "ofat_baseline was not found" in texts[DIFF] and "baseline.py" in texts[DIFF]
     assert "optimizer.lr" in texts["experiment_hypothesis.txt"]
+
+
+def test_the_configs_around_a_copied_run_are_not_run(
+    study, tmp_path, tmp_path_factory, monkeypatch
+):
+    """A project of somebody else, with its run folders; ours is another."""
+    folder = start_run(study[1], tmp_path / "work_dirs" / "ofat_fast")
+    cfg = load_config(folder / CONFIG)
+    here = tmp_path / "here"
+    study[0].write_text(f"open({str(here)!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path_factory.mktemp("mine"))
+    find_lineage(cfg, folder, folder / CONFIG)
+    assert not here.exists()
+    monkeypatch.chdir(tmp_path)  # whoever works there runs its configs
+    find_lineage(cfg, folder, folder / CONFIG)
+    assert here.exists()
 
 
 def test_a_factor_may_be_a_whole_section(write_config, tmp_path):
