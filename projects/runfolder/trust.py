@@ -58,6 +58,7 @@ OBJECTS = {
     "smalldet.data.splits.CocoSplits",
     "smalldet.engine.optim.parameter_groups",
     "smalldet.engine.settings.TrainSettings",
+    "smalldet.heads.rcnn_boxes.box_loss_weight",
     "smalldet.heads.rcnn_shapes.anchors_per_cell",
     "smalldet.heads.rcnn_shapes.pooler_scales",
     "smalldet.necks.simple_pyramid.pyramid_strides",
@@ -71,6 +72,7 @@ OBJECTS = {
     "torchvision.transforms.transforms.ToTensor",
     "toydata.heads.dataset.GeneratedHeads",
     "toydata.streets.dataset.GeneratedRecordings",
+    "toydata.streets.dataset.recordings_like",
 }
 """Functions, and classes of no kind, by where they are defined."""
 EXECUTING = (
