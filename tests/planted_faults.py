@@ -196,13 +196,17 @@ undeclared: Every change counts as declared.
   + "declared"
   @ labbook/**/*guard*
 unknown-key: An override with one misspelt part adds a key.
-  - if not override.is_add():
-  + if not override.is_add() and section != key.rpartition(".")[0]:
+  - if not (override.is_add() or override.is_force_add()):
+  + if not (override.is_add() or override.is_force_add()) and section != key.rpartition(".")[0]:
   @ labbook/**/*override*
 nearest-name: No name is suggested for a misspelt one.
   - return f" Did you mean '{close[0]}'?" if close else ""
   + return ""
   @ labbook/**/*override*
+untrusted: A saved config may name any class of our packages' modules.
+  - return is_ours and bool(bases & KINDS)
+  + return is_ours or bool(bases & KINDS)
+  @ labbook/config/test_config_trust.py
 identity: Runs on different data have the same key.
   - _sha256([config, seed, data])
   + _sha256([config, seed])
