@@ -1,4 +1,4 @@
-"""Any config of the OFAT line at toy size: for shape, not for score; a minute on a CPU."""
+"""Any config that descends from OFAT's baseline, at toy size: for shape, not for score."""
 
 from detectron2.config import LazyCall as L
 from detectron2.config import LazyConfig
@@ -6,7 +6,11 @@ from toydata.heads import GeneratedHeads
 
 
 def toy(name):
-    """The OFAT config ``name`` with a small model, generated data, a fiftieth of the epochs."""
+    """The OFAT config ``name``, or one of ``../STUDY/NAME``, small and on generated data.
+
+    Epochs are a fiftieth, input and tiles a quarter of their sides; a minute on a CPU. Backbones
+    other than ViM stay as they are.
+    """
     cfg = LazyConfig.load_rel(f"../ofat/{name}.py")
     cfg.train.output_dir = "work_dirs/debug/${experiment.name}"
     cfg.dataset.root = "${oc.env:DETECTRON2_DATASETS,datasets}/toy_heads"
@@ -18,8 +22,12 @@ def toy(name):
     cfg.train.epochs = cfg.train.epochs // 50
     cfg.train.warmup_iters = 1
     cfg.train.log_period = 1
-    vim, proposals = cfg.model.backbone.bottom_up, cfg.model.proposal_generator
-    vim.depth, vim.embed_dim, vim.init_checkpoint = 2, 64, ""
+    for evaluator in cfg.evaluation.values():
+        evaluator.tile //= 4
+    backbone, proposals = cfg.model.backbone.bottom_up, cfg.model.proposal_generator
+    backbone.init_checkpoint = ""
+    if "depth" in backbone:
+        backbone.update(depth=2, embed_dim=64)
     cfg.model.backbone.out_channels = 64
     anchors = proposals.anchor_generator
     anchors.sizes = [[side // 4 for side in level] for level in anchors.sizes]

@@ -34,8 +34,8 @@ from toy_detection import SCORE, gradients, labelled_image, rcnn_head
 SIZE = 64  # px
 
 
-def small_vim(frozen: bool = False) -> VisionMamba:
-    return VisionMamba(img_size=SIZE, embed_dim=32, depth=2, frozen=frozen)
+def small_vim(**options: Any) -> VisionMamba:
+    return VisionMamba(img_size=SIZE, embed_dim=32, depth=2, **options)
 
 
 def small_vit() -> TimmBackbone:
@@ -64,6 +64,7 @@ BACKBONES: dict[str, dict[str, Callable[[], Backbone]]] = {
         "alone": small_vim,
         "simple pyramid": lambda: simple_pyramid(small_vim()),
         "frozen, simple pyramid": lambda: simple_pyramid(small_vim(frozen=True)),
+        "last block, simple pyramid": lambda: simple_pyramid(small_vim(trainable_layers=1)),
     },
     "TimmBackbone": {
         "convnext_tiny alone": lambda: TimmBackbone("convnext_tiny"),

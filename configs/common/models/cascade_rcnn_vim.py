@@ -48,4 +48,4 @@ model.roi_heads.box_pooler.scales = L(pooler_scales)(
     strides="${model.proposal_generator.anchor_generator.strides}",
 )
 model.roi_heads.box_heads[0].input_shape.channels = "${model.backbone.out_channels}"
-model.roi_heads.box_heads[0].checkpoint = "${model.backbone.checkpoint}"
+model.roi_heads.box_heads[0].checkpoint = "${oc.select:model.backbone.checkpoint,false}"

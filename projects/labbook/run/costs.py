@@ -27,7 +27,8 @@ FOLDER = "work_dirs/debug/measure"
 
 _COSTLY = ("model", "optimizer", "dataset", "dataloader.train", "train.total_batch_size",
            "train.micro_batch_size", "train.amp", "train.device")  # fmt: skip
-_COSTLESS = {"lr", "weight_decay", "seed", "root", "init_checkpoint"}
+_WEIGHTS = {"init_checkpoint": "''", "pretrained": "false"}  # of start weights: how to have none
+_COSTLESS = {"lr", "weight_decay", "seed", "root", *_WEIGHTS}
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,8 @@ def short_overrides(study: Study, config: Any, root: Path, folder: Path, steps: 
         "dataloader.test.limit": 1,
     }
     overrides = present_overrides(config, wanted)
-    weights = [key for key in flatten(config) if key.rpartition(".")[2] == "init_checkpoint"]
-    overrides += [assignment(key, "") for key in weights]
+    last = {key: key.rpartition(".")[2] for key in flatten(config)}
+    overrides += [f"{key}={_WEIGHTS[name]}" for key, name in last.items() if name in _WEIGHTS]
     overrides.append(assignment("train.output_dir", str(folder)))
     if select(config, "dataset.generate") not in (None, MISSING):
         return overrides  # it generates its own

@@ -21,7 +21,7 @@ Features = dict[str, Tensor]
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 TOLERANCES = {"fp32": 1e-4, "fp16": 5e-3}  # relative to the largest feature
 CHECKED = 3  # entries that every start computes again
-_NOT_IN_KEY = {"init_checkpoint", "scan_backend"}  # they do not decide the features
+_NOT_IN_KEY = {"init_checkpoint", "pretrained", "scan_backend"}  # they do not decide the features
 
 
 class FeatureCache:
@@ -40,8 +40,8 @@ class FeatureCache:
         if not backbone.frozen:
             raise ValueError(
                 f"Only a frozen backbone's features can be kept on disk, and this "
-                f"{type(backbone).__name__} is trained. Set its frozen=true, or train without "
-                "train.feature_cache."
+                f"{type(backbone).__name__} is trained, or a part of it. Set its frozen=true "
+                "(trainable_layers=null), or train without train.feature_cache."
             )
         if dtype not in DTYPES:
             raise ValueError(f'The features are kept as "fp32" or "fp16", not as "{dtype}".')

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import timm
+import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
 from timm.layers import Format, freeze_batch_norm_2d
+from timm.models import get_pretrained_cfg, load_state_dict_from_hf, model_entrypoint
 from torch import Tensor, nn
 
 from smalldet.backbones.base import FeatureBackbone
-from smalldet.backbones.weight_files import LoadReport, load_matched, read_checkpoint
+from smalldet.backbones.weight_files import (
+    CheckpointError,
+    LoadReport,
+    load_matched,
+    read_checkpoint,
+)
+
+logger = logging.getLogger(__name__)
 
 CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # a moving average first
+PREFIX = "model.backbone.bottom_up"
 
 
 @BACKBONE_REGISTRY.register()
@@ -24,10 +36,12 @@ class TimmBackbone(FeatureBackbone):
     """A timm model that gives features; channels and strides are those of its ``feature_info``.
 
     Features are named by their stride, ``stride4``, ``stride8`` and so on, so a neck's
-    configuration need not change with the model. Nothing is downloaded.
+    configuration need not change with the model. Nothing is downloaded but by
+    :meth:`load_pretrained` with ``pretrained``.
 
     Args:
-        model_name: name in ``timm.list_models()``.
+        model_name: name in ``timm.list_models()``, or with the tag of its weights in
+            ``timm.list_pretrained()``.
         out_indices: which of the model's features to give, in timm's counting (ResNets count
             their stem: strides 4 to 32 are 1 to 4; ConvNeXts do not: 0 to 3; -1 is the last);
             None: the model's default.
@@ -38,6 +52,7 @@ class TimmBackbone(FeatureBackbone):
             or three images are noise. Leave it off without a checkpoint.
         init_checkpoint: local weights file (.pth, .safetensors) of the whole model, its moving
             average where it holds one; "" for none.
+        pretrained: without such a file, start from the weights that timm's hub has for the name.
 
     Raises:
         ValueError: features of equal stride.
@@ -51,14 +66,14 @@ class TimmBackbone(FeatureBackbone):
         frozen: bool = False,
         freeze_batch_norm: bool = False,
         init_checkpoint: str = "",
+        pretrained: bool = False,
     ) -> None:
         super().__init__()
         self.model_name = model_name
-        self.init_checkpoint = init_checkpoint
-        options = {key: _plain(value) for key, value in (model_options or {}).items()}
-        if out_indices is not None:
-            options["out_indices"] = tuple(out_indices)
-        body = timm.create_model(model_name, pretrained=False, features_only=True, **options)
+        self.init_checkpoint, self.pretrained = init_checkpoint, pretrained
+        self._options = {key: _plain(value) for key, value in (model_options or {}).items()}
+        chosen = {} if out_indices is None else {"out_indices": tuple(out_indices)}
+        body = timm.create_model(model_name, features_only=True, **self._options, **chosen)
         self.body: nn.Module = freeze_batch_norm_2d(body) if freeze_batch_norm else body
         self._channels_last = getattr(body, "output_fmt", Format.NCHW) == Format.NHWC
         self._shapes = _declared_shapes(body, model_name)
@@ -82,21 +97,69 @@ class TimmBackbone(FeatureBackbone):
         return max(shape.stride for shape in self._shapes.values())
 
     def load_pretrained(self) -> None:
-        """Load ``init_checkpoint``, if there is one, and log what matched.
+        """Load ``init_checkpoint``, or the hub's weights if asked to, and log what matched.
+
+        Position embeddings are resized to the grid of the model, as timm does.
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: it brings fewer than 95 % of this backbone's tensors.
+            ValueError: the hub cannot be reached or has no weights for the name, or they are fewer
+                than 95 % of this backbone's tensors.
         """
-        if not self.init_checkpoint:
+        if self.init_checkpoint:
+            remedy = (
+                "save timm's weights file to that path, or run without pretraining: "
+                'init_checkpoint="".'
+            )
+            what, source = f"weights of {self.model_name}", self.init_checkpoint
+            weights = read_checkpoint(source, what, remedy, CONTAINERS)
+        elif self.pretrained:
+            weights, source = hub_weights(self.model_name)
+        else:
             return
-        remedy = (
-            "save timm's weights file to that path, or run without pretraining: "
-            'init_checkpoint="".'
+        load_matching(self.body, self._adapted(weights), source)
+
+    def _adapted(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """``weights`` as timm brings them to this model: today's names, grids resized."""
+        module = sys.modules[model_entrypoint(self.model_name).__module__]
+        adapt = getattr(module, "checkpoint_filter_fn", None)
+        if adapt is None:
+            return weights
+        with torch.device("meta"):  # for its shapes alone
+            whole = timm.create_model(self.model_name, **self._options)
+        try:
+            return adapt(dict(weights), whole)
+        except Exception:  # a file of another model may fail in any way
+            return weights  # and its names do not match, which is what will be said
+
+
+def hub_weights(model_name: str) -> tuple[dict[str, Tensor], str]:
+    """State dict of a whole model from timm's hub, out of the local cache if it is there.
+
+    Returns:
+        The weights, and the page that they come from.
+
+    Raises:
+        CheckpointError: the hub has none for that name, or cannot be reached.
+    """
+    known = get_pretrained_cfg(model_name)
+    if known is None or not known.hf_hub_id:
+        raise CheckpointError(
+            f"timm's hub has no weights of {model_name}. Choose a name of timm.list_pretrained(), "
+            f"or train without: {PREFIX}.pretrained=false"
         )
-        what = f"weights of {self.model_name}"
-        weights = read_checkpoint(self.init_checkpoint, what, remedy, CONTAINERS)
-        load_matching(self.body, weights, self.init_checkpoint)
+    page = f"https://huggingface.co/{known.hf_hub_id}"
+    file = {"filename": known.hf_hub_filename} if known.hf_hub_filename else {}
+    logger.info("Weights of %s: from %s, if they are not in the cache.", model_name, page)
+    try:
+        return load_state_dict_from_hf(known.hf_hub_id, **file), page
+    except Exception as error:  # no network, no such page, a damaged cache: each has its own
+        reason = str(error).strip().split("\n")[0][:200]
+        raise CheckpointError(
+            f"The weights of {model_name} could not be fetched ({type(error).__name__}: {reason}). "
+            f"Save model.safetensors of {page} and give it as {PREFIX}.init_checkpoint=FILE,"
+            f" or train without: {PREFIX}.pretrained=false"
+        ) from error
 
 
 def load_matching(body: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:

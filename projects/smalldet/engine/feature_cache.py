@@ -71,7 +71,7 @@ def frozen_part(model: nn.Module) -> Any:
         names = ", ".join(type(part).__name__ for part in parts)
         raise ValueError(
             f"A feature cache needs one frozen backbone, but {len(frozen)} of {names} are frozen. "
-            "Set frozen=true on it, or leave train.feature_cache empty."
+            "Set frozen=true on it (trainable_layers=null), or leave train.feature_cache empty."
         )
     return frozen[0]
 

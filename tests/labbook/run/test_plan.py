@@ -51,7 +51,7 @@ def config(**train: Any) -> dict[str, Any]:
     return {
         "experiment": {"name": "ofat_a", "study": "ofat", "factors": [], "level": "baseline"},
         "train": settings,
-        "model": {"_target_": "Net", "depth": 2, "init_checkpoint": "a.pth"},
+        "model": {"_target_": "Net", "depth": 2, "init_checkpoint": "a.pth", "pretrained": True},
         "optimizer": {"_target_": "Adam", "lr": 0.1, "betas": [0.9, 0.99]},
         "dataset": {"_target_": "Data", "root": "here", "generate": None},
         "dataloader": {"image_size": 64, "train": {"size": 64}, "valid": {"limit": None}},
@@ -77,6 +77,7 @@ def job(content: dict[str, Any], name: str = "a") -> Job:
         ("optimizer.lr", 7.0, True),
         ("experiment.name", "other", True),
         ("model.init_checkpoint", "", True),
+        ("model.pretrained", False, True),
         ("dataset.root", "there", True),
         ("dataloader.valid.limit", 3, True),
         ("train.total_batch_size", 16, False),
@@ -165,6 +166,7 @@ def test_measuring_generates_data_as_the_study_says(tmp_path):
     overrides = short_overrides(generating, config(), tmp_path, tmp_path / "run", steps=3)
     assert overrides[-2:] == list(generating.generate)
     expected = {"train.max_iter=3", "dataloader.valid.limit=1", "model.init_checkpoint=''"}
+    expected |= {"model.pretrained=false"}
     assert expected <= set(overrides)
     assert not any(text.startswith("dataloader.test") for text in overrides), "there is none"
     assert any("dataset.root='" in text and "debug/measure/data" in text for text in overrides)

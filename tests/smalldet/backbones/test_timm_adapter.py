@@ -10,6 +10,7 @@ import timm
 import torch
 from omegaconf import OmegaConf
 
+import smalldet.backbones.timm as adapter
 from smalldet.backbones.timm import TimmBackbone
 from smalldet.necks.simple_pyramid import SimpleFeaturePyramid
 
@@ -75,19 +76,98 @@ def test_a_weights_file_of_the_whole_model_is_loaded(container, tmp_path: Path, 
             assert torch.allclose(found, feature, atol=1e-5)
 
 
-def test_a_vit_of_another_grid_reports_the_position_embedding(tmp_path: Path, caplog):
-    whole = timm.create_model("vit_tiny_patch16_224", **{**TINY_VIT, "depth": 4})
+def test_a_vit_of_another_grid_gets_its_positions_resized(tmp_path: Path, caplog):
+    whole = timm.create_model("vit_tiny_patch16_224", **TINY_VIT)
     torch.save(whole.state_dict(), tmp_path / "vit.pth")
     backbone = TimmBackbone(
         "vit_tiny_patch16_224",
         out_indices=(-1,),
-        model_options={**TINY_VIT, "depth": 4, "img_size": 64},
+        model_options={**TINY_VIT, "img_size": (64, 96)},
         init_checkpoint=str(tmp_path / "vit.pth"),
     )
     backbone.load_pretrained()
-    assert "of another shape model.pos_embed (1, 197, 24) for (1, 17, 24)" in caplog.text
-    found = backbone.body.state_dict()["model.blocks.3.mlp.fc2.weight"]
-    assert torch.equal(found, whole.state_dict()["blocks.3.mlp.fc2.weight"])
+    assert "missing nothing; of another shape nothing" in caplog.text
+    found, given = backbone.body.state_dict(), whole.state_dict()
+    resized = timm.layers.resample_abs_pos_embed(given["pos_embed"], [4, 6])
+    assert torch.equal(found["model.pos_embed"], resized)
+    assert torch.equal(found["model.blocks.1.mlp.fc2.weight"], given["blocks.1.mlp.fc2.weight"])
+
+
+def test_a_file_of_the_model_s_authors_is_read_as_timm_does(tmp_path: Path, caplog):
+    small = {"embed_dim": 8, "depths": (1, 1), "num_heads": (2, 2), "img_size": 64}
+    state = timm.create_model("swin_tiny_patch4_window7_224", **small).state_dict()
+    old = {name.replace("layers.1.down", "layers.0.down"): x for name, x in state.items()}
+    old["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(49, 49).long()
+    torch.save({"model": old}, tmp_path / "swin.pth")
+    backbone = TimmBackbone(
+        "swin_tiny_patch4_window7_224",
+        model_options=small,
+        init_checkpoint=str(tmp_path / "swin.pth"),
+    )
+    backbone.load_pretrained()
+    assert "missing nothing; of another shape nothing" in caplog.text
+    found = backbone.body.state_dict()
+    (name,) = [name for name in found if name.endswith("downsample.reduction.weight")]
+    assert torch.equal(found[name], state["layers.1.downsample.reduction.weight"])
+
+
+@pytest.fixture()
+def hub(monkeypatch) -> list[tuple]:
+    """A hub that has a small ConvNeXt under any name; gives the requests, the weights first."""
+    weights = timm.create_model("convnext_tiny", **TINY_CONVNEXT).state_dict()
+    asked: list[tuple] = [(weights,)]
+
+    def fetch(*page, **file):
+        asked.append((*page, *file.values()))
+        return dict(weights)
+
+    monkeypatch.setattr(adapter, "load_state_dict_from_hf", fetch)
+    return asked
+
+
+def test_weights_of_the_hub_are_fetched_once_and_only_if_asked_for(hub, tmp_path: Path):
+    whole = timm.create_model("convnext_tiny", **TINY_CONVNEXT).eval()
+    whole.load_state_dict(hub[0][0])
+    images = torch.randn(1, 3, 64, 64)
+    options = {"model_name": "convnext_tiny.fb_in1k", "model_options": TINY_CONVNEXT}
+    TimmBackbone(**options).load_pretrained()
+    backbone = TimmBackbone(**options, pretrained=True, frozen=True)
+    assert len(hub) == 1
+    backbone.load_pretrained()
+    assert hub[1:] == [("timm/convnext_tiny.fb_in1k",)]
+    with torch.no_grad():
+        expected = whole.forward_intermediates(images, intermediates_only=True)
+        for found, feature in zip(backbone(images).values(), expected, strict=True):
+            assert torch.allclose(found, feature, atol=1e-5)
+    torch.save(whole.state_dict(), tmp_path / "own.pth")
+    own = TimmBackbone(**options, pretrained=True, init_checkpoint=str(tmp_path / "own.pth"))
+    own.load_pretrained()
+    assert len(hub) == 2, "a file that is named comes before the hub"
+
+
+def test_without_a_network_a_sentence_says_what_to_do_and_doing_it_works(
+    monkeypatch, tmp_path: Path
+):
+    def fail(*page):
+        raise ConnectionError("no route\nto the host")
+
+    monkeypatch.setattr(adapter, "load_state_dict_from_hf", fail)
+    backbone = convnext(pretrained=True)
+    with pytest.raises(ValueError, match=r"ConnectionError: no route\)") as found:
+        backbone.load_pretrained()
+    said = str(found.value)
+    assert "https://huggingface.co/timm/convnext_tiny" in said and "\n" not in said
+    assert "bottom_up.init_checkpoint=FILE" in said and said.endswith("pretrained=false")
+    state = timm.create_model("convnext_tiny", **TINY_CONVNEXT).state_dict()
+    torch.save(state, tmp_path / "FILE")
+    convnext(pretrained=True, init_checkpoint=str(tmp_path / "FILE")).load_pretrained()
+    convnext(pretrained=False).load_pretrained()
+
+
+def test_a_model_without_published_weights_is_named(hub):
+    with pytest.raises(ValueError, match=r"no weights of convnext_atto_rms\. Choose"):
+        TimmBackbone("convnext_atto_rms", pretrained=True).load_pretrained()
+    assert len(hub) == 1
 
 
 def test_weights_without_batch_norm_counters_match_in_full(tmp_path: Path, caplog):

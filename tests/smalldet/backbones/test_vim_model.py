@@ -11,6 +11,7 @@ from detectron2.modeling import BACKBONE_REGISTRY
 from torch import nn
 
 from smalldet.backbones.vim import VisionMamba
+from smalldet.engine.optim import parameter_groups
 from smalldet.kernels.scan.backends import BACKENDS
 from smalldet.kernels.scan.inputs import ScanBackend, ScanPair
 from vim_golden import GOLDEN
@@ -87,6 +88,9 @@ def test_the_class_token_is_passed_on_by_the_scans_but_not_given_out() -> None:
         ({"class_token": "last"}, "class_token='last' is unknown; choose one of middle, first"),
         ({"last_layer": "norm"}, "last_layer='norm' is unknown"),
         ({"depth": 0}, "at least one block"),
+        ({"trainable_layers": 0}, "of 2 blocks; expected 1 to 2. For none of them set frozen=true"),
+        ({"trainable_layers": 3}, "of 2 blocks; expected 1 to 2"),
+        ({"trainable_layers": 1, "frozen": True}, "Set frozen=false, or trainable_layers=null"),
         ({"scan_backend": "fast"}, "no selective-scan backend 'fast'"),
     ],
 )
@@ -127,6 +131,59 @@ def test_every_parameter_of_a_trained_backbone_gets_a_gradient(options: dict[str
     model(torch.randn(1, 3, 64, 64))["last_feat"].square().mean().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and bool(parameter.grad.any()), name
+
+
+@pytest.mark.parametrize("last_layer", ["add", "add_norm"])
+def test_of_the_last_blocks_alone_all_is_trained(last_layer: str) -> None:
+    model = small(depth=3, last_layer=last_layer, trainable_layers=2).train()
+    whole = small(depth=3, last_layer=last_layer)
+    assert list(model.state_dict()) == list(whole.state_dict())
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    learning = {n for n in before if n.startswith(("layers.1.", "layers.2.", "norm_f."))}
+    optimizer = torch.optim.AdamW(parameter_groups(model), lr=0.1, weight_decay=0.1)
+    images = torch.randn(1, 3, 64, 64)
+    features = model(images)["last_feat"]
+    assert torch.equal(features, whole(images)["last_feat"])
+    features.square().mean().backward()
+    optimizer.step()
+    given = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert {name for name, p in model.named_parameters() if id(p) in given} == learning
+    after = model.state_dict()
+    assert {name for name in after if not torch.equal(after[name], before[name])} == learning
+
+
+def test_what_is_kept_of_a_weight_is_made_again_once_it_has_learned() -> None:
+    model, images = small(trainable_layers=1), torch.randn(1, 3, 64, 64)
+    optimizer = torch.optim.SGD(parameter_groups(model), lr=0.1)
+    for _ in range(2):
+        with torch.no_grad():
+            model(images)
+        model(images)["last_feat"].square().mean().backward()
+        optimizer.step()
+    fresh = small()
+    fresh.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(model(images), fresh(images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("backend", ["auto", "chunked", "reference"])
+def test_frozen_blocks_keep_no_activations(backend: str) -> None:
+    def kept(**options: Any) -> int:
+        """Bytes that wait for the backward pass."""
+        model, sizes = small(scan_backend=backend, **options), []
+        weights = {p.data_ptr() for p in model.parameters()}
+
+        def pack(x: torch.Tensor) -> torch.Tensor:
+            sizes.append(0 if x.data_ptr() in weights else x.nbytes)
+            return x
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+            model(torch.randn(1, 3, 64, 64))
+        return sum(sizes)
+
+    one = kept(depth=1, trainable_layers=1)
+    assert 0 < one == kept(depth=4, trainable_layers=1)
+    assert kept(depth=4) > 3 * one
 
 
 def test_bfloat16_autocast_keeps_scan_and_residual_in_float32(monkeypatch) -> None:

@@ -49,6 +49,8 @@ class VisionMamba(FeatureBackbone):
         last_layer: what becomes the feature: "add" the last block's output plus the residual
             stream, "add_norm" the same normalised, or "none" the last block's output alone.
         frozen: whether the backbone is not trained.
+        trainable_layers: train only so many of the last blocks, and the norm behind them; what is
+            before keeps neither gradients nor activations. None trains all, embeddings included.
         init_checkpoint: pretraining file that ``load_pretrained`` reads; "" keeps random weights.
         scan_backend: backend of the selective scan.
         out_feature: name of the feature map.
@@ -70,6 +72,7 @@ class VisionMamba(FeatureBackbone):
         pretrain_grid: int = 14,
         last_layer: str = "add",
         frozen: bool = False,
+        trainable_layers: int | None = None,
         init_checkpoint: str = "",
         scan_backend: str = "auto",
         out_feature: str = "last_feat",
@@ -99,6 +102,9 @@ class VisionMamba(FeatureBackbone):
             self.norm_f = RMSNorm(embed_dim)
         self._build_rope(rope)
         self._init_weights()
+        if trainable_layers is not None:
+            _check_trainable(trainable_layers, depth, frozen)
+            self._train_last(trainable_layers)
         if frozen:
             self.freeze()
 
@@ -154,6 +160,13 @@ class VisionMamba(FeatureBackbone):
     def load_pretrained(self) -> None:
         """Load ``init_checkpoint``; see :func:`load_vim_checkpoint` for the errors."""
         load_vim_checkpoint(self, self.init_checkpoint)
+
+    def _train_last(self, count: int) -> None:
+        """Freeze all but the last ``count`` blocks and the norm behind them."""
+        self.requires_grad_(False)
+        self.layers[-count:].requires_grad_(True)
+        if self.last_layer == "add_norm":
+            self.norm_f.requires_grad_(True)
 
     def _blocks(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         residual: Any = None
@@ -237,3 +250,16 @@ def _patch_grid(img_size: int | Sequence[int], patch_size: int) -> tuple[int, in
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(choices)}.")
+
+
+def _check_trainable(layers: int, depth: int, frozen: bool) -> None:
+    if frozen:
+        raise ValueError(
+            f"trainable_layers={layers} trains a part of ViM and frozen=True none of it. Set "
+            "frozen=false, or trainable_layers=null to freeze all."
+        )
+    if not 1 <= layers <= depth:
+        raise ValueError(
+            f"trainable_layers={layers} of {depth} blocks; expected 1 to {depth}. For none of them "
+            "set frozen=true and leave trainable_layers out."
+        )

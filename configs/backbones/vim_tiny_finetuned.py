@@ -1,0 +1,15 @@
+"""Question: is ViM-Tiny worth more if all 24 blocks learn, and the embeddings before them?
+Hypothesis: AP above frozen features; the heads' learning rate may be too high for pretrained weights.
+Run: tools/lab.py run backbones --only vim_tiny_finetuned
+"""
+
+from detectron2.config import LazyConfig
+
+globals().update(LazyConfig.load_rel("baseline.py"))
+
+model.backbone.bottom_up.frozen = False
+experiment.update(
+    parent="backbones_baseline",
+    factors=["model.backbone.bottom_up.frozen"],
+    level="ViM-Tiny, fine-tuned",
+)
