@@ -11,10 +11,10 @@ SMALL = {
 
 
 def toy(name):
-    """The config ``name`` of the study at toy size; input and ViM's blocks are a quarter."""
+    """The config ``name`` of the study at toy size; input, tiles and ViM's depth are a quarter."""
     cfg = _toy(f"../backbones/{name}")
-    if name == "vim_tiny_960":
-        cfg.dataloader.image_size = 240
+    cfg.evaluation.valid.tile = cfg.evaluation.test.tile = 80
+    cfg.dataloader.image_size = 240 if name == "vim_tiny_960" else 160
     bottom_up = cfg.model.backbone.bottom_up
     if "model_name" in bottom_up:
         options = next(o for start, o in SMALL.items() if bottom_up.model_name.startswith(start))
@@ -23,5 +23,5 @@ def toy(name):
         return cfg
     bottom_up.depth = 6
     if "trainable_layers" in bottom_up:
-        bottom_up.trainable_layers //= 4
+        bottom_up.trainable_layers = bottom_up.trainable_layers // 4
     return cfg

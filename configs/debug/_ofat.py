@@ -8,8 +8,7 @@ from toydata.heads import GeneratedHeads
 def toy(name):
     """The OFAT config ``name``, or one of ``../STUDY/NAME``, small and on generated data.
 
-    Epochs are a fiftieth, input and tiles a quarter of their sides; a minute on a CPU. Backbones
-    other than ViM stay as they are.
+    Epochs are a fiftieth; a minute on a CPU. Backbones other than ViM stay as large as they are.
     """
     cfg = LazyConfig.load_rel(f"../ofat/{name}.py")
     cfg.train.output_dir = "work_dirs/debug/${experiment.name}"
@@ -22,8 +21,6 @@ def toy(name):
     cfg.train.epochs = cfg.train.epochs // 50
     cfg.train.warmup_iters = 1
     cfg.train.log_period = 1
-    for evaluator in cfg.evaluation.values():
-        evaluator.tile //= 4
     backbone, proposals = cfg.model.backbone.bottom_up, cfg.model.proposal_generator
     backbone.init_checkpoint = ""
     if "depth" in backbone:

@@ -88,6 +88,8 @@ def test_each_real_config_has_a_toy_version_that_asks_the_same(study: str, name:
         ("ofat", "ofat_lr0.001_bs16_adamw_ep100", "train.warmup_iters", 250),
         ("ofat", "ofat_lr0.001_bs8_adamw_ep150", "train.max_iter", 15_900),
         ("ofat", "ofat_lr0.01_bs8_adamw_ep100", "train.seed", 1),
+        ("backbones", "resnet50_frozen", "model.proposal_generator.nms_thresh", 0.6),
+        ("backbones", "vim_tiny_last4", "model.backbone.bottom_up.frozen", True),
         ("etram", "patch2_sizeaware_100k", "train.micro_batch_size", 1),
         ("etram", "4scale_100k", "model.head.score_threshold", 0.01),
     ],
@@ -106,6 +108,7 @@ def test_a_stray_change_is_refused(study: str, name: str, key: str, value: objec
     ("study", "name", "followers"),
     [
         ("ofat", "ofat_lr0.001_bs16_adamw_ep100", {"train.max_iter", "train.eval_period"}),
+        ("backbones", "vim_tiny_960", {"model.backbone.bottom_up.img_size"}),
         (
             "etram",
             "patch2_sizeaware_100k",
