@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import timm
+import torch
 from detectron2.config import instantiate
 
 from labbook.config.load import ConfigError, diff_configs, load_config, to_plain
@@ -78,6 +79,12 @@ def test_toy_backbones_have_the_levels_of_the_heads(name: str):
     learning = {n for n, p in neck.bottom_up.named_parameters() if p.requires_grad}
     assert bool(learning) is (name not in FROZEN)
     assert neck.bottom_up.frozen is (name in FROZEN)
+
+
+@pytest.mark.parametrize("name", [name for name in TIMM if name.endswith("_frozen")])
+def test_images_that_keep_their_aspect_are_taken_too(name: str):
+    levels = toy_backbone(name)(torch.rand(1, 3, 160, 96))
+    assert levels["p2"].shape[-2:] == (40, 24) and levels["p5"].shape[-2:] == (5, 3)
 
 
 def test_toy_vim_trains_the_share_of_its_blocks_that_the_real_one_does():

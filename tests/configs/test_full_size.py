@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from script_runs import ROOT, assert_two_steps_and_scores
 
@@ -16,7 +17,9 @@ from toydata.heads import GeneratedHeads
 from toydata.streets import GeneratedRecordings
 
 pytestmark = pytest.mark.slow
-OFAT, ETRAM = (sorted((ROOT / "configs" / study).glob("*.py")) for study in ("ofat", "etram"))
+OFAT, BACKBONES, ETRAM = (
+    sorted((ROOT / "configs" / study).glob("*.py")) for study in ("ofat", "backbones", "etram")
+)
 SHORT = [
     "train.max_iter=2",
     "train.eval_period=2",
@@ -28,6 +31,16 @@ SHORT = [
 SMALL_OBJECTS = sorted((ROOT / "configs" / "small_objects").glob("*.py"))
 FROZEN = 7_224_384  # 24 blocks, patch embedding, 1,601 positions and the class token
 TRAINABLE = 49_489_617  # pyramid 2,664,880, proposals 1,184,015, boxes 45,640,722
+
+# Of timm's backbones without what follows the last map, and of the pyramid on four maps.
+BODIES = {"vit": 5_793_600, "resnet50": 23_454_912, "convnext": 27_818_592, "swin": 27_517_818}
+BLOCK = 282_048  # one of ViM-Tiny
+POSITIONS_960 = (60**2 - 40**2) * 192
+ON_FPN = {  # by the channels of the maps, in place of the simple pyramid
+    "resnet50": TRAINABLE - 2_664_880 + 3_346_432,
+    "convnext": TRAINABLE - 2_664_880 + 2_732_032,
+    "swin": TRAINABLE - 2_664_880 + 2_732_032,
+}
 
 # As published for 3 classes, and three predictions (of width + 1) for each of 5 further classes.
 RVT_T, RVT_S, RVT_B = (
@@ -80,6 +93,26 @@ def recordings(tmp_path_factory) -> Path:
     return folder
 
 
+def backbone_overrides(cfg, inputs: list[str], folder: Path) -> list[str]:
+    """Random weights of timm's whole model from a file, and tiles with the largest input only."""
+    tiles = cfg.dataloader.image_size == 960
+    words = [] if tiles else ["evaluation.valid.tile=0", "evaluation.test.tile=0"]
+    if "model_name" in cfg.model.backbone.bottom_up:
+        whole = timm.create_model(cfg.model.backbone.bottom_up.model_name)
+        torch.save(whole.state_dict(), folder / "timm.pth")
+        words.append(f"model.backbone.bottom_up.init_checkpoint={folder / 'timm.pth'}")
+    return [*inputs, *words]
+
+
+def backbone_parameters(name: str) -> dict[str, int]:
+    """Trainable and frozen ones of a config of the study."""
+    kind = name.removeprefix("vim_tiny_").partition("_")[0]
+    body = BODIES.get(kind, FROZEN + POSITIONS_960 * (kind == "960"))
+    blocks = {"last4": 4, "last8": 8}.get(kind, 0)
+    learning = body if name.endswith("finetuned") else blocks * BLOCK
+    return {"trainable": ON_FPN.get(kind, TRAINABLE) + learning, "frozen": body - learning}
+
+
 def etram_overrides(config: Path, recordings: Path) -> list[str]:
     cfg = load_config(config)
     patch_2 = cfg.model.backbone.bottom_up.patch_size == 2
@@ -100,6 +133,13 @@ def etram_overrides(config: Path, recordings: Path) -> list[str]:
 def test_ofat_and_small_objects(config, inputs, tmp_path):
     parameters = assert_two_steps_and_scores(config, tmp_path, inputs)
     assert parameters == {"trainable": TRAINABLE, "frozen": FROZEN}
+
+
+@pytest.mark.parametrize("config", BACKBONES, ids=lambda path: path.stem)
+def test_backbones(config, inputs, tmp_path):
+    overrides = backbone_overrides(load_config(config), inputs, tmp_path)
+    found = assert_two_steps_and_scores(config, tmp_path / "run", overrides)
+    assert found == backbone_parameters(config.stem)
 
 
 @pytest.mark.parametrize("config", ETRAM, ids=lambda path: path.stem)

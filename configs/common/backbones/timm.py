@@ -1,6 +1,7 @@
 """Backbones of timm, frozen, with the weights of its hub: all of ImageNet-1k, all of its scale.
 
-``pixel_mean`` and ``pixel_std`` of ``common/models/cascade_rcnn_vim.py`` are those of these weights.
+They are normalised as ``common/models/cascade_rcnn_vim.py`` does. All take images of any size;
+``img_size`` is the one that positions and windows are laid out for.
 """
 
 from detectron2.config import LazyCall as L
@@ -11,7 +12,7 @@ from smalldet.backbones.timm import TimmBackbone
 vit_tiny = L(TimmBackbone)(
     model_name="deit_tiny_patch16_224.fb_in1k",
     out_indices=[-1],
-    model_options=dict(img_size="${dataloader.image_size}"),
+    model_options=dict(img_size="${dataloader.image_size}", dynamic_img_size=True),
     frozen=True,
     init_checkpoint="",
     pretrained=True,
@@ -42,7 +43,7 @@ convnext_tiny = L(TimmBackbone)(
 swin_tiny = L(TimmBackbone)(
     model_name="swin_tiny_patch4_window7_224.ms_in1k",
     out_indices=[0, 1, 2, 3],
-    model_options=dict(img_size="${dataloader.image_size}"),
+    model_options=dict(img_size="${dataloader.image_size}", strict_img_size=False),
     frozen=True,
     init_checkpoint="",
     pretrained=True,

@@ -86,7 +86,7 @@ def test_a_wrong_entry_is_found_at_start(cached, images, tmp_path):
 def test_only_frozen_backbones_and_known_types(tmp_path):
     with pytest.raises(ValueError, match="Only a frozen backbone"):
         vim(frozen=False).use_cache(tmp_path)
-    with pytest.raises(ValueError, match=r"or a part of it.* frozen=true \(trainable_layers=null\)"):
+    with pytest.raises(ValueError, match=r"a part of it.* \(trainable_layers=null\)"):
         vim(frozen=False, trainable_layers=1).use_cache(tmp_path)
     with pytest.raises(ValueError, match='not as "fp8"'):
         vim().use_cache(tmp_path, "fp8")
