@@ -71,8 +71,8 @@ class TimmBackbone(FeatureBackbone):
         super().__init__()
         self.model_name = model_name
         self.init_checkpoint, self.pretrained = init_checkpoint, pretrained
-        self._options = {key: _plain(value) for key, value in (model_options or {}).items()}
-        chosen = {} if out_indices is None else {"out_indices": tuple(out_indices)}
+        self._options: dict[str, Any] = {k: _plain(v) for k, v in (model_options or {}).items()}
+        chosen: dict[str, Any] = {} if out_indices is None else {"out_indices": tuple(out_indices)}
         body = timm.create_model(model_name, features_only=True, **self._options, **chosen)
         self.body: nn.Module = freeze_batch_norm_2d(body) if freeze_batch_norm else body
         self._channels_last = getattr(body, "output_fmt", Format.NCHW) == Format.NHWC
@@ -149,7 +149,7 @@ def hub_weights(model_name: str) -> tuple[dict[str, Tensor], str]:
             f"or train without: {PREFIX}.pretrained=false"
         )
     page = f"https://huggingface.co/{known.hf_hub_id}"
-    file = {"filename": known.hf_hub_filename} if known.hf_hub_filename else {}
+    file: dict[str, Any] = {"filename": known.hf_hub_filename} if known.hf_hub_filename else {}
     logger.info("Weights of %s: from %s, if they are not in the cache.", model_name, page)
     try:
         return load_state_dict_from_hf(known.hf_hub_id, **file), page

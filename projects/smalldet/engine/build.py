@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any, cast
 
@@ -97,7 +98,7 @@ def load_pretrained(model: nn.Module, init_checkpoint: str) -> None:
         return
     for module in model.modules():
         load = getattr(module, "load_pretrained", None)
-        if load is not None:
+        if load is not None and not signature(load).parameters:  # timm's own wants a file
             load()
 
 

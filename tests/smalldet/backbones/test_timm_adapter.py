@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 import smalldet.backbones.timm as adapter
 from smalldet.backbones.timm import TimmBackbone
+from smalldet.engine.build import load_pretrained
 from smalldet.necks.simple_pyramid import SimpleFeaturePyramid
 
 TINY_CONVNEXT = {"depths": (1, 1, 1, 1), "dims": (8, 16, 24, 32)}
@@ -117,8 +118,8 @@ def hub(monkeypatch) -> list[tuple]:
     weights = timm.create_model("convnext_tiny", **TINY_CONVNEXT).state_dict()
     asked: list[tuple] = [(weights,)]
 
-    def fetch(*page, **file):
-        asked.append((*page, *file.values()))
+    def fetch(*page):
+        asked.append(page)
         return dict(weights)
 
     monkeypatch.setattr(adapter, "load_state_dict_from_hf", fetch)
@@ -162,6 +163,20 @@ def test_without_a_network_a_sentence_says_what_to_do_and_doing_it_works(
     torch.save(state, tmp_path / "FILE")
     convnext(pretrained=True, init_checkpoint=str(tmp_path / "FILE")).load_pretrained()
     convnext(pretrained=False).load_pretrained()
+
+
+def test_a_run_loads_the_adapter_s_weights_and_leaves_timm_s_own_loading_alone(tmp_path: Path):
+    whole = timm.create_model("vit_tiny_patch16_224", **TINY_VIT)
+    torch.save(whole.state_dict(), tmp_path / "vit.pth")
+    backbone = TimmBackbone(
+        "vit_tiny_patch16_224",
+        out_indices=(-1,),
+        model_options=TINY_VIT,
+        init_checkpoint=str(tmp_path / "vit.pth"),
+    )
+    load_pretrained(SimpleFeaturePyramid(backbone, in_feature="stride16"), "")
+    found = backbone.body.state_dict()["model.pos_embed"]
+    assert torch.equal(found, whole.state_dict()["pos_embed"])
 
 
 def test_a_model_without_published_weights_is_named(hub):
