@@ -94,9 +94,9 @@ def recordings(tmp_path_factory) -> Path:
 
 
 def backbone_overrides(cfg, inputs: list[str], folder: Path) -> list[str]:
-    """Random weights of timm's whole model from a file, and tiles with the largest input only."""
-    tiles = cfg.dataloader.image_size == 960
-    words = [] if tiles else ["evaluation.valid.tile=0", "evaluation.test.tile=0"]
+    """Random weights of timm's whole model from a file; few tiles, with the largest input only."""
+    tile = 480 if cfg.dataloader.image_size == 960 else 0
+    words = ["evaluation.valid.tile=0", f"evaluation.test.tile={tile}"]
     if "model_name" in cfg.model.backbone.bottom_up:
         whole = timm.create_model(cfg.model.backbone.bottom_up.model_name)
         torch.save(whole.state_dict(), folder / "timm.pth")
