@@ -17,8 +17,9 @@ from toydata.heads import GeneratedHeads
 from toydata.streets import GeneratedRecordings
 
 pytestmark = pytest.mark.slow
-OFAT, BACKBONES, ETRAM = (
-    sorted((ROOT / "configs" / study).glob("*.py")) for study in ("ofat", "backbones", "etram")
+OFAT, SMALL_OBJECTS, BACKBONES, ETRAM = (
+    sorted((ROOT / "configs" / study).glob("*.py"))
+    for study in ("ofat", "small_objects", "backbones", "etram")
 )
 SHORT = [
     "train.max_iter=2",
@@ -28,7 +29,6 @@ SHORT = [
     "train.total_batch_size=1",
     "train.micro_batch_size=1",
 ]
-SMALL_OBJECTS = sorted((ROOT / "configs" / "small_objects").glob("*.py"))
 FROZEN = 7_224_384  # 24 blocks, patch embedding, 1,601 positions and the class token
 TRAINABLE = 49_489_617  # pyramid 2,664,880, proposals 1,184,015, boxes 45,640,722
 
