@@ -83,6 +83,38 @@ PROPHESEE = Protocol(
     score_empty_images=False,
     resolution=0.5,
 )
+RVT_PUBLISHED = replace(
+    PROPHESEE,
+    name="rvt_published",
+    meaning=(
+        "As the code published with RVT (Gehrig and Scaramuzza, CVPR 2023) computes it on 1280 x "
+        "720 recordings: Prophesee's filter at half resolution, ranked by the confidence in the "
+        "class alone."
+    ),
+    rank_by="class_confidence",
+)
+PROPHESEE_GEN1 = replace(
+    PROPHESEE,
+    name="prophesee_gen1",
+    meaning=(
+        "Prophesee's filter for its 304 x 240 recordings (de Tournemire et al., A Large Scale "
+        "Event-based Detection Dataset for Automotive, 2020, arXiv 2001.08499): not the first "
+        "0.5 s, no box with a diagonal below 30 or a side below 10 sensor pixels, no time without "
+        "such a box."
+    ),
+    min_diagonal=30.0,
+    min_side=10.0,
+    resolution=1.0,
+)
+RVT_PUBLISHED_GEN1 = replace(
+    PROPHESEE_GEN1,
+    name="rvt_published_gen1",
+    meaning=(
+        "As the code published with RVT computes it on 304 x 240 recordings: Prophesee's filter "
+        "for them, ranked by the confidence in the class alone."
+    ),
+    rank_by="class_confidence",
+)
 ETRAM_PUBLISHED = replace(
     PROPHESEE,
     name="etram_published",
@@ -95,7 +127,17 @@ ETRAM_PUBLISHED = replace(
     rank_by="class_confidence",
 )
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
-    {protocol.name: protocol for protocol in (COCO, PROPHESEE, ETRAM_PUBLISHED)}
+    {
+        protocol.name: protocol
+        for protocol in (
+            COCO,
+            PROPHESEE,
+            RVT_PUBLISHED,
+            ETRAM_PUBLISHED,
+            PROPHESEE_GEN1,
+            RVT_PUBLISHED_GEN1,
+        )
+    }
 )
 
 

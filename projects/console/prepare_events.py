@@ -1,5 +1,8 @@
 """Prepare raw event recordings for training: representations, labels and times, resumable.
 
+The class map names the data set: etram_cls8, etram_raw8 or etram_3groups, gen1_2classes or
+gen4_3classes (Prophesee's Gen1 and 1 Mpx), or classes of your own.
+
 RAW holds the folders train, val and test with <name>_td.h5 (or .dat, .raw) and <name>_bbox.npy, or
 <name>_bbox.csv with the columns t_us,x,y,w,h,class[,track], or <name>_bbox.json, COCO whose images
 have a timestamp_us; OUT gets the folders that RVT's own preparation would write, and manifest.json.
@@ -19,11 +22,13 @@ def main(arguments: Sequence[str], prog: str) -> int:
     options = parse(arguments, prog)
     from eventcam.prepare.folder import prepare_all
     from eventcam.prepare.recording import Preparation
+    from eventcam.published import as_published
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    downsample = options.downsample or as_published(options.class_map).downsample
     settings = Preparation(
         options.class_map,
-        options.downsample,
+        downsample,
         options.published,
         representation=options.representation,
     )
@@ -47,10 +52,9 @@ def parse(arguments: Sequence[str], prog: str) -> Namespace:
     )
     parser.add_argument(
         "--downsample",
-        default="nearest",
         choices=("nearest", "sum", "none"),
-        help="how to get half resolution: drop three of four px (as published, default) or add "
-        "them up; none keeps the sensor's resolution",
+        help="how to get half resolution: drop three of four px (nearest: as published, the "
+        "default) or add them up; none keeps the sensor's resolution (the default of Gen1)",
     )
     parser.add_argument(
         "--representation",
@@ -63,8 +67,9 @@ def parse(arguments: Sequence[str], prog: str) -> Namespace:
         "--published",
         action="store_true",
         help="repeat the published windows (events on a border count twice), choice of frames "
-        "(loses labels after gaps) and filter of all splits (no side below 5 px, where otherwise "
-        "all boxes are kept and training alone is filtered); for comparison with published numbers",
+        "(loses labels after gaps) and filter of all splits (no side below 5 px, of Gen1 10 px and "
+        "no diagonal below 30, where otherwise all boxes are kept and training alone is filtered); "
+        "for comparison with published numbers",
     )
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     return parser.parse_args(arguments)

@@ -5,7 +5,11 @@ has the classes person and bike; bicycles and scooters become bikes, dogs are le
 files they have their names, or are numbered in that order (dog is 3).
 
 The raw ids of eTraM (Verma et al., "eTraM: Event-based Traffic Monitoring Dataset", CVPR 2024) are
-0 pedestrian, 1 car, 2 bicycle, 3 bus, 4 motorbike, 5 truck, 6 tram, 7 wheelchair.
+0 pedestrian, 1 car, 2 bicycle, 3 bus, 4 motorbike, 5 truck, 6 tram, 7 wheelchair. Those of
+Prophesee's sets are the positions of the names in ``GEN1_RAW`` (de Tournemire et al., "A Large
+Scale Event-based Detection Dataset for Automotive", 2020, arXiv 2001.08499) and ``GEN4_RAW``
+(Perot et al., "Learning to Detect Objects with a 1 Megapixel Event Camera", 2020, arXiv
+2009.13436).
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ import numpy as np
 from eventcam.errors import EventDataError
 
 ETRAM_RAW = ("pedestrian", "car", "bicycle", "bus", "motorbike", "truck", "tram", "wheelchair")
+GEN1_RAW = ("car", "pedestrian")
+GEN4_RAW = ("pedestrian", "two-wheeler", "car", "truck", "bus", "traffic sign", "traffic light")
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,11 @@ class ClassMap:
     raw: tuple[str, ...]
     from_raw: Mapping[int, int] = field(repr=False)
     small: tuple[int, ...] = ()
+
+    @property
+    def keeps_ids(self) -> bool:
+        """Whether mapped ids are raw ids, so that labels in either mean the same."""
+        return all(raw == new for raw, new in self.from_raw.items())
 
     def apply(self, labels: np.ndarray) -> tuple[np.ndarray, Counter[str]]:
         """Boxes (structured) with mapped ids, and how many were dropped, by raw id."""
@@ -100,9 +111,10 @@ def _from_names(
     return ClassMap(name, classes, ETRAM_RAW, MappingProxyType(ids), smalls)
 
 
-def _unchanged(name: str, classes: tuple[str, ...], small: tuple[int, ...] = ()) -> ClassMap:
-    ids = MappingProxyType({i: i for i in range(len(classes))})
-    return ClassMap(name, classes, classes, ids, small)
+def _first(name: str, raw: tuple[str, ...], count: int, small: tuple[int, ...] = ()) -> ClassMap:
+    """The first ``count`` raw classes as they are, the others left out."""
+    ids = MappingProxyType({i: i for i in range(count)})
+    return ClassMap(name, raw[:count], raw, ids, small)
 
 
 def _own(entries: Sequence[str]) -> ClassMap:
@@ -139,7 +151,7 @@ _MAPS = (
         },  # no raw class becomes Static
         small=("Motorcycle", "Bicycle", "Pedestrian"),
     ),
-    _unchanged("etram_raw8", ETRAM_RAW, small=(0, 2, 4)),
+    _first("etram_raw8", ETRAM_RAW, 8, small=(0, 2, 4)),
     # The three groups of the published eTraM table. The publication counts trams as vehicles; that
     # wheelchairs are micro-mobility is our reading, as no published script has the mapping.
     _from_names(
@@ -157,7 +169,8 @@ _MAPS = (
         },
         small=("pedestrian", "micromobility"),
     ),
+    _first("gen1_2classes", GEN1_RAW, 2, small=(1,)),
     # Prophesee's 1 Mpx set as RVT uses it: the first three of its seven classes, the rest dropped.
-    _unchanged("gen4_3classes", ("pedestrian", "two-wheeler", "car"), small=(0, 1)),
+    _first("gen4_3classes", GEN4_RAW, 3, small=(0, 1)),
 )
 CLASS_MAPS: Mapping[str, ClassMap] = MappingProxyType({entry.name: entry for entry in _MAPS})

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from eventcam.class_maps import get_class_map
 from eventcam.errors import EventDataError
@@ -18,10 +18,10 @@ from eventcam.io.rvt_recording import RvtRecording
 from eventcam.labels import LabelFilter
 from eventcam.prepare.folder import prepare_all
 from eventcam.prepare.recording import Preparation
+from eventcam.published import as_published
 from eventcam.representations import Downsample, RepresentationName
 
 logger = logging.getLogger(__name__)
-TRAIN_FILTER = LabelFilter()
 
 
 class Generator(Protocol):
@@ -42,8 +42,9 @@ class EventRecordings:
         name: the splits are registered as ``<name>_train`` and so on; "" takes the folder's name.
         generate: makes raw recordings (in ``<root>_raw``) if they are missing, as
             ``toydata.streets.GeneratedRecordings``; they are prepared on first use.
-        train_filter: which boxes are trained on; None trains on all. Val and test keep all boxes:
-            what is scored of them is up to the protocols of the evaluation.
+        train_filter: which boxes are trained on: "published" with the data set that the class map
+            names, or others; None trains on all. Val and test keep all boxes: what is scored of
+            them is up to the protocols of the evaluation.
         representation: of the events: "histogram", or "voxel" (signed, of half as many channels).
     """
 
@@ -56,7 +57,7 @@ class EventRecordings:
         downsample: Downsample = "nearest",
         generate: Generator | None = None,
         name: str = "",
-        train_filter: LabelFilter | None = TRAIN_FILTER,
+        train_filter: LabelFilter | Literal["published"] | None = "published",
         representation: RepresentationName = "histogram",
     ) -> None:
         self.root = root
@@ -64,7 +65,11 @@ class EventRecordings:
         self.class_map = get_class_map(class_map)
         self.downsample: Downsample = downsample
         self.generate = generate
-        self.train_filter = train_filter
+        self.train_filter = (
+            as_published(self.class_map.name).label_filter
+            if train_filter == "published"
+            else train_filter
+        )
         self.representation: RepresentationName = representation
         self._folder: RvtFolder | None = None
         self._opened: dict[str, list[RvtRecording]] = {}
@@ -90,15 +95,17 @@ class EventRecordings:
             "representation": self.representation,
         }
 
-    def check(self, num_classes: Mapping[str, int], images: int) -> None:
+    def check(self, num_classes: Mapping[str, int], images: int | None) -> None:
         """Compare with the model and the schedule, before the first step.
 
         Args:
             num_classes: how many classes a head predicts, by its key in the config.
-            images: expected labelled frames in the training split; 0 expects nothing.
+            images: expected labelled frames in the training split; 0 expects some, None that
+                nothing is trained, so that val or test is enough.
 
         Raises:
-            EventDataError: a head has another number of classes, or there is nothing to train on.
+            EventDataError: a head has another number of classes, or there is nothing to train on
+                or to evaluate.
         """
         classes = self.class_map.classes
         for key, found in num_classes.items():
@@ -109,25 +116,31 @@ class EventRecordings:
                     f"{key}.num_classes={len(classes)}, or dataset.class_map to the classes of "
                     "the data."
                 )
-        frames = {s: sum(r.num_frames for r in self.recordings(s)) for s in self.splits}
+        is_trained = images is not None
+        splits = self.splits if is_trained else self.splits[1:]
+        frames = {s: sum(r.num_frames for r in self.recordings(s)) for s in splits}
         empty = [
             s for s, count in frames.items() if not count and (s != "test" or self._skipped(s))
         ]
+        if not is_trained and any(frames.values()):
+            empty = []
         if empty or (images and images != frames["train"]):
             counts = ", ".join(f"{count} in {split}" for split, count in frames.items())
+            wanted = f"{images or 'some'} in train, and some in each other"
             raise EventDataError(
-                f"{self.root} has {counts} labelled frames; expected were {images or 'some'} in "
-                f"train, and some in each other. {self._why_empty(empty)}"
+                f"{self.root} has {counts} labelled frames; expected were "
+                f"{wanted if is_trained else 'some in one of them'}. {self._why_empty(empty)}"
                 f"Prepare the recordings with `tools/prepare_etram.py RAW {self.root} --downsample "
                 f"{self.downsample} --class-map {quote(self.class_map.name)}"
                 f"{layout.command_option(self.representation)}`, or correct dataset.root or "
                 "train.images."
             )
-        left_out = sum((r.left_out for r in self.recordings("train")), Counter())
-        logger.info(
-            f"{self.root}: labelled frames {frames}, class map {self.class_map.name}; left out of "
-            f"training: {', '.join(f'{n} {why}' for why, n in left_out.items()) or 'no box'}."
-        )
+        found = f"{self.root}: labelled frames {frames}, class map {self.class_map.name}"
+        if is_trained:
+            left_out = sum((r.left_out for r in self.recordings("train")), Counter())
+            reasons = ", ".join(f"{n} {why}" for why, n in left_out.items())
+            found += f"; left out of training: {reasons or 'no box'}"
+        logger.info(f"{found}.")
 
     def fingerprint(self) -> str:
         """A checksum of names, labels and lengths of all recordings."""
@@ -154,12 +167,20 @@ class EventRecordings:
         return {key: why for key, why in skipped.items() if key.startswith(f"{split}/")}
 
     def _why_empty(self, splits: Sequence[str]) -> str:
-        """Why the first recording of ``splits`` was left out."""
+        """What was left out of ``splits``, recordings and boxes, and why."""
         reasons = [reason for split in splits for reason in self._skipped(split).items()]
-        if not reasons:
-            return ""
-        name, reason = reasons[0]
-        return f"{len(reasons)} recordings were left out, the first one, {name}, because: {reason} "
+        boxes = sum((r.left_out for s in splits for r in self.recordings(s)), Counter())
+        text = ""
+        if reasons:
+            name, reason = reasons[0]
+            text = f"{len(reasons)} recordings were left out, the first one, {name}, because: "
+            text += f"{reason} "
+        if boxes:
+            text += (
+                f"Left out of their labels: {', '.join(f'{n} {why}' for why, n in boxes.items())} "
+                "(dataset.train_filter says which boxes are trained on). "
+            )
+        return text
 
     def _prepared(self) -> RvtFolder:
         """The folder, after what is missing was generated and prepared.

@@ -168,10 +168,10 @@ def test_the_description_holds_all_that_defines_the_numbers():
 # The evaluator published with RVT ----------------------------------------------------------------
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "rvt" / "evaluator.npz"
-PUBLISHED = {  # the filter of the 304 x 240 sensor is half as strict
-    "case0_gen4": PROPHESEE,
+PUBLISHED = {  # their score is the confidence in the class alone
+    "case0_gen4": PROTOCOLS["rvt_published"],
     "case1_gen4": replace(PROPHESEE, name="full_resolution", resolution=1.0),
-    "case2_gen1": replace(PROPHESEE, name="gen1", min_diagonal=30, min_side=10, resolution=1.0),
+    "case2_gen1": PROTOCOLS["rvt_published_gen1"],
 }
 
 

@@ -92,6 +92,7 @@ def test_each_real_config_has_a_toy_version_that_asks_the_same(study: str, name:
         ("backbones", "vim_tiny_last4", "model.backbone.bottom_up.frozen", True),
         ("etram", "patch2_sizeaware_100k", "train.micro_batch_size", 1),
         ("etram", "4scale_100k", "model.head.score_threshold", 0.01),
+        ("rvt", "gen1_tiny", "dataloader.sequence_length", 11),
     ],
 )
 def test_a_stray_change_is_refused(study: str, name: str, key: str, value: object) -> None:

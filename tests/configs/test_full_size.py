@@ -11,15 +11,16 @@ from script_runs import ROOT, assert_two_steps_and_scores
 
 from eventcam.prepare.folder import prepare_all
 from eventcam.prepare.recording import Preparation
+from eventcam.published import as_published
 from labbook.config.load import load_config
 from smalldet.backbones.vim.random_checkpoint import write_random_checkpoint
 from toydata.heads import GeneratedHeads
-from toydata.streets import GeneratedRecordings
+from toydata.streets import GeneratedRecordings, recordings_like
 
 pytestmark = pytest.mark.slow
-OFAT, SMALL_OBJECTS, BACKBONES, ETRAM = (
+OFAT, SMALL_OBJECTS, BACKBONES, ETRAM, RVT = (
     sorted((ROOT / "configs" / study).glob("*.py"))
-    for study in ("ofat", "small_objects", "backbones", "etram")
+    for study in ("ofat", "small_objects", "backbones", "etram", "rvt")
 )
 SHORT = [
     "train.max_iter=2",
@@ -42,11 +43,9 @@ ON_FPN = {  # by the channels of the maps, in place of the simple pyramid
     "swin": TRAINABLE - 2_664_880 + 2_732_032,
 }
 
-# As published for 3 classes, and three predictions (of width + 1) for each of 5 further classes.
-RVT_T, RVT_S, RVT_B = (
-    published + 5 * 3 * (width + 1)
-    for published, width in ((4_405_336, 64), (9_870_456, 96), (18_536_856, 128))
-)
+# As published for 3 classes; each other class is three predictions (of width + 1).
+PUBLISHED = {"tiny": (4_405_336, 64), "small": (9_870_456, 96), "base": (18_536_856, 128)}
+RVT_T, RVT_S, RVT_B = (published + 5 * 3 * (width + 1) for published, width in PUBLISHED.values())
 PATCH_2 = RVT_B - 20 * 64 * (7 * 7 - 3 * 3)  # the first convolution alone is smaller
 PARAMETERS = {"baseline_3scale_100k_tiny": RVT_T, "baseline_3scale_100k_small": RVT_S} | {
     "baseline_3scale_voxel_100k": RVT_B - 10 * 64 * 7 * 7,  # half of the input's channels
@@ -113,13 +112,33 @@ def backbone_parameters(name: str) -> dict[str, int]:
     return {"trainable": ON_FPN.get(kind, TRAINABLE) + learning, "frozen": body - learning}
 
 
+@pytest.fixture(scope="module")
+def benchmarks(tmp_path_factory) -> Path:
+    """One recording a split of each of Prophesee's sensors, at the published resolution."""
+    folder: Path = tmp_path_factory.mktemp("benchmarks")
+    for data, class_map in (("gen1", "gen1_2classes"), ("gen4", "gen4_3classes")):
+        recordings_like(class_map, train=1, val=1, test=1, seconds=1.5).ensure(
+            folder / "raw" / data
+        )
+        settings = Preparation(class_map, as_published(class_map).downsample)
+        summary = prepare_all(folder / "raw" / data, folder / data, settings, progress=False)
+        assert not summary.failed
+    return folder
+
+
 def etram_overrides(config: Path, recordings: Path) -> list[str]:
     cfg = load_config(config)
     patch_2 = cfg.model.backbone.bottom_up.patch_size == 2
     return [
         *(["dataloader.sequence_length=2"] if patch_2 else []),  # memory
+        *event_overrides(recordings / cfg.dataset.representation / cfg.dataset.downsample),
+    ]
+
+
+def event_overrides(root: Path) -> list[str]:
+    return [
         f"train.amp.enabled={torch.cuda.is_available()}",  # bf16 takes hundreds of times as long
-        f"dataset.root={recordings / cfg.dataset.representation / cfg.dataset.downsample}",
+        f"dataset.root={root}",
         "dataloader.train.num_workers=0",
         "dataloader.valid.num_workers=0",
         "dataloader.test.num_workers=0",
@@ -146,3 +165,15 @@ def test_backbones(config, inputs, tmp_path):
 def test_etram(config, recordings, tmp_path):
     found = assert_two_steps_and_scores(config, tmp_path, etram_overrides(config, recordings))
     assert found == {"trainable": PARAMETERS.get(config.stem, RVT_B), "frozen": 0}
+
+
+@pytest.mark.parametrize("config", RVT, ids=lambda path: path.stem)
+def test_rvt(config, benchmarks, tmp_path):
+    data, size = config.stem.split("_")
+    overrides = event_overrides(benchmarks / data)
+    # Half of a batch is a stream, half a window: there is no batch of one.
+    overrides.append("train.total_batch_size=2")
+    parameters, width = PUBLISHED[size]
+    parameters -= 3 * (width + 1) if data == "gen1" else 0
+    found = assert_two_steps_and_scores(config, tmp_path, overrides)
+    assert found == {"trainable": parameters, "frozen": 0}

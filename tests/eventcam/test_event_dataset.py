@@ -10,6 +10,7 @@ import pytest
 from eventcam.dataset import EventRecordings
 from eventcam.errors import EventDataError
 from eventcam.io import rvt_layout as layout
+from eventcam.labels import LabelFilter
 from toydata.streets import GeneratedRecordings
 
 SIZES = {"train": 1, "val": 1, "test": 1, "seconds": 0.5, "width": 96, "height": 72}
@@ -71,6 +72,13 @@ def test_recordings_that_cannot_be_used_are_counted_for_the_end_of_the_run(root,
         k: v for k, v in usual.items() if k != "train"
     }
     assert not any("recordings_left_out" in counts for counts in usual.values())
+
+
+def test_boxes_that_training_leaves_out_explain_a_missing_split(root):
+    dataset = EventRecordings(str(root), train_filter=LabelFilter(min_side=70))
+    with pytest.raises(EventDataError, match=r"0 in train.* 2 boxes_too_small") as caught:
+        dataset.check({"model.head": 8}, images=0)
+    assert "dataset.train_filter" in str(caught.value)
 
 
 def test_heads_of_another_width_are_refused(root):

@@ -11,7 +11,6 @@ from eventcam.io import BBOX_DTYPE, Events
 from toydata.folder import GeneratedDataError
 from toydata.streets import SceneSettings, generate_recording
 from toydata.streets.sensor import ThresholdSensor
-from toydata.streets.settings import LABELS_PER_SECOND
 from toydata.streets.view import StreetView
 
 SMALL = SceneSettings(width=160, height=120, seconds=1.5)
@@ -117,7 +116,7 @@ def test_labels_have_the_published_form_and_lie_on_the_sensor(recordings):
         assert (labels["y"] + labels["h"]).max() <= SMALL.height - 1 + 1e-3
         assert min(labels["w"].min(), labels["h"].min()) >= 3.99
         spacing = np.median(np.diff(np.unique(labels["t"])))
-        assert round(1e6 / spacing) == LABELS_PER_SECOND
+        assert round(1e6 / spacing) == SMALL.labels_per_second
         keys = labels[["t", "track_id"]]
         assert len(np.unique(keys)) == len(labels)  # one box per object and time
 

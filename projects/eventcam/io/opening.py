@@ -7,15 +7,21 @@ from pathlib import Path
 from eventcam.errors import EventDataError
 from eventcam.io.events import EventReader
 from eventcam.io.readers.dat import DatReader
-from eventcam.io.readers.h5 import H5Reader
+from eventcam.io.readers.h5 import DEFAULT_HEIGHT, DEFAULT_WIDTH, H5Reader
 from eventcam.io.readers.raw import RawReader
 
 READERS = {".h5": H5Reader, ".hdf5": H5Reader, ".dat": DatReader, ".raw": RawReader}
 _AEDAT = b"#!AER-DAT"
 
 
-def open_events(path: Path | str) -> EventReader:
+def open_events(
+    path: Path | str, sensor: tuple[int, int] = (DEFAULT_WIDTH, DEFAULT_HEIGHT)
+) -> EventReader:
     """The reader for a file, by its suffix; use it as a context manager.
+
+    Args:
+        path: the file.
+        sensor: width and height in px, if the file does not say it.
 
     Raises:
         EventDataError: unknown suffix, or the file is no recording; the text says why.
@@ -28,7 +34,7 @@ def open_events(path: Path | str) -> EventReader:
             f"{path} has the suffix {path.suffix!r}; events are read from {', '.join(READERS)}. "
             f"Write them as HDF5 with eventcam.io.write_h5_recording."
         )
-    return reader(path)
+    return reader(path, sensor)
 
 
 def _refuse_aedat(path: Path) -> None:

@@ -24,7 +24,8 @@ class RvtFolder:
 
     With a manifest (our preparation) class map, representation and the way to half resolution must
     be those in it; without (RVT's script) the labels are taken to be in ``class_map`` already, with
-    a warning. Another one says that a filter left boxes out of the splits that are evaluated.
+    a warning unless its ids are the raw ones, which that script keeps. Another warning says that a
+    filter left boxes out of the splits that are evaluated.
 
     Args:
         root: holds train, val and test.
@@ -67,7 +68,7 @@ class RvtFolder:
                 self._left_out = left_out_boxes(manifest)
                 self._warn_of_filter(settings.get("label_filter"))
         elif any((self.root / split).is_dir() for split in layout.SPLITS):
-            self._warn_of_unknown_classes()
+            self._say_whose_classes()
         else:
             raise EventDataError(
                 f"{self.root} holds no prepared recordings (no folder train, val or test). Prepare "
@@ -94,22 +95,23 @@ class RvtFolder:
 
     def _command(self, out: Path | str) -> str:
         """What makes recordings as they are asked for here."""
+        downsample = f"--downsample {self.downsample} " if self.downsample else ""
         return (
-            f"tools/prepare_etram.py RAW {out} --downsample {self.downsample or 'nearest'} "
-            f"--class-map {quote(self.class_map.name)}{layout.command_option(self.representation)}"
+            f"tools/prepare_etram.py RAW {out} {downsample}--class-map "
+            f"{quote(self.class_map.name)}{layout.command_option(self.representation)}"
         )
 
-    def _warn_of_unknown_classes(self) -> None:
+    def _say_whose_classes(self) -> None:
         names = ", ".join(f"{i} {name}" for i, name in enumerate(self.class_map.classes))
-        LOG.warning(
-            "%s has no %s, so another program made it; its class ids are taken to be those of the "
-            "class map %s (%s). RVT's own script keeps eTraM's raw ids: for a folder that it made, "
-            "dataset.class_map=etram_raw8 is what fits.",
-            self.root,
-            layout.MANIFEST,
-            self.class_map.name,
-            names,
+        text = (
+            f"{self.root} has no {layout.MANIFEST}, so another program made it; its class ids are "
+            f"taken to be those of the class map {self.class_map.name} ({names})."
         )
+        advice = (
+            " RVT's own script keeps eTraM's raw ids: for a folder that it made, "
+            "dataset.class_map=etram_raw8 is what fits."
+        )
+        LOG.info(text) if self.class_map.keeps_ids else LOG.warning(text + advice)
 
     def _warn_of_filter(self, found: dict[str, Any] | None) -> None:
         if not found:

@@ -18,9 +18,10 @@ from eventcam.io.opening import open_events
 from eventcam.io.records import describe_file, read_json
 from eventcam.io.rvt_folder import RvtFolder
 from eventcam.io.rvt_recording import RvtRecording
-from eventcam.labels import LabelFilter, boxes_xyxy, scale_boxes
+from eventcam.labels import boxes_xyxy, scale_boxes
 from eventcam.prepare.raw_folder import RawRecording, find_recordings
 from eventcam.prepare.size_report import Labelled
+from eventcam.published import as_published
 
 RAW_CLASSES = "etram_cls8"  # unless the label files have names
 
@@ -71,8 +72,8 @@ def look_into(root: Path, class_map: str = "", downsample: str | None = None) ->
         root: holds train, val and test, with raw recordings or prepared ones.
         class_map: name or own classes; "" takes that of the manifest, the names in raw label files,
             or :data:`RAW_CLASSES`.
-        downsample: "nearest", "sum" or "none"; None takes that of prepared recordings, and nearest
-            for raw ones.
+        downsample: "nearest", "sum" or "none"; None takes that of prepared recordings, and for raw
+            ones what was published with the data set.
 
     Raises:
         EventDataError: there are no recordings, or they were prepared otherwise.
@@ -104,7 +105,8 @@ def _prepared(root: Path, class_map: str, downsample: str | None) -> Contents:
 def _raw(root: Path, class_map: str, downsample: str | None) -> Contents:
     recordings = find_recordings(root)
     used = class_map or ",".join(f"{name}={name}" for name in _names(recordings)) or RAW_CLASSES
-    chosen, factor = get_class_map(used), 1 if downsample == "none" else 2
+    chosen = get_class_map(used)
+    factor = 1 if (downsample or as_published(chosen.name).downsample) == "none" else 2
     splits: dict[str, list[Labelled]] = {split: [] for split in layout.SPLITS}
     unreadable = {}
     for one in recordings:
@@ -134,9 +136,10 @@ def _raw_boxes(recording: RawRecording, class_map: ClassMap, factor: int) -> Raw
         raise EventDataError(f"it has no file of {lacking}; put that beside the other one")
     require_known(recording.labels, class_map.raw)
     labels, _ = class_map.apply(read_labels(recording.labels, class_map.raw)[0])
-    with open_events(recording.events) as reader:
+    data_set = as_published(class_map.name)
+    with open_events(recording.events, data_set.sensor) as reader:
         size = reader.width, reader.height
-    labels, _ = LabelFilter().apply(labels, *size, train=recording.split == "train")
+    labels, _ = data_set.label_filter.apply(labels, *size, train=recording.split == "train")
     if factor > 1:
         labels, _ = scale_boxes(labels, 1 / factor, *size)
     _, starts = np.unique(labels["t"], return_index=True)

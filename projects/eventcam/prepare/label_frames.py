@@ -37,7 +37,9 @@ class Schedule:
     frame_steps: np.ndarray
 
 
-def schedule(label_times_us: np.ndarray, published: bool = False) -> Schedule:
+def schedule(
+    label_times_us: np.ndarray, published: bool = False, base_us: float | None = None
+) -> Schedule:
     """Frames and representation times from the times of the kept boxes.
 
     From one frame to the next the representations are evenly spaced, so that both are hit exactly.
@@ -48,6 +50,7 @@ def schedule(label_times_us: np.ndarray, published: bool = False) -> Schedule:
     Args:
         label_times_us: times of the kept boxes, in any order, repetitions allowed.
         published: use the published choice of frames instead (:func:`published_frames`).
+        base_us: its base period, if it is not to be derived.
 
     Raises:
         EventDataError: no label is at or after 100 ms.
@@ -59,7 +62,7 @@ def schedule(label_times_us: np.ndarray, published: bool = False) -> Schedule:
             "no box is left at or after the first 100 ms, so there is no labelled frame (times of "
             "labels are microseconds)"
         )
-    frames, steps = published_frames(times) if published else nearest_frames(times)
+    frames, steps = published_frames(times, base_us) if published else nearest_frames(times)
     return with_steps_between(frames, steps)
 
 

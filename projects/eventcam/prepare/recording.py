@@ -18,6 +18,7 @@ from eventcam.io.label_files import read_labels, require_known
 from eventcam.io.opening import open_events
 from eventcam.labels import LabelFilter, crop_to_frame
 from eventcam.prepare.label_frames import Schedule, known_empty_steps, label_grid, schedule
+from eventcam.published import DataSet, as_published
 from eventcam.representations import (
     Downsample,
     Representation,
@@ -41,8 +42,10 @@ class Preparation:
         downsample: "nearest" or "sum" for half resolution, or "none".
         published: reproduce the published preparation where it has defects: windows closed at both
             ends (events on a border count twice), and its choice of frames, which loses labels
-            after gaps and refuses label rates other than 30 and 60 Hz. Both choices agree on
-            regular labels. It also leaves small boxes out of all splits (``label_filter``).
+            after gaps and refuses label rates other than 30 and 60 Hz (of Gen1, whose labels are
+            at 4 Hz at most, it ends representations every 125 ms between them). Both choices agree
+            on regular labels of 30 and 60 Hz. It also leaves small boxes out of all splits
+            (``label_filter``, as published with the data set).
         label_filter: which boxes are kept in all splits; None keeps all that lie in the frame, as
             training has a filter of its own (``EventRecordings``) and so has each protocol.
         bins: time bins of a representation.
@@ -61,13 +64,18 @@ class Preparation:
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_map", get_class_map(self.class_map).name)
         if self.published and self.label_filter is None:
-            object.__setattr__(self, "label_filter", LabelFilter())
+            object.__setattr__(self, "label_filter", self.data_set.label_filter)
         self.kind(1, 1, downsample=self.downsample)
 
     @property
     def kind(self) -> type[Representation]:
         """Of the representations."""
         return get_representation(self.representation)
+
+    @property
+    def data_set(self) -> DataSet:
+        """What was published about the data set that the class map names."""
+        return as_published(self.class_map)
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest, plain values only."""
@@ -95,9 +103,9 @@ def prepare_recording(
     class_map = get_class_map(settings.class_map)
     require_known(labels, class_map.raw)
     raw, dropped = read_labels(labels, class_map.raw)
-    with open_events(events) as reader:
+    with open_events(events, settings.data_set.sensor) as reader:
         kept, counts = _select_boxes(raw, dropped, reader, settings, train)
-        times = schedule(kept["t"], settings.published)
+        times = schedule(kept["t"], settings.published, settings.data_set.frame_period_us)
         written = _write_representations(folder, reader, times, settings, counts)
         total = reader.num_events()
         sensor = {"width": reader.width, "height": reader.height}

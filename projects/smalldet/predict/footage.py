@@ -17,6 +17,7 @@ from eventcam.io.label_files import read_labels
 from eventcam.io.records import read_json
 from eventcam.io.rvt_recording import RvtRecording
 from eventcam.labels import scale_boxes
+from eventcam.published import as_published
 from eventcam.render.sources import labelled_at, labels_beside, prepared_truth
 from eventcam.windows import window_ends
 from pictures.boxes import BoxSet
@@ -77,7 +78,7 @@ def _prepared_steps(recording: RvtRecording) -> Iterator[tuple[int, np.ndarray]]
 
 
 def _raw(path: Path, predictor: EventPredictor, min_score: float) -> Footage:
-    with open_events(path) as reader:
+    with open_events(path, as_published(predictor.class_map.name).sensor) as reader:
         steps = len(window_ends(*reader.time_range_us()))
         size = reader.width, reader.height
     file, labels = labels_beside(path), None

@@ -15,6 +15,7 @@ from torch import nn
 from eventcam.class_maps import ClassMap
 from eventcam.io.events import Events
 from eventcam.io.opening import open_events
+from eventcam.published import as_published
 from eventcam.representations import (
     Downsample,
     Representation,
@@ -129,7 +130,7 @@ class EventPredictor:
         self.reset()
 
     def _file(self, path: Path, min_score: float) -> Iterator[Frame]:
-        with open_events(path) as reader:
+        with open_events(path, as_published(self.class_map.name).sensor) as reader:
             represent = self._representation(reader.height, reader.width).count
             ends = window_ends(*reader.time_range_us())
             events = clean_chunks(reader.chunks(), reader.width, reader.height, Counter())

@@ -4,8 +4,14 @@ One recording in memory (``generate_recording``), or a data set folder that is m
 (``GeneratedRecordings(...).ensure(root)``). Start reading at ``recording``.
 """
 
-from toydata.streets.dataset import SPLITS, GeneratedRecordings
+from toydata.streets.dataset import SPLITS, GeneratedRecordings, recordings_like
 from toydata.streets.recording import generate_recording
 from toydata.streets.settings import SceneSettings
 
-__all__ = ["SPLITS", "GeneratedRecordings", "SceneSettings", "generate_recording"]
+__all__ = [
+    "SPLITS",
+    "GeneratedRecordings",
+    "SceneSettings",
+    "generate_recording",
+    "recordings_like",
+]

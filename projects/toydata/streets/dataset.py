@@ -7,8 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from eventcam.class_maps import get_class_map
 from eventcam.io import write_bbox, write_h5_recording
 from eventcam.prepare.workers import check_main_guard, run_jobs
+from eventcam.published import as_published
 from toydata.folder import GeneratedDataError, ensure_folder
 from toydata.streets.recording import generate_recording
 from toydata.streets.settings import SceneSettings
@@ -67,10 +69,26 @@ class GeneratedRecordings(SceneSettings):
         set_here = {f.name: values[f.name] for f in fields(self) if values[f.name] != f.default}
         # Numbers of one type, so that 3 and 3.0 seconds are the same request.
         numbers = {"seconds": float(self.seconds), "lull": float(self.lull)}
-        return {name: values[name] for name in _MARKED} | set_here | numbers
+        lists = {name: list(v) for name, v in set_here.items() if isinstance(v, tuple)}
+        return {name: values[name] for name in _MARKED} | set_here | numbers | lists
 
     def _write_split(self, split: str, workers: int, folder: Path) -> None:
         write = partial(self.write_recording, folder, split)
         for _, outcome in run_jobs(write, range(getattr(self, split)), workers):
             if isinstance(outcome, Exception):
                 raise outcome
+
+
+def recordings_like(class_map: str, **settings: Any) -> GeneratedRecordings:
+    """Recordings with sensor, raw classes and label rate of the data set of a class map.
+
+    Args:
+        class_map: its name, as ``gen1_2classes``.
+        settings: of :class:`GeneratedRecordings`, instead of those or besides.
+    """
+    data_set = as_published(class_map)
+    usual: dict[str, Any] = {"classes": get_class_map(class_map).raw}
+    usual |= dict(zip(("width", "height"), data_set.sensor, strict=True))
+    if data_set.frame_period_us is not None:
+        usual["labels_per_second"] = 1_000_000 // data_set.frame_period_us
+    return GeneratedRecordings(**(usual | settings))

@@ -11,7 +11,7 @@ import numpy as np
 
 from eventcam.io import BBOX_DTYPE, Events
 from toydata.streets.sensor import ThresholdSensor
-from toydata.streets.settings import LABELS_PER_SECOND, SceneSettings
+from toydata.streets.settings import SceneSettings
 from toydata.streets.view import Placed, StreetView
 
 SMALLEST_LABEL_PX = 4.0  # sides of what is on the sensor
@@ -34,7 +34,7 @@ def generate_recording(
 
     Returns:
         Blocks of events in the order of time, made while one iterates; and the labels
-        (structured, ``BBOX_DTYPE``), at 30 Hz. An object that stands still stays labelled, one
+        (structured, ``BBOX_DTYPE``). An object that stands still stays labelled, one
         that is mostly hidden or outside does not.
     """
     street, sensor = np.random.SeedSequence(seed).spawn(2)
@@ -59,16 +59,17 @@ def _events(
 
 
 def _labels(view: StreetView, settings: SceneSettings) -> np.ndarray:
-    """Boxes of what is visible enough, every 1/30 s from the first one on."""
-    stride = settings.frames_per_second // LABELS_PER_SECOND
+    """Boxes of what is visible enough, as often as the settings say, the first after that time."""
+    stride = settings.frames_per_second // settings.labels_per_second
     tracks = {id(actor): number for number, actor in enumerate(view.labelled)}
     rows = []
     for frame in range(stride, settings.frames + 1, stride):
         time_us = int(settings.time_us(frame))
         for thing, on_sensor, unhidden in view.visible_shares(frame):
             box = _label_box(thing, on_sensor, unhidden, frame, settings)
-            if box is not None and thing.actor.kind is not None:
-                class_id = thing.actor.kind.class_id
+            kind = thing.actor.kind
+            class_id = kind and settings.class_id(kind.name)
+            if box is not None and class_id is not None:
                 rows.append((time_us, *box, class_id, tracks[id(thing.actor)], 1.0))
     return np.array(rows, BBOX_DTYPE) if rows else np.zeros(0, BBOX_DTYPE)
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eventcam.class_maps import ETRAM_RAW
 from toydata.folder import GeneratedDataError
 
-LABELS_PER_SECOND = 30  # as in the published recordings, whose preparation knows 30 and 60 Hz only
+_ALSO_CALLED = {"bicycle": "two-wheeler", "motorbike": "two-wheeler"}
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class SceneSettings:
         seconds: length of the recording.
         frames_per_second: rate of the simulation, a multiple of the label rate; the sensor model
             interpolates in between.
+        labels_per_second: as often as that boxes are drawn.
+        classes: names of what is labelled, by raw class id; road users of other kinds are not.
         density: how crowded the street is; 1 gives four to eight objects in view.
         threshold: change of log intensity that makes one event, mean over the pixels.
         mismatch: standard deviation of the thresholds over the pixels, relative to their mean.
@@ -34,6 +37,8 @@ class SceneSettings:
     height: int = 180
     seconds: float = 3.0
     frames_per_second: int = 240
+    labels_per_second: int = 30
+    classes: tuple[str, ...] = ETRAM_RAW
     density: float = 1.0
     threshold: float = 0.22
     mismatch: float = 0.04
@@ -42,11 +47,17 @@ class SceneSettings:
     lull: float = 0.0
 
     def __post_init__(self) -> None:
-        sides, rate = (self.width, self.height), self.frames_per_second
+        object.__setattr__(self, "classes", tuple(self.classes))
+        sides, rate, labels = (
+            (self.width, self.height),
+            self.frames_per_second,
+            self.labels_per_second,
+        )
         for holds, rule in (
             (min(sides) >= 64 and max(sides) <= 4096, "sides of 64 to 4096 px"),
             (0.2 <= self.seconds <= 600, "a length of 0.2 to 600 s"),
-            (rate >= 60 and rate % LABELS_PER_SECOND == 0, "60, 90, 120, ... frames_per_second"),
+            (rate >= 60 and labels > 0, "60 frames_per_second or more, and some labels_per_second"),
+            (labels <= 0 or rate % labels == 0, "frames_per_second that labels_per_second divide"),
             (0.02 <= self.threshold <= 2, "a threshold of 0.02 to 2"),
             (0 <= self.mismatch <= 0.3, "a mismatch of 0 to 0.3"),
             (min(self.density, self.noise_hz, self.flicker) >= 0, "no negative rates"),
@@ -64,6 +75,11 @@ class SceneSettings:
     def times(self) -> np.ndarray:
         """(frames + 1,) seconds since the start."""
         return np.arange(self.frames + 1) / self.frames_per_second
+
+    def class_id(self, kind: str) -> int | None:
+        """Raw class id of a kind of road users; None: they are not labelled."""
+        names = (kind, _ALSO_CALLED.get(kind))
+        return next((self.classes.index(name) for name in names if name in self.classes), None)
 
     def time_us(self, frame: int) -> float:
         """Time of a frame since the start, microseconds (whole ones only at some frames)."""

@@ -20,15 +20,13 @@ class Kind:
     """A class of road users.
 
     Attributes:
-        name: as in the published label list.
-        class_id: raw id in the published labels.
+        name: as in eTraM's list of classes.
         size: length, width and height, metres.
         roof: width of a vehicle at the top, seen from the front; relative to the whole.
         stride_m: way per double step or turn of the pedals, metres; None where nothing turns.
     """
 
     name: str
-    class_id: int
     size: tuple[float, float, float]
     roof: float | None = None
     stride_m: float | None = None
@@ -37,12 +35,12 @@ class Kind:
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("pedestrian", 0, (0.8, 0.6, 1.75), stride_m=1.4),
-        Kind("car", 1, (4.3, 1.8, 1.5), roof=0.82),
-        Kind("bicycle", 2, (1.8, 0.65, 1.75), stride_m=4.5),
-        Kind("bus", 3, (9.0, 2.5, 3.1), roof=0.96),
-        Kind("motorbike", 4, (2.1, 0.8, 1.5)),
-        Kind("truck", 5, (6.6, 2.4, 3.0), roof=0.98),
+        Kind("pedestrian", (0.8, 0.6, 1.75), stride_m=1.4),
+        Kind("car", (4.3, 1.8, 1.5), roof=0.82),
+        Kind("bicycle", (1.8, 0.65, 1.75), stride_m=4.5),
+        Kind("bus", (9.0, 2.5, 3.1), roof=0.96),
+        Kind("motorbike", (2.1, 0.8, 1.5)),
+        Kind("truck", (6.6, 2.4, 3.0), roof=0.98),
     )
 }
 

@@ -16,7 +16,7 @@ import numpy as np
 from eventcam.errors import EventDataError
 from eventcam.io.events import CHUNK_EVENTS, EventReader, Events
 from eventcam.io.readers.clock import Clock
-from eventcam.io.readers.h5 import as_polarity
+from eventcam.io.readers.h5 import DEFAULT_HEIGHT, DEFAULT_WIDTH, as_polarity
 from eventcam.io.readers.header import read_header, sensor_size
 
 EVENT_BYTES = 8
@@ -32,7 +32,9 @@ class DatReader(EventReader):
     after the last whole event are counted (``trailing_bytes``).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, sensor: tuple[int, int] = (DEFAULT_WIDTH, DEFAULT_HEIGHT)
+    ) -> None:
         self.path = Path(path)
         self.counts: Counter[str] = Counter()
         try:
@@ -42,7 +44,7 @@ class DatReader(EventReader):
         try:
             header = read_header(self._file, b"%")
             _check_kind(self._file, header, self.path)
-            self.width, self.height = sensor_size(header, _COORDINATE_BITS + 1, self.path)
+            self.width, self.height = sensor_size(header, _COORDINATE_BITS + 1, self.path, sensor)
             self._start = self._file.tell()
             self._bytes = self.path.stat().st_size - self._start
         except BaseException:

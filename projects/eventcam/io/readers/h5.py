@@ -36,7 +36,9 @@ class H5Reader(EventReader):
     Blocks that cannot be decompressed are left out and counted (``events_unreadable``).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, sensor: tuple[int, int] = (DEFAULT_WIDTH, DEFAULT_HEIGHT)
+    ) -> None:
         self.path = Path(path)
         self.counts: Counter[str] = Counter()
         self._file = open_h5(self.path)
@@ -47,8 +49,8 @@ class H5Reader(EventReader):
                 group = self._file.get("events")
                 self._columns = _columns(group, self.path)
                 self._reader = ColumnReader(self._columns)
-                self.width = _scalar(group, "width", DEFAULT_WIDTH)
-                self.height = _scalar(group, "height", DEFAULT_HEIGHT)
+                self.width = _scalar(group, "width", sensor[0])
+                self.height = _scalar(group, "height", sensor[1])
         except BaseException:
             self._file.close()
             raise

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from eventcam.io.readers.h5 import DEFAULT_HEIGHT, DEFAULT_WIDTH
-
 LOG = logging.getLogger(__name__)
 _LONGEST_LINE = 4096  # bytes; a longer "header line" is binary data
 
@@ -34,16 +32,19 @@ def read_header(file: BinaryIO, begin: bytes) -> dict[str, str]:
     return fields
 
 
-def sensor_size(fields: Mapping[str, str], limit: int, path: Path) -> tuple[int, int]:
-    """Sensor width and height, px; a default, and a warning, where the header does not say it.
+def sensor_size(
+    fields: Mapping[str, str], limit: int, path: Path, sensor: tuple[int, int]
+) -> tuple[int, int]:
+    """Sensor width and height, px; those given, and a warning, where the header does not say it.
 
     Args:
         fields: of the header, with ``width`` and ``height``.
         limit: sizes beyond it are no sizes.
         path: of the file.
+        sensor: width and height of a file that does not say it.
     """
-    width = _size(fields, "width", limit, DEFAULT_WIDTH, path)
-    return width, _size(fields, "height", limit, DEFAULT_HEIGHT, path)
+    width = _size(fields, "width", limit, sensor[0], path)
+    return width, _size(fields, "height", limit, sensor[1], path)
 
 
 def _size(fields: Mapping[str, str], name: str, limit: int, default: int, path: Path) -> int:

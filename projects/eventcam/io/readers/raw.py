@@ -17,6 +17,7 @@ import numpy as np
 from eventcam.errors import EventDataError
 from eventcam.io.events import CHUNK_EVENTS, EventReader, Events
 from eventcam.io.readers.evt import ENCODINGS, Decoder, Encoding
+from eventcam.io.readers.h5 import DEFAULT_HEIGHT, DEFAULT_WIDTH
 from eventcam.io.readers.header import read_header, sensor_size
 
 BLOCK_WORDS = 1 << 17  # decoded at once; at most 20 MB of events
@@ -50,7 +51,9 @@ class RawReader(EventReader):
     ``trailing_bytes``, those after the last whole word.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, sensor: tuple[int, int] = (DEFAULT_WIDTH, DEFAULT_HEIGHT)
+    ) -> None:
         self.path = Path(path)
         self.counts: Counter[str] = Counter()
         try:
@@ -60,7 +63,7 @@ class RawReader(EventReader):
         try:
             header = _fields(read_header(self._file, b"% "))
             self.encoding = _encoding(header, self.path)
-            self.width, self.height = sensor_size(header, _LARGEST, self.path)
+            self.width, self.height = sensor_size(header, _LARGEST, self.path, sensor)
             self._start = self._file.tell()
         except BaseException:
             self.close()
