@@ -135,6 +135,11 @@ class LoadReport:
     new: tuple[str, ...] = ()
 
     @property
+    def is_complete(self) -> bool:
+        """Whether all tensors of the model are from the file."""
+        return not (self.missing or self.unfit or self.new)
+
+    @property
     def wanted(self) -> int:
         """Number of tensors that the file should hold for the model."""
         return len(self.loaded) + len(self.missing) + len(self.unfit)

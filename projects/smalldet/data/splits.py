@@ -109,12 +109,13 @@ class CocoSplits:
             "keep_negatives": self.keep_negatives,
         }
 
-    def check(self, num_classes: Mapping[str, int], images: int) -> None:
+    def check(self, num_classes: Mapping[str, int], images: int | None) -> None:
         """Compare with the model and the schedule, before the first step.
 
         Args:
             num_classes: how many classes a head predicts, by its key in the config.
-            images: the config's ``train.images``; 0 expects nothing.
+            images: the config's ``train.images``; 0 expects nothing, nor does None: nothing is
+                trained.
 
         Raises:
             DataError: a head has another number of classes, or the training split another size.

@@ -10,6 +10,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.modeling.backbone import Backbone
 from torch import Tensor
 
+from smalldet.backbones.weight_files import LoadReport
 from smalldet.detectors.base import Detector, Frame, HeadInputs, padded_batch
 from smalldet.detectors.recurrent_checkpoint import load_published_detector
 from smalldet.detectors.recurrent_memory import StreamMemory
@@ -104,10 +105,9 @@ class RecurrentDetector(Detector, StepNormalised):
             for found, frame in zip(detections, frames, strict=True)
         ]
 
-    def load_pretrained(self) -> None:
+    def load_pretrained(self) -> LoadReport | None:
         """Load ``init_checkpoint``; see :func:`load_published_detector` for the errors."""
-        if self.init_checkpoint:
-            load_published_detector(self, self.init_checkpoint)
+        return load_published_detector(self, self.init_checkpoint)
 
     def recurrent_state(self) -> dict[Hashable, State]:
         """What the next training step depends on besides the weights; each process has its own."""

@@ -57,8 +57,16 @@ def build_model(cfg: Config, settings: TrainSettings) -> nn.Module:
     return model.to(device)
 
 
-def register_data(cfg: Config, settings: TrainSettings, model: nn.Module) -> Any:
+def register_data(
+    cfg: Config, settings: TrainSettings, model: nn.Module, is_trained: bool = True
+) -> Any:
     """Register the data set of ``cfg``, if it has one, and compare it with schedule and heads.
+
+    Args:
+        cfg: the config.
+        settings: its ``train``.
+        model: its heads say how many classes they predict.
+        is_trained: without training, the training split may be missing.
 
     Returns:
         The data set, which has a ``fingerprint`` and ``findings``; None if there is none.
@@ -74,7 +82,7 @@ def register_data(cfg: Config, settings: TrainSettings, model: nn.Module) -> Any
             f"{type(model).__name__} does not say how many classes it predicts (num_classes of the "
             "model, its head or its roi_heads), so that is not compared with the data."
         )
-    dataset.check(classes, settings.images)
+    dataset.check(classes, settings.images if is_trained else None)
     return dataset
 
 

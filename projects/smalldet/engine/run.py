@@ -41,7 +41,7 @@ from smalldet.engine.hooks.saving import SaveCheckpoint, StopOnRequest
 from smalldet.engine.resume import forget_lost_models, last_of, resume_from
 from smalldet.engine.settings import DDP, TrainSettings, read_settings
 from smalldet.engine.trainer import Trainer
-from smalldet.engine.weights import load_start_weights, load_weights
+from smalldet.engine.weights import best_checkpoint, load_scored, load_weights
 from smalldet.engine.writers import build_writers, require_wandb, rewind_metrics
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def run(cfg: Config, resume: bool = False, eval_only: bool = False) -> dict[str,
             ``optimizer``, ``lr_multiplier`` and ``train``; perhaps ``dataset``, ``evaluation`` and
             ``experiment``.
         resume: Continue from the run folder's last checkpoint; without one, start.
-        eval_only: Score ``train.init_checkpoint``, or else the run folder's best model.
+        eval_only: Score what :func:`load_scored` loads.
 
     Returns:
         What ``results.json`` holds: scores on valid and test, best step, times, memory.
@@ -70,10 +70,9 @@ def run(cfg: Config, resume: bool = False, eval_only: bool = False) -> dict[str,
         require_wandb()
     model = build_model(cfg, settings)
     use_feature_cache(cfg, settings, model)
-    dataset = register_data(cfg, settings, model)
+    dataset = register_data(cfg, settings, model, is_trained=not eval_only)
     if eval_only:
-        path = settings.init_checkpoint or str(best_checkpoint(Path(settings.output_dir)))
-        load_start_weights(model, path)
+        path = load_scored(model, settings.output_dir, settings.init_checkpoint)
         logger.info(f"Evaluating {path}.")
         return score_splits(cfg, settings, model)
     measured = train(cfg, settings, model, resume, dataset.fingerprint() if dataset else "")
@@ -207,12 +206,6 @@ def best_step(settings: TrainSettings, best: Evaluate | None) -> dict[str, Any]:
     length = settings.iterations_per_epoch
     epoch = math.ceil((best.best_iteration + 1) / length) if length else None
     return {"best_iteration": best.best_iteration, "best_epoch": epoch}
-
-
-def best_checkpoint(folder: Path) -> Path:
-    """``model_best.pth`` of a run folder, or ``model_final.pth`` where no score was defined."""
-    best = folder / "model_best.pth"
-    return best if best.exists() else folder / "model_final.pth"
 
 
 def evaluate_best(cfg: Config, settings: TrainSettings, model: nn.Module) -> dict[str, Any]:

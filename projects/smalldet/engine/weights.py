@@ -140,11 +140,47 @@ def load_weights(
     return checkpoint
 
 
-def load_start_weights(model: nn.Module, path: str) -> None:
+def best_checkpoint(folder: Path) -> Path:
+    """``model_best.pth`` of a run folder, or ``model_final.pth`` where no score was defined."""
+    best = folder / "model_best.pth"
+    return best if best.exists() else folder / "model_final.pth"
+
+
+def load_scored(model: Any, output_dir: str, init_checkpoint: str) -> str:
+    """Load what an evaluation alone scores, every tensor of it.
+
+    That is ``init_checkpoint``, else the best model of the run folder, else, where nothing was
+    trained, the published checkpoint that a detector names itself (``model.init_checkpoint``).
+
+    Returns:
+        The file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it does not fit the model, or lacks a part of it.
+    """
+    best, named = best_checkpoint(Path(output_dir)), getattr(model, "init_checkpoint", "")
+    if init_checkpoint or best.exists() or not named:
+        path = init_checkpoint or str(best)
+        report = load_start_weights(model, path)
+    else:
+        path, report = named, model.load_pretrained()
+    if report is not None and not report.is_complete:
+        raise ValueError(
+            f"What this model would find is not what {path} has learned ({report}). Evaluate it "
+            "with the config that belongs to it, or train first."
+        )
+    return path
+
+
+def load_start_weights(model: nn.Module, path: str) -> Any:
     """Load a run's checkpoint, every tensor of it; one of another program as far as it fits.
 
     Others are ``.ckpt`` files, which the detector itself reads, and ``.pkl`` files and addresses as
     ``detectron2://...``, which Detectron2 reads; both log what does not fit.
+
+    Returns:
+        Of a ``.ckpt`` file the detector's report, else None.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -152,8 +188,8 @@ def load_start_weights(model: nn.Module, path: str) -> None:
             ``load_pretrained``; or Detectron2 cannot read it.
     """
     if Path(path).suffix == LIGHTNING:
-        _load_published(model, path)
-    elif "://" in path or Path(path).suffix not in (".pth", SAFETENSORS):
+        return _load_published(model, path)
+    if "://" in path or Path(path).suffix not in (".pth", SAFETENSORS):
         _load_foreign(model, path)
     else:
         load_weights(model, path)
@@ -189,7 +225,7 @@ class _ArraysOnly(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _load_published(model: Any, path: str) -> None:
+def _load_published(model: Any, path: str) -> Any:
     """As if the config had named the file as ``model.init_checkpoint``."""
     if not hasattr(model, "load_pretrained"):
         raise ValueError(
@@ -198,7 +234,7 @@ def _load_published(model: Any, path: str) -> None:
             "fits: train.init_checkpoint='' model.backbone.bottom_up.init_checkpoint=PATH."
         )
     model.init_checkpoint = path
-    model.load_pretrained()
+    return model.load_pretrained()
 
 
 def mismatches(expected: Any, found: Any, name: str = "") -> list[str]:

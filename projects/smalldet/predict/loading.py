@@ -17,9 +17,8 @@ from labbook.config.load import load_config, to_plain
 from runfolder.names import CONFIG
 from smalldet.detectors.recurrent import RecurrentDetector
 from smalldet.engine.build import build_model, load_pretrained
-from smalldet.engine.run import best_checkpoint
 from smalldet.engine.settings import read_settings
-from smalldet.engine.weights import load_start_weights
+from smalldet.engine.weights import best_checkpoint, load_start_weights
 from smalldet.predict.exported import (
     GRAPHS,
     WEIGHTS,
