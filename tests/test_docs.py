@@ -12,7 +12,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
 FOLDERS = ("configs", "docs", "projects", "tests", "tools", "benchmarks")
-MADE = re.compile(r"configs/(debug/(STUDY|ofat|etram)/|ofat/NAME|.*\bcombined\.py)|STUDY|NAME|\*|…")
+MADE = re.compile(
+    r"configs/(debug/(STUDY|ofat|etram|rvt)/|ofat/NAME|.*\bcombined\.py)|STUDY|NAME|\*|…"
+)
 
 
 def files_named(text: str) -> set[str]:
