@@ -23,7 +23,7 @@ from console.status import exit_status
 
 def parse_arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("prepared", type=Path, help="what tools/prepare_etram.py wrote")
+    parser.add_argument("prepared", type=Path, help="what tools/prepare_events.py wrote")
     parser.add_argument("--write", type=Path, metavar="CONFIG", help="put the thresholds in there")
     types = ("exponential", "step", "linear")
     parser.add_argument("--weight-type", default=types[0], choices=types, help="of that config")

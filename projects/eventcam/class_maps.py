@@ -97,7 +97,7 @@ def check_class_map(found: str, wanted: str, where: object) -> None:
         raise EventDataError(
             f"{where} was prepared with the class map {found!r}, but {wanted!r} is asked for: the "
             f"same ids mean other classes. Set the class map to {found!r}, or prepare the "
-            f"recordings into another folder with `tools/prepare_etram.py RAW OUT --class-map "
+            f"recordings into another folder with `tools/prepare_events.py RAW OUT --class-map "
             f"{shlex.quote(wanted)}`."
         )
 

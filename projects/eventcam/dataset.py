@@ -36,7 +36,7 @@ class EventRecordings:
     """Recordings in RVT's layout with the splits train, val and test; each is opened once.
 
     Args:
-        root: the prepared folder (``tools/prepare_etram.py RAW ROOT``).
+        root: the prepared folder (``tools/prepare_events.py RAW ROOT``).
         class_map: name of the map that it was prepared with, or the list of own classes.
         downsample: which of its representations: "nearest", "sum" or "none".
         name: the splits are registered as ``<name>_train`` and so on; "" takes the folder's name.
@@ -130,8 +130,8 @@ class EventRecordings:
             raise EventDataError(
                 f"{self.root} has {counts} labelled frames; expected were "
                 f"{wanted if is_trained else 'some in one of them'}. {self._why_empty(empty)}"
-                f"Prepare the recordings with `tools/prepare_etram.py RAW {self.root} --downsample "
-                f"{self.downsample} --class-map {quote(self.class_map.name)}"
+                f"Prepare the recordings with `tools/prepare_events.py RAW {self.root} "
+                f"--downsample {self.downsample} --class-map {quote(self.class_map.name)}"
                 f"{layout.command_option(self.representation)}`, or correct dataset.root or "
                 "train.images."
             )

@@ -1,4 +1,4 @@
-"""Event recordings that tools/prepare_etram.py RAW datasets/etram_cls8_sample_nearest made."""
+"""Event recordings that tools/prepare_events.py RAW datasets/etram_cls8_sample_nearest made."""
 
 from detectron2.config import LazyCall as L
 from eventcam.augment.sequence import AugmentSettings

@@ -1,5 +1,5 @@
 """Prophesee's Gen1, as RVT's prepared download or as
-tools/prepare_etram.py RAW datasets/gen1 --class-map gen1_2classes makes it.
+tools/prepare_events.py RAW datasets/gen1 --class-map gen1_2classes makes it.
 """
 
 from .etram import dataloader, dataset, evaluation

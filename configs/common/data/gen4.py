@@ -1,5 +1,5 @@
 """Prophesee's 1 Mpx set (Gen4) at half resolution, as RVT's prepared download or as
-tools/prepare_etram.py RAW datasets/gen4 --class-map gen4_3classes makes it.
+tools/prepare_events.py RAW datasets/gen4 --class-map gen4_3classes makes it.
 """
 
 from .etram import dataloader, dataset, evaluation

@@ -1,7 +1,7 @@
 """RVT-B as published with eTraM, on its three groups of classes: scored as the publication does.
 
 Prepare the recordings for it, with the published choice of times and boxes:
-tools/prepare_etram.py RAW datasets/etram_3groups --class-map etram_3groups --published
+tools/prepare_events.py RAW datasets/etram_3groups --class-map etram_3groups --published
 Run: tools/lazyconfig_train_net.py --config-file configs/rvt/published/etram_base.py --eval-only
 """
 

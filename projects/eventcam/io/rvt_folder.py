@@ -97,7 +97,7 @@ class RvtFolder:
         """What makes recordings as they are asked for here."""
         downsample = f"--downsample {self.downsample} " if self.downsample else ""
         return (
-            f"tools/prepare_etram.py RAW {out} {downsample}--class-map "
+            f"tools/prepare_events.py RAW {out} {downsample}--class-map "
             f"{quote(self.class_map.name)}{layout.command_option(self.representation)}"
         )
 

@@ -58,7 +58,7 @@ def box_sizes(recordings: Sequence[Labelled]) -> BoxSizes:
         found = ", ".join(f"{w}x{h}" for h, w in sorted(resolutions)) or "no recordings"
         raise EventDataError(
             f"The split has {found}; recordings of one resolution are expected, because an area in "
-            "px² means something at one resolution only. Prepare them with tools/prepare_etram.py."
+            "px² means something at one resolution only. Prepare them with tools/prepare_events.py."
         )
     frames = [
         recording.boxes(frame) for recording in recordings for frame in range(recording.num_frames)

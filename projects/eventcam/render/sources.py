@@ -148,7 +148,7 @@ def _prepared_recording(folder: Path) -> Path:
     if not inside:
         raise EventDataError(
             f"{folder} holds no prepared recording (no {layout.LABELS} in it or in folders up to "
-            f"two levels below). Prepare one with `tools/prepare_etram.py`, or name an event file."
+            f"two levels below). Prepare one with `tools/prepare_events.py`, or name an event file."
         )
     LOG.info("%s holds %d recordings; %s is shown", folder, len(inside), inside[0])
     return inside[0]

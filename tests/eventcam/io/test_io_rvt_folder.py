@@ -306,7 +306,7 @@ def test_several_kinds_of_representations_must_be_chosen_from(published):
 
 
 def test_a_folder_without_recordings_is_refused(tmp_path):
-    command = f"prepare_etram.py RAW {tmp_path} --downsample sum --class-map etram_cls8"
+    command = f"prepare_events.py RAW {tmp_path} --downsample sum --class-map etram_cls8"
     with pytest.raises(EventDataError, match=command):
         RvtFolder(tmp_path, "etram_cls8", "sum")
 

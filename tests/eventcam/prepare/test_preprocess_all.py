@@ -240,7 +240,7 @@ def test_the_command_fails_only_if_nothing_could_be_prepared(tmp_path, good, cod
     write_recording(tmp_path / "raw/train", "bad", labels=make_labels([]))
     if good:
         write_recording(tmp_path / "raw/train", "good", labels=make_labels(label_times(30)))
-    command = [sys.executable, str(ROOT / "tools/prepare_etram.py")]
+    command = [sys.executable, str(ROOT / "tools/prepare_events.py")]
     arguments = [str(tmp_path / "raw"), str(tmp_path / "out"), "--workers", "0"]
     paths = os.pathsep.join([str(ROOT / "projects"), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths}
