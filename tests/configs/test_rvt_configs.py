@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -15,11 +16,14 @@ from omegaconf import DictConfig
 from boxmetrics.protocols import get_protocol
 from eventcam.augment.sequence import RANDOM_ACCESS, STREAMING
 from eventcam.class_maps import get_class_map
+from eventcam.prepare.folder import prepare_all
+from eventcam.prepare.recording import Preparation
 from eventcam.published import as_published
 from labbook.config.load import load_config, to_plain
 from labbook.config.studies import find_experiments, get_study
 from published_rvt import published_shapes, write_checkpoint
 from smalldet.engine.run import run
+from toydata.streets import recordings_like
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs" / "rvt"
@@ -164,3 +168,20 @@ def test_the_cost_of_a_step_is_measured_at_the_size_of_the_data_set(data, sensor
     generator = instantiate(to_plain(cfg.dataset.generate))
     assert (generator.width, generator.height) == sensor
     assert generator.classes == get_class_map(cfg.dataset.class_map).raw
+
+
+def test_the_test_split_alone_is_enough(tmp_path):
+    settings = Preparation("gen1_2classes", "none")
+    sizes = {"train": 1, "val": 1, "test": 1, "seconds": 0.8, "width": 128, "height": 96}
+    recordings_like("gen1_2classes", **sizes).ensure(tmp_path / "raw")
+    prepare_all(tmp_path / "raw", tmp_path / "data", settings, progress=False)
+    for split in ("train", "val"):
+        shutil.rmtree(tmp_path / "data" / split)
+    write_checkpoint(tmp_path / "rvt.ckpt", published_shapes("tiny", 2))
+    config = PUBLISHED["gen1_tiny"]
+    kept = [o for o in short(config, tmp_path) if not o.startswith(("dataset.gen", "dataloader.v"))]
+    with pytest.raises(ValueError, match=r"no prepared recording.* dataloader\.valid=null"):
+        run(to_plain(load_config(config, kept)), eval_only=True)
+    kept.append("dataloader.valid=null")
+    results = run(to_plain(load_config(config, kept)), eval_only=True)
+    assert results.keys() == {"test"} and results["test"]["bbox/num_images"] == 2

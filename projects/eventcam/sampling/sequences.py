@@ -173,7 +173,8 @@ def _check(recordings: Sequence[Recording], length: int) -> None:
     if not recordings:
         raise EventDataError(
             "The split holds no prepared recording. Check the folder, or prepare the recordings "
-            "with `tools/prepare_events.py RAW OUT`."
+            "with `tools/prepare_events.py RAW OUT`. An evaluation (--eval-only) can do without a "
+            "split: dataloader.valid=null or dataloader.test=null."
         )
     sizes = {recording.shape: recording.name for recording in recordings}
     if len(sizes) > 1:
