@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from boxmetrics.boxes import Floats, box_area, iou_matrix
 from boxmetrics.matching import COCO_THRESHOLDS, UNMATCHED, Ints, Mask, match_greedily
-from boxmetrics.tables import BoxTable, ImageBoxes
+from boxmetrics.tables import BoxTable, ImageBoxes, load_columns
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,12 @@ class Matches:
 
     @classmethod
     def load(cls, path: Path) -> Matches:
-        """Read what :meth:`save` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ValueError: the file is damaged, or no such file.
+        """
+        return cls(**load_columns(path, cls))
 
     def columns(self, thresholds: ArrayLike) -> Ints:
         """Where the IoU ``thresholds`` (M,) are in ``iou_thresholds``: (M,).

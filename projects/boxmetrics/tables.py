@@ -5,15 +5,25 @@ Shape shorthand: N images (for recordings: labelled times), D predictions, G gro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from boxmetrics.boxes import Floats, as_boxes
 from boxmetrics.matching import Ints, Mask
+
+_MOST_CLASSES = 1 << 20
+_KINDS = {"Ints": "iu", "Floats": "f", "Mask": "b", "NDArray[np.str_]": "U"}
+"""Kinds of numpy's types by how a column is annotated."""
+_ROWS = {"det_image": (0, "image"), "gt_image": (0, "image")} | {
+    "det_gt": (-1, "gt"),
+    "gt_det": (-1, "det"),
+}
+"""Columns that are rows of others: the lowest, and what those others are called."""
 
 
 @dataclass(frozen=True)
@@ -148,9 +158,63 @@ class BoxTable:
 
     @classmethod
     def load(cls, path: Path) -> BoxTable:
-        """Read what :func:`boxmetrics.matches.save_matches` wrote, to score it anew."""
+        """Read what :func:`boxmetrics.matches.save_matches` wrote, to score it anew.
+
+        Raises:
+            ValueError: the file is damaged, or no such file.
+        """
+        return cls(**load_columns(path, cls))
+
+
+def load_columns(
+    path: Path, of: Any, names: Collection[str] = (), required: bool = True
+) -> dict[str, NDArray]:
+    """Columns of a table, or of matches, as they were saved.
+
+    Args:
+        path: the .npz.
+        of: the class whose fields they are.
+        names: of those that are wanted; all of the class if there are none.
+        required: whether all of them must be there.
+
+    Raises:
+        ValueError: the file cannot be read, lacks a column, or has one that does not fit.
+    """
+    kinds = {one.name: str(one.type) for one in fields(of) if not names or one.name in names}
+    try:
         with np.load(path, allow_pickle=False) as arrays:
-            return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+            columns = {name: arrays[name] for name in kinds if required or name in arrays}
+    except Exception as error:  # zip, zlib and numpy have many
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    sizes: dict[str | int, int] = {4: 4}
+    for name, column in columns.items():
+        dims = _dims(name)
+        sizes = dict(zip(dims, column.shape, strict=False)) | sizes
+        is_shaped = column.shape == tuple(sizes.get(one) for one in dims)
+        if column.dtype.kind not in _KINDS[kinds[name]] or not is_shaped:
+            raise ValueError(f"{path} is damaged: {name} is {column.dtype}{list(column.shape)}")
+    for name, column in columns.items():
+        low, high = _limits(name, sizes)
+        if column.dtype.kind in "iuf" and not ((column >= low) & (column < high)).all():
+            raise ValueError(f"{path} is damaged: {name} has values that it cannot have")
+        if name in ("det_image", "gt_image") and (column[1:] < column[:-1]).any():
+            raise ValueError(f"{path} is damaged: {name} is not sorted")
+    return columns
+
+
+def _dims(name: str) -> tuple[str | int, ...]:
+    """The dimensions of a column; what is not 4 is called by its rows."""
+    rows, _, what = name.partition("_")
+    per_threshold = name in ("det_gt", "det_iou", "gt_det")
+    return rows, *((4,) if what == "box" else ("iou",) if per_threshold else ())
+
+
+def _limits(name: str, sizes: Mapping[str | int, int]) -> tuple[float, float]:
+    """What the numbers of a column are at least, and below."""
+    if name in _ROWS:
+        low, of = _ROWS[name]
+        return low, sizes.get(of, np.inf)
+    return (0, _MOST_CLASSES) if name.endswith("_class") else (-np.inf, np.inf)
 
 
 def rank_in_class(images: Ints, classes: Ints) -> Ints:
@@ -164,7 +228,7 @@ def rank_in_class(images: Ints, classes: Ints) -> Ints:
 
 def _groups(images: Ints, classes: Ints) -> Ints:
     """One number for each image and class (N,), rising where the rows are sorted."""
-    return images * (1 << 20) + classes
+    return images * _MOST_CLASSES + classes
 
 
 def _rows(columns: list[ArrayLike]) -> Ints:

@@ -55,17 +55,30 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The object in ``path``; None if there is no such file.
 
     Raises:
-        ValueError: the file holds no JSON object.
+        ValueError: the file holds no JSON object, or numbers that are not finite.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text, parse_int=_int, parse_float=_float, parse_constant=_float)
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}. Restore or remove it.") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no JSON object. Restore or remove it.")
     return content
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return number
+
+
+def _int(text: str) -> int:
+    _float(text)
+    return int(text)
 
 
 def strict(value: Any) -> Any:

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from runfolder.names import LOCK
 from runfolder.provenance import process_start
 from runfolder.records import RunIsRunningError, run_status
+from runfolder.schema import check
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +77,10 @@ def lock_run(folder: Path) -> Iterator[None]:
 def owner_of(folder: Path) -> Owner | None:
     """Who holds the run folder, as far as its lock says; None if nobody does."""
     try:
-        return Owner(**json.loads((folder / LOCK).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # not there, empty, cut short, or not written by us
+        found = json.loads((folder / LOCK).read_text(encoding="utf-8"))
+        check(found, Owner, LOCK)
+        return Owner(**found)
+    except (OSError, ValueError, TypeError, RecursionError):  # not there, empty, cut short, or not written by us
         return None
 
 

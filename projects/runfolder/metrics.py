@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import statistics
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,43 @@ from typing import Any
 from runfolder.files import read_json
 from runfolder.names import FINGERPRINT, METRICS, RESULTS, TOTAL_LOSS
 
+logger = logging.getLogger(__name__)
+
+_LARGE = 2**53
+"""A larger whole number is none that was measured."""
+
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Lines of ``metrics.json`` in the order of steps; a line cut by a kill is left out."""
+    """Lines of ``metrics.json`` in the order of steps; a line cut by a kill is left out.
+
+    Their values are numbers, also ones that are not finite, or null, and ``iteration`` a whole one.
+    Other lines are left out, and said.
+    """
     path = folder / METRICS
     if not path.is_file():
         return []
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            continue
-    return [row for row in rows if isinstance(row, dict)]
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    rows = [_row_in(line) for line in lines]
+    if None in rows[:-1]:  # the last may be about to be written
+        lost = rows[:-1].count(None)
+        logger.warning("%s: %d lines are no metrics and are left out.", path, lost)
+    return [row for row in rows if row is not None]
+
+
+def _row_in(line: str) -> dict[str, Any] | None:
+    """The metrics in a line; None if it is damaged."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or not isinstance(row.get("iteration", 0), int):
+        return None
+    return row if all(map(_is_number, row.values())) else None
+
+
+def _is_number(value: Any) -> bool:
+    is_whole = isinstance(value, int) and abs(value) < _LARGE
+    return is_whole or isinstance(value, float | None)
 
 
 def measured(folder: Path, is_finished: bool) -> dict[str, Any]:

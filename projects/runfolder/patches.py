@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from runfolder import schema
 from runfolder.names import PATCH
 from runfolder.provenance import HERE, git
 
@@ -32,9 +33,9 @@ class Patch:
     left_out: tuple[str, ...] = ()
     """New files that are too large for the patch."""
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> schema.Patch:
         """What a run record says of it."""
-        description = {
+        description: Any = {
             "file": PATCH if self.content else None,
             "sha256": hashlib.sha256(self.content).hexdigest() if self.content else None,
             "files": list(self.files[:MAX_NAMES]),

@@ -8,9 +8,10 @@ import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import psutil
+
+from runfolder.schema import Code, Devices
 
 HERE = Path(__file__).parent
 _GIT = ("-c", "core.quotepath=off", "-c", "diff.noprefix=false", "--no-optional-locks")
@@ -33,7 +34,7 @@ PACKAGES = (
 )
 
 
-def code_version() -> dict[str, Any]:
+def code_version() -> Code:
     """Commit of the checkout that this code runs from, and whether it has uncommitted changes.
 
     Both are None without git, outside a checkout and before the first commit.
@@ -64,7 +65,7 @@ def environment() -> dict[str, str | None]:
     return versions
 
 
-def devices() -> dict[str, Any]:
+def devices() -> Devices:
     """What a run computes on: ``gpus``, the names of those that it may use, and ``cpu``."""
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

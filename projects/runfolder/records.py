@@ -23,6 +23,7 @@ from runfolder.metrics import measured
 from runfolder.names import LAST_CHECKPOINT, LOG, RECORD, RESULTS
 from runfolder.patches import save_patch, uncommitted_patch
 from runfolder.provenance import code_version, devices, environment, process_start
+from runfolder.schema import Code, Devices, check
 
 Status = Literal["new", "running", "interrupted", "failed", "finished"]
 DEATHS = ("failed", "interrupted")
@@ -40,7 +41,7 @@ class RunIsRunningError(RuntimeError):
 class RunRecord:
     """Content of ``run.json``. Times are ISO 8601 in UTC; durations are in seconds."""
 
-    status: str
+    status: Status
     command: list[str]
     start: str
     """Start of the first attempt; resuming keeps it."""
@@ -71,9 +72,9 @@ class RunRecord:
     process_start: str | None = None
     processes: int = 1
     """That train together."""
-    devices: dict[str, Any] = field(default_factory=dict)
+    devices: Devices = field(default_factory=Devices)
     """See :func:`runfolder.provenance.devices`."""
-    code: dict[str, Any] = field(default_factory=dict)
+    code: Code = field(default_factory=Code)
     """Commit, and under ``patch`` the uncommitted changes (:class:`runfolder.patches.Patch`)."""
     environment: dict[str, Any] = field(default_factory=dict)
     earlier: list[dict[str, Any]] = field(default_factory=list)
@@ -177,9 +178,11 @@ def read_record(folder: str | Path) -> RunRecord | None:
         return None
     known = {item.name for item in dataclasses.fields(RunRecord)}
     try:
-        return RunRecord(**{key: value for key, value in content.items() if key in known})
+        record = RunRecord(**{key: value for key, value in content.items() if key in known})
     except TypeError as error:
         raise ValueError(f"{path} is no run record: {error}.") from error
+    check(content, RunRecord, str(path))
+    return record
 
 
 def has_checkpoint(folder: str | Path, resume: bool) -> bool:
@@ -216,7 +219,7 @@ def run_status(folder: str | Path) -> Status:
     if record is None:
         return "new"
     if record.status != "running":
-        return record.status  # type: ignore[return-value]
+        return record.status
     if record.host == socket.gethostname():
         started = process_start(record.pid)
         alive = started is not None and started == record.process_start

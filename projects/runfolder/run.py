@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from runfolder import schema
 from runfolder.files import read_json
 from runfolder.names import CONFIG, EVALUATION, EVALUATION_FACTS, MATCHES, RESULTS, SPLITS
 from runfolder.records import RunRecord, Status, read_record, read_results, run_status
@@ -25,6 +26,8 @@ class Run:
     record: RunRecord | None = None
     results: Mapping[str, Any] = field(default_factory=dict)
     """``results.json``; AP in percent."""
+    evaluations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """``evaluation.json`` by split: by which rules and on which data it was scored."""
     alias: str = ""
     """What its folder is called where another run has a folder of its name."""
 
@@ -57,9 +60,9 @@ class Run:
         """A score of the best model, AP in percent; None if not there or undefined."""
         return (self.results.get(split) or {}).get(key)
 
-    def evaluation(self, split: str) -> dict[str, Any] | None:
-        """``evaluation.json``: by which rules and on which data ``split`` was scored."""
-        return read_json(self.folder / EVALUATION / split / EVALUATION_FACTS)
+    def evaluation(self, split: str) -> Mapping[str, Any]:
+        """Of :attr:`evaluations`; empty where there is none."""
+        return self.evaluations.get(split) or {}
 
     def matches_file(self, split: str) -> Path | None:
         """``matches.npz`` of ``split``, for :mod:`boxmetrics.matches`."""
@@ -71,25 +74,32 @@ def read_run(folder: Path) -> Run:
     """The run in ``folder``.
 
     Raises:
-        ValueError: a file of it is damaged.
+        ValueError: a file of it is damaged; says which and where.
     """
-    path, results_path = folder / CONFIG, folder / RESULTS
-    config: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
-    results = read_results(folder) or {}
-    _check_nodes(config, ("experiment", "train"), path)
-    _check_nodes(results, (*SPLITS, "ema", "parameters"), results_path)
-    _check_nodes(config.get("experiment") or {}, ("targets",), path)
-    for split in SPLITS:
-        for key, value in (results.get(split) or {}).items():
-            if not isinstance(value, int | float | None):
-                raise ValueError(f"{results_path}: {split} {key} is {value!r}, no number.")
-    return Run(folder, config, run_status(folder), read_record(folder), results)
+    found = {split: folder / EVALUATION / split / EVALUATION_FACTS for split in SPLITS}
+    return Run(
+        folder,
+        _checked(_config_in(folder / CONFIG), schema.Config, folder / CONFIG),
+        run_status(folder),
+        read_record(folder),
+        _checked(read_results(folder), schema.Results, folder / RESULTS),
+        {
+            split: _checked(read_json(path), schema.Evaluation, path)
+            for split, path in found.items()
+        },
+    )
 
 
-def _check_nodes(content: Any, names: Iterable[str], path: Path) -> None:
-    """Refuse a file that is no mapping, or has something else than a mapping under these names."""
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{path} holds {content!r}; expected names and values.")
-    for name in names:
-        if not isinstance(content.get(name), Mapping | None):
-            raise ValueError(f"{path}: {name} is {content[name]!r}; expected names and values.")
+def _config_in(path: Path) -> Any:
+    if not path.is_file():
+        return None
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path))
+    except Exception as error:  # YAML and OmegaConf have many
+        raise ValueError(f"{path} is no config: {error}. Restore or remove it.") from error
+
+
+def _checked(content: Any, kind: Any, path: Path) -> Mapping[str, Any]:
+    """The content of a file as :mod:`.schema` describes it; empty if there is none."""
+    schema.check({} if content is None else content, kind, str(path))
+    return content or {}

@@ -41,14 +41,15 @@ def effect_charts(data: ReportData) -> list[dict[str, Any]]:
 
 
 def effects(data: ReportData, key: str) -> list[Effect]:
-    """The factors whose levels have a score ``key``, in the order of the plan.
+    """The factors whose levels and reference have a score ``key``, in the order of the plan.
 
     Levels that are numbers stand by size, others behind that of the reference.
     """
     known, column = data.experiments, f"{data.split} {key}"
     if column not in known:
         return []
-    moved = known[known["factors"].map(bool) & known["reference"].notna() & known[column].notna()]
+    has_both = known[column].notna() & known["reference"].map(known[column]).notna()
+    moved = known[known["factors"].map(bool) & has_both]
     differences = data.differences(key).query("is_reference").set_index("title")
     seeds = data.results.runs.dropna(subset=column).groupby("title")[column].agg(list)
     effects = []

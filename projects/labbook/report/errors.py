@@ -12,7 +12,7 @@ from boxmetrics.confusion import confusion_matrix, false_alarms_on_empty, recall
 from boxmetrics.error_types import ErrorCost, error_costs
 from boxmetrics.matches import Matches
 from boxmetrics.matching import AREA_RANGES
-from labbook.results.intervals import UNREADABLE, checksum, read_stored
+from labbook.results.intervals import checksum, read_stored
 from runfolder.files import write_json
 from runfolder.run import Run
 
@@ -63,13 +63,13 @@ def load_matches(path: Path) -> Matches:
     """
     try:
         return Matches.load(path)
-    except UNREADABLE as error:
+    except ValueError as error:
         raise ValueError(f"{path} holds no matches ({error}); evaluate the run again") from error
 
 
 def analyse_run(run: Run, split: str, matches: Matches) -> dict[str, Any]:
     """All that is told about the errors of one run, as plain numbers."""
-    evaluation = run.evaluation(split) or {}
+    evaluation = run.evaluation(split)
     classes = _class_names(evaluation, matches)
     alarms = false_alarms_on_empty(matches, MIN_SCORE)
     return {

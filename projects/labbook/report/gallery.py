@@ -105,7 +105,7 @@ def _block(pair: Pair, split: str, pictures: dict[str, str]) -> dict[str, Any]:
         change = changed(matches, before)
     except ValueError as error:
         return {"problem": str(error)}
-    evaluation, kept = pair[0].evaluation(split) or {}, stored_crops(pair, split)
+    evaluation, kept = pair[0].evaluation(split), stored_crops(pair, split)
     classes = dict(enumerate(evaluation.get("classes") or []))
     strips = []
     for name, rows in change._asdict().items():

@@ -194,7 +194,7 @@ def _numbers(run: Run) -> dict[str, float]:
     for split in SPLITS:
         found |= {f"{split} {k}": v for k, v in (run.results.get(split) or {}).items()}
         # A run may have been evaluated anew for the sake of its slices.
-        for part, facts in ((run.evaluation(split) or {}).get("slices") or {}).items():
+        for part, facts in (run.evaluation(split).get("slices") or {}).items():
             scores = facts.get("results") or {}
             found |= {f"{split} bbox-{part}/{k}": v for k, v in scores.items()}
         found |= {f"ema {split} {k}": v for k, v in (averages.get(split) or {}).items()}

@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 
 from boxmetrics.bootstrap import METRICS, bootstrap_difference
 from boxmetrics.matches import Matches, match_table
-from boxmetrics.tables import BoxTable
+from boxmetrics.tables import BoxTable, load_columns
 from labbook.results.text import slice_of
 from runfolder.files import read_json, write_json
 from runfolder.run import Run
@@ -24,8 +23,6 @@ from runfolder.run import Run
 logger = logging.getLogger(__name__)
 
 LEVEL = 0.95
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, BadZipFile)
-"""What a damaged ``matches.npz`` raises."""
 _FORMAT = 1  # of the cache; raised when the same matches would give another interval
 _TASK = "bbox/"  # scores of all boxes in matches.npz; protocols that drop some have other prefixes
 _SMALL_CLASSES = "AP-small-classes"
@@ -69,7 +66,7 @@ class IntervalCache:
         ]
         if not all(side and all(side) for side in sides):
             return Interval(reason=f"evaluation/{split}/matches.npz is missing")
-        arguments = bootstrap_arguments(key, candidate[0].evaluation(split) or {})
+        arguments = bootstrap_arguments(key, candidate[0].evaluation(split))
         if arguments is None:
             return Interval(reason=f"{key} cannot be resampled")
         name = self._name(sides, arguments)
@@ -97,7 +94,7 @@ class IntervalCache:
                 groups = groups[np.isin(groups, chosen)]
             matches = [[_load(path, chosen) for path in paths] for paths in sides]
             found = self._bootstrap(*matches, groups=groups, level=LEVEL, **arguments)
-        except UNREADABLE as error:  # or other images
+        except ValueError as error:  # damaged, or of other images
             return Interval(reason=str(error))
         if found is None:
             scarce = "one recording only, or no ground truth"
@@ -105,7 +102,7 @@ class IntervalCache:
         return Interval(found.low, found.high)
 
 
-def bootstrap_arguments(key: str, evaluation: dict[str, Any]) -> dict[str, Any] | None:
+def bootstrap_arguments(key: str, evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
     """``metric`` and ``classes`` of the bootstrap for a score; None if the bootstrap has no such.
 
     For a slice there are its ``recordings`` besides.
@@ -120,7 +117,7 @@ def bootstrap_arguments(key: str, evaluation: dict[str, Any]) -> dict[str, Any] 
         slices, found = evaluation.get("slices") or {}, bootstrap_arguments(whole, evaluation)
         if part not in slices or found is None:
             return None
-        return found | {"recordings": sorted(slices[part]["recordings"])}
+        return found | {"recordings": sorted(slices[part].get("recordings") or ())}
     if not key.startswith(_TASK):
         return None
     score, classes = key.removeprefix(_TASK), list(evaluation.get("classes") or [])
@@ -151,9 +148,13 @@ def read_stored(path: Path) -> dict[str, Any]:
 
 
 def recordings_of(matches_file: Path) -> np.ndarray | None:
-    """The recording of each image (N,), whose frames are resampled together; None for images."""
-    with np.load(matches_file, allow_pickle=False) as arrays:
-        return arrays.get("image_recording")
+    """The recording of each image (N,), whose frames are resampled together; None for images.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    name = "image_recording"
+    return load_columns(matches_file, BoxTable, [name], required=False).get(name)
 
 
 def checksum(path: Path) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame
 
+from boxmetrics.matches import Matches
+from boxmetrics.tables import load_columns
 from labbook.results.frames import SPLITS
-from labbook.results.intervals import UNREADABLE
 from labbook.results.text import TILED
 from runfolder.names import AP
 from runfolder.run import Run
@@ -58,9 +59,9 @@ def rules_of(run: Run, moves_data: bool = False) -> dict[str, str]:
         rules["data set"] = _short(run.results.get("data_fingerprint"))
     found = {split: run.evaluation(split) for split in SPLITS}
     for split, evaluation in found.items():
-        for name, value in _rules_in(evaluation or {}).items():
+        for name, value in _rules_in(evaluation).items():
             rules[f"{name} on {split}"] = value
-        truth = (evaluation or {}).get("annotation_sha256") or _truth(run, split)
+        truth = evaluation.get("annotation_sha256") or _truth(run, split)
         rules[f"ground truth of {split}"] = _short(truth)
         rules[f"tiles on {split}"] = _tiles(run, split)
     return {name: str(value) for name, value in rules.items() if value is not None}
@@ -70,7 +71,7 @@ def evaluated_since(run: Run) -> str:
     """A sentence if ``evaluation/`` holds other scores than ``results.json``, else nothing."""
     for split in SPLITS:
         here = run.score(split, AP)
-        there = ((run.evaluation(split) or {}).get("results") or {}).get("AP")
+        there = (run.evaluation(split).get("results") or {}).get("AP")
         if here is not None and there is not None and abs(here - there) > _SAME:
             return (
                 f"{split} was EVALUATED ANEW since: AP {there:.2f} in evaluation/, {here:.2f} in "
@@ -89,7 +90,8 @@ def _rules_in(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "evaluator": evaluation.get("evaluator"),
         "classes": ", ".join(classes) if classes else None,
         "number of images": (evaluation.get("results") or {}).get("num_images"),
-        "slices": ", ".join(f"{n} {len(s['recordings'])}" for n, s in slices.items()) or None,
+        "slices": ", ".join(f"{n} {len(s.get('recordings', ()))}" for n, s in slices.items())
+        or None,
     }
 
 
@@ -108,11 +110,11 @@ def _truth(run: Run, split: str) -> str | None:
     if path is None:
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            parts = [np.ascontiguousarray(arrays[name]).tobytes() for name in TRUTH]
-    except UNREADABLE as error:
-        logger.warning("%s cannot be read: %s", path, error)
+        arrays = load_columns(path, Matches, TRUTH)
+    except ValueError as error:
+        logger.warning("The ground truth of %s is not compared: %s", run.label, error)
         return None
+    parts = [np.ascontiguousarray(arrays[name]).tobytes() for name in TRUTH]
     return hashlib.sha256(b"|".join(parts)).hexdigest()
 
 

@@ -221,7 +221,7 @@ def _sections(runs: DataFrame) -> list[tuple[str, list[str]]]:
 def _by_level(row: Any) -> tuple[bool, float]:
     """Numbers rising, then the rest in the order of the plan."""
     is_number = isinstance(row.level, int | float)
-    return not is_number, float(row.level) if is_number else 0.0
+    return not is_number, row.level if is_number else 0
 
 
 def _label(run: Any, has_others: bool) -> str:

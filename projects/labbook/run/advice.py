@@ -108,7 +108,7 @@ def _is_rising(scores: Sequence[tuple[int, float]]) -> bool:
 
 def _unfound_classes(run: Run) -> list[str]:
     """Classes of which the run has found nothing on valid, though there are some."""
-    classes = (run.evaluation("valid") or {}).get("classes") or []
+    classes = run.evaluation("valid").get("classes") or []
     scores = {name: run.score("valid", f"bbox/AP-{name}") for name in classes}
     return [name for name, score in scores.items() if score is not None and round(score, 1) == 0]
 

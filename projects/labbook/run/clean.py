@@ -97,7 +97,7 @@ def derived_files(runs: Iterable[Run], root: Path) -> list[Path]:
     found: set[Path] = set()
     for run in runs:
         for split in SPLITS:
-            if name := (run.evaluation(split) or {}).get("annotation_file"):
+            if name := run.evaluation(split).get("annotation_file"):
                 found.update(_data_root(run, root).glob(f"*/{Path(name).name}"))
     return sorted(path for path in found if is_derived(path))
 

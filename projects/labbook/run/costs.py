@@ -149,7 +149,7 @@ def short_overrides(study: Study, config: Any, root: Path, folder: Path, steps: 
 
 def _ran_on(run: Run) -> str:
     """Name of the device of a run in one process; "" of others."""
-    if run.record is None or run.record.processes != 1 or "train" not in run.config:
+    if run.record is None or run.record.processes != 1 or not run.config.get("train"):
         return ""
     return device_name(run.config["train"].get("device", "auto"), run.record.devices)
 
@@ -165,7 +165,8 @@ def _cost_of(run: Run) -> StepCost | None:
 def _cost_so_far(run: Run, source: str) -> StepCost | None:
     """From the steps that a run has written: the median of the last; None before the first."""
     rows = [row for row in read_metrics(run.folder) if row.get("images_per_second")]
-    if not rows:
+    batch = (run.config.get("train") or {}).get("total_batch_size")
+    if not rows or not batch:
         return None
-    seconds = run.config["train"]["total_batch_size"] / rows[-1]["images_per_second"]
+    seconds = batch / rows[-1]["images_per_second"]
     return StepCost(seconds, max((row.get("memory_mb") or 0.0) for row in rows) or None, source)

@@ -23,6 +23,7 @@ from runfolder.records import run_status
 COLUMNS = ("run", "state", "step", "loss", "best AP50", "time left")
 STYLES = {"running": "cyan", "finished": "green", "failed": "red", "interrupted": "yellow"}
 REFRESH_SECONDS = 1.0
+_FOREVER = 1e9  # seconds
 WAITING, STARTING, NOT_STARTED = "waiting", "starting", "not started"
 """States that a runner knows and a run folder does not tell."""
 
@@ -49,7 +50,8 @@ def progress_of(folder: Path, max_iter: int | None = None, is_running: bool = Tr
     if max_iter is not None:
         cells[0] += f" / {max_iter:,}"
         if is_running and step is not None and "time" in last:
-            cells[3] = str(timedelta(seconds=round(last["time"] * (max_iter - step))))
+            left = last["time"] * (max_iter - step)
+            cells[3] = str(timedelta(seconds=round(left))) if 0 <= left < _FOREVER else "-"
     return cells
 
 
