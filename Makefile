@@ -12,13 +12,15 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.12 python3.11,$(shell $(p) -c 
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint bench growth
+.PHONY: help install demo test test-slow test-matrix lint bench growth soak
 
 help:
 	@echo "make demo       generate data, train, evaluate, print a table (under 10 minutes on 2 cores)"
 	@echo "make test       the default test suite        make test-slow  full-size models, whole runs"
 	@echo "make lint       ruff, import rules, types     make bench      speed ratios"
 	@echo "make growth     how cost grows: docs/growth.md"
+	@echo "make soak       kills, damaged inputs, long runs: docs/soak.md (25 minutes; FULL=1: hours)"
+	@echo "make test-matrix  the tests with other Pythons, Detectron2s and dependencies, if at hand"
 
 install: $(READY)
 
@@ -51,3 +53,9 @@ bench: $(READY)
 
 growth: $(READY)
 	$(PY) -m benchmarks.bench_growth --write docs
+
+soak: $(READY)
+	$(PY) -m benchmarks.bench_soak $(PARTS) $(if $(FULL),--full) --write docs
+
+test-matrix: $(READY)
+	$(PY) tests/environments.py $(if $(DETECTRON2),--detectron2 $(DETECTRON2)) -- $(ARGS)
