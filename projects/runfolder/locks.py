@@ -80,7 +80,7 @@ def owner_of(folder: Path) -> Owner | None:
         found = json.loads((folder / LOCK).read_text(encoding="utf-8"))
         check(found, Owner, LOCK)
         return Owner(**found)
-    except (OSError, ValueError, TypeError, RecursionError):  # not there, empty, cut short, or not written by us
+    except (OSError, ValueError, TypeError, RecursionError):  # not there, cut short, or not ours
         return None
 
 
