@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="key=value")
     options = add_trust(parser).parse_args()
     from labbook.config.load import load_config, to_plain
-    from labbook.run.session import sentence_of
+    from runfolder.faults import sentence_of
     from smalldet.engine.feature_cache import fill_feature_cache
 
     cfg = to_plain(load_config(options.config_file, options.overrides))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from argparse import REMAINDER, ArgumentParser, Namespace, RawTextHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,11 +25,19 @@ def main(arguments: Sequence[str], prog: str) -> int:
     from smalldet.engine.distributed import run_distributed
 
     logging.raiseExceptions = False  # where nobody reads the output any more, training goes on
+    threading.excepthook = _log_thread
     try:
         run_distributed(train, args)
     except ProcessExitedException as error:
         return error.exit_code  # a process has said why
     return 0
+
+
+def _log_thread(args: threading.ExceptHookArgs) -> None:
+    """Threads that write metrics pass their errors on to the main thread, which ends with them."""
+    log = logging.getLogger("smalldet")
+    log.warning(f"A thread ended with an error: {args.exc_value}")
+    log.debug("Its traceback:", exc_info=args.exc_value)
 
 
 def parse(arguments: Sequence[str], prog: str) -> Namespace:
@@ -73,35 +82,45 @@ def execute(args: Namespace) -> None:
     from detectron2.utils import comm
 
     from labbook.config.load import load_config, to_plain
-    from labbook.run.session import recorded_run
+    from labbook.run.session import recorded_loss, recorded_run
     from runfolder.records import write_results
     from runfolder.trust import trust
+    from smalldet.engine.distributed import one_reason
     from smalldet.engine.run import run
 
     for module in args.trust:  # in each process
         trust(module)
     cfg = load_config(args.config_file, args.opts)
-    if args.eval_only:
-        run(to_plain(cfg), eval_only=True)
-    elif comm.is_main_process():
-        called = (args.command, args.resume, args.config_file, args.opts, comm.get_world_size())
-        with recorded_run(cfg, *called) as folder:
-            write_results(folder, run(to_plain(cfg), resume=args.resume))
-    else:
-        run(to_plain(cfg), resume=args.resume)
+    folder = Path(cfg.train.output_dir)
+    with one_reason(folder):
+        if args.eval_only:
+            run(to_plain(cfg), eval_only=True)
+        elif comm.is_main_process():
+            called = (args.command, args.resume, args.config_file, args.opts, comm.get_world_size())
+            with recorded_run(cfg, *called), one_reason(folder):
+                write_results(folder, run(to_plain(cfg), resume=args.resume))
+        else:
+            with recorded_loss(folder), one_reason(folder):
+                run(to_plain(cfg), resume=args.resume)
 
 
 def train(args: Namespace) -> None:
     """One process of the job; what goes wrong for a known reason ends in a sentence."""
-    from labbook.run.session import sentence_of
+    from runfolder.faults import KilledError, ToldError, reason_of
     from runfolder.records import RunIsRunningError
 
-    known = (ValueError, FileExistsError, FileNotFoundError, RunIsRunningError, FloatingPointError)
+    known = (ValueError, OSError, RunIsRunningError, FloatingPointError, KilledError)
     try:
         execute(args)
     except KeyboardInterrupt:
         print("Interrupted; the same command with --resume goes on.", file=sys.stderr)
         sys.exit(130)
-    except known as error:
+    except BrokenPipeError:
+        raise  # whose it is, the end of the program knows
+    except Exception as error:
         logging.getLogger("smalldet").debug("The run ended with an error.", exc_info=True)
-        sys.exit(f"{type(error).__name__}: {sentence_of(error)}")
+        if isinstance(error, ToldError):
+            sys.exit(1)  # another process has said why
+        if not isinstance(error, known):
+            raise
+        sys.exit(reason_of(error))

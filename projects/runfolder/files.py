@@ -17,7 +17,8 @@ def replacing(path: Path, sync: bool = False) -> Iterator[Path]:
     """Yield a path to write to; its file becomes ``path`` in one step when the block ends well.
 
     The path lies in the same folder, which is made if need be, and has the same suffix. If the
-    block raises, ``path`` stays as it was and what was written is removed.
+    block raises, ``path`` stays as it was and what was written is removed; an OSError that names no
+    file names ``path``.
 
     Args:
         path: the file to replace, there or not.
@@ -26,13 +27,24 @@ def replacing(path: Path, sync: bool = False) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
     try:
-        yield partial
-        if sync:
-            with partial.open("rb") as stream:
-                os.fsync(stream.fileno())
+        with naming(path):
+            yield partial
+            if sync:
+                with partial.open("rb") as stream:
+                    os.fsync(stream.fileno())
         partial.replace(path)
     finally:  # also if both were links to one file, which replacing leaves as they are
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """In the block, an OSError that names no file names ``path``: a full disk's does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:

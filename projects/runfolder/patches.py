@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from runfolder import schema
+from runfolder.files import write_bytes
 from runfolder.names import PATCH
 from runfolder.provenance import HERE, git
 
@@ -96,7 +97,7 @@ def save_patch(folder: Path, patch: Patch | None) -> None:
             number += 1
         path.rename(kept)
     if content:
-        path.write_bytes(content)
+        write_bytes(path, content)
 
 
 def _compare(root: Path, new: list[str]) -> tuple[bytes, tuple[str, ...]]:

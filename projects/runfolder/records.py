@@ -124,20 +124,23 @@ def start_record(
         environment=environment(),
         earlier=[*before.earlier, _as_earlier(before)] if before else [],
     )
-    _write(folder, record)
     save_patch(folder, patch)
+    _write(folder, record)
     return record
 
 
-def finish_record(folder: str | Path, status: str, exit_reason: str) -> RunRecord:
+def finish_record(
+    folder: str | Path, status: str, exit_reason: str, started: RunRecord | None = None
+) -> RunRecord:
     """Write how a run ended.
 
     Args:
         folder: the run folder; :func:`start_record` was called on it.
         status: ``finished``, ``failed`` or ``interrupted``.
         exit_reason: a sentence, as the error that ended the run.
+        started: what :func:`start_record` returned, for a folder that is gone: it is made again.
     """
-    record = read_record(folder)
+    record = read_record(folder) or started
     if record is None or status not in ENDS:
         raise ValueError(
             f"Cannot end the run in {folder} as '{status}': expected a started run "

@@ -20,6 +20,7 @@ from labbook.run.gpus import GpuLease, Gpus
 from labbook.run.jobs import Job
 from labbook.run.ledger import check_same_data, make_way, move_aside, older_code
 from labbook.run.processes import POLL_SECONDS, Processes, RunProcess, handling, signal_name
+from runfolder.faults import has_room, says_killed
 from runfolder.locks import holder_of
 from runfolder.provenance import code_version
 from runfolder.records import RunIsRunningError, read_record, run_status
@@ -125,10 +126,11 @@ def skip_reason(job: Job, root: Path, stale: bool) -> Outcome | None:
 
 
 def was_killed(folder: Path, code: int) -> bool:
-    """Whether a run was killed or broke off without writing how it ended.
+    """Whether a run was killed, in whole or in part, or broke off without writing how it ended.
 
-    That may go better next time. A run that has written an error would come to it again. ``code``
-    is the exit status of its process, negative for the signal that killed it.
+    That may go better next time. A run that has written an error would come to it again, and so
+    would one that had no room to write it. ``code`` is the exit status of its process, negative for
+    the signal that killed it.
     """
     if code < 0:
         return True
@@ -136,7 +138,9 @@ def was_killed(folder: Path, code: int) -> bool:
         record = read_record(folder)
     except ValueError:  # damaged: the next start would not get past it
         return False
-    return record is not None and record.status == "running"
+    if record is None or not has_room(folder):
+        return False
+    return record.status == "running" or says_killed(record.exit_reason)
 
 
 class Runner:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +15,14 @@ from omegaconf import DictConfig
 from labbook.config.load import save_config
 from labbook.config.resume import check_same_config
 from labbook.run.ledger import make_way, write_entry
-from labbook.run.notes import find_lineage, write_start_notes, write_summary
+from labbook.run.notes import Lineage, find_lineage, write_start_notes, write_summary
 from labbook.run.processes import handling
+from runfolder.faults import reason_of, says_killed
+from runfolder.files import write_text
 from runfolder.locks import lock_run
-from runfolder.names import LOCK
+from runfolder.names import LOCK, LOG
 from runfolder.records import (
+    RunRecord,
     died_early,
     finish_record,
     has_checkpoint,
@@ -67,10 +71,9 @@ def recorded_run(
         if resume:
             check_same_config(cfg, folder)
         seed = cfg.train.get("seed")
-        start_record(folder, command, seed, config_file, overrides, processes)
+        record = start_record(folder, command, seed, config_file, overrides, processes)
         source = Path(config_file) if config_file else None
         lineage = find_lineage(cfg, folder, source, overrides or ())
-        end = ("interrupted", "Interrupted; --resume goes on.")
         try:
             with handling(STOP_SIGNALS, _interrupt):
                 save_config(cfg, folder)
@@ -79,15 +82,30 @@ def recorded_run(
                 yield folder
                 write_entry(cfg, folder)  # the results name the data now
             reason = (read_results(folder) or {}).get("exit_reason")
-            end = ("finished", reason or "All steps done and the best model evaluated.")
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            end = ("failed", f"{type(error).__name__}: {sentence_of(error)}")
-            raise
-        finally:
-            finish_record(folder, *end)
+            done = "All steps done and the best model evaluated."
+            finish_record(folder, "finished", reason or done, record)
             write_summary(folder, lineage)
+        except BaseException as error:
+            _record_error(folder, error, record, lineage)
+            raise
+
+
+def _record_error(
+    folder: Path, error: BaseException, started: RunRecord, lineage: Lineage
+) -> None:
+    """Write what ended a run; where that fails too, the error itself is what is passed on."""
+    status, reason = "failed", reason_of(error)
+    if isinstance(error, KeyboardInterrupt):
+        status, reason = "interrupted", "Interrupted; --resume goes on."
+    elif says_killed(reason):
+        status = "interrupted"
+    try:
+        if not folder.exists():  # and with it the log
+            write_text(folder / LOG, "".join(traceback.format_exception(error)))
+        finish_record(folder, status, reason, started)
+        write_summary(folder, lineage)
+    except (OSError, ValueError) as second:
+        logger.warning("How the run ended could not be recorded in %s: %s", folder, second)
 
 
 def writable_folder(path: str) -> Path:
@@ -101,11 +119,6 @@ def writable_folder(path: str) -> Path:
             f"train.output_dir={path} cannot be written ({error.strerror}). Choose another folder."
         ) from error
     return folder
-
-
-def sentence_of(error: BaseException) -> str:
-    """The message of an error, without the traceback that a data-loading process puts before it."""
-    return str(error).rsplit(f"{type(error).__name__}: ", 1)[-1].strip()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -63,10 +63,19 @@ class RunCheckpointer(DetectionCheckpointer):
 
 
 def save_whole(data: dict[str, Any], path: Path) -> None:
-    """``torch.save`` that leaves the old file or the new one, never a part; with its checksum."""
+    """``torch.save`` that leaves the old file or the new one, never a part; with its checksum.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     with replacing(path, sync=True) as partial, partial.open("wb") as stream:
         writer: Any = ChecksumWriter(stream)
-        torch.save(data, writer)
+        try:
+            torch.save(data, writer)
+        except RuntimeError as error:  # of the archive, which was left without an end
+            if not isinstance(cause := error.__context__, OSError):
+                raise
+            raise OSError(cause.errno, cause.strerror) from error
         writer.close()
 
 

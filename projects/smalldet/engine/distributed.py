@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +15,11 @@ from detectron2.engine import launch
 from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+from runfolder.faults import KilledError, ToldError, named, reason_of
+
+_REASON = "why the job ended"  # key in the store that all processes of the job share
+_LOST = re.compile(r"/gloo/|ncclRemoteError|[Cc]onnection (closed|reset)|recvValue failed")
 
 
 def started_by_torchrun() -> bool:
@@ -63,6 +71,50 @@ def _join_torchrun_job() -> None:
         group = dist.new_group(ranks)
         if dist.get_rank() in ranks:
             comm._LOCAL_PROCESS_GROUP = group
+
+
+@contextmanager
+def one_reason(folder: Path) -> Iterator[None]:
+    """Have what breaks the block off say why in a sentence, and once for all processes of the job.
+
+    Where one fails, the others lose it in the middle of an exchange, or are asked to end: they then
+    raise :class:`ToldError` with its reason.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        KilledError: a process is gone that has not said why.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        fault = named(error, folder)
+        if comm.get_world_size() > 1 and not isinstance(fault, ToldError):
+            fault = _first_told(fault)
+        if fault is error:
+            raise
+        raise fault from error
+
+
+def _first_told(error: BaseException) -> BaseException:
+    """The error, or what another process of the job has met before it."""
+    if isinstance(error, dist.DistError | RuntimeError) and _LOST.search(str(error)):
+        error = KilledError(
+            f"Another of the {comm.get_world_size()} processes of the run was killed or lost "
+            f"({error}). The same command with --resume goes on."
+        )
+    mine = f"{comm.get_rank()} {reason_of(error)}"
+    store = dist.distributed_c10d._get_default_store()
+    try:
+        if isinstance(error, KeyboardInterrupt):
+            first = store.get(_REASON).decode() if store.check([_REASON]) else mine
+        else:
+            first = store.compare_set(_REASON, "", mine).decode()
+    except RuntimeError:  # it was in the process that is gone
+        return error
+    rank, _, reason = first.partition(" ")
+    return error if int(rank) == comm.get_rank() else ToldError(reason)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

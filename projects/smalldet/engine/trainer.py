@@ -117,9 +117,6 @@ class Trainer(TrainerBase):
                     self.run_step()
                     self.after_step()
                     self.iter += 1
-            except Exception:
-                logger.exception("Exception during training:")
-                raise
             finally:
                 self.after_train()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from detectron2.utils.events import EventWriter, TensorboardXWriter, get_event_storage
 
-from runfolder.files import strict, write_text
+from runfolder.files import naming, strict, write_text
 from runfolder.names import METRICS
 
 logger = logging.getLogger(__name__)
@@ -28,11 +28,22 @@ class StrictJSONWriter(EventWriter):
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._stream = Path(path).open("a")  # noqa: SIM115 - open for the whole run
+        self._path = Path(path)
+        self._stream = self._path.open("a")  # noqa: SIM115 - open for the whole run
         self._last_write = -1
 
     def write(self) -> None:
-        """Append what is new, a line for each step, and flush it to the disk."""
+        """Append what is new, a line for each step, and flush it to the disk.
+
+        Raises:
+            FileNotFoundError: the file was removed or moved; what is written would be lost.
+        """
+        if not os.path.samestat(self._path.stat(), os.fstat(self._stream.fileno())):
+            raise FileNotFoundError(f"{self._path} was replaced while the run wrote to it.")
+        with naming(self._path):
+            self._append()
+
+    def _append(self) -> None:
         by_step: dict[int, dict[str, Any]] = {}
         for name, (value, step) in fresh_scalars(self._last_write).items():
             by_step.setdefault(step, {"iteration": step})[name] = value
