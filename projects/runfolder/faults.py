@@ -40,7 +40,7 @@ def named(error: BaseException, folder: Path) -> BaseException:
         error: that ended a run; what it came from is looked at, too.
         folder: of the run.
     """
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, FullDiskError | KilledError | ToldError):
             return cause
         if (reason := _no_room(cause)) is not None:
@@ -56,6 +56,16 @@ def named(error: BaseException, folder: Path) -> BaseException:
                 "again; or, if it was moved, go on there: --resume and train.output_dir=PATH."
             )
     return error
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came from, each once."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def sentence_of(error: BaseException) -> str:
@@ -80,18 +90,8 @@ def has_room(folder: Path) -> bool:
     return shutil.disk_usage(folder).free >= ROOM
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from, each once."""
-    seen: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in seen:
-        seen.append(cause)
-        yield cause
-        cause = cause.__cause__ or cause.__context__
-
-
 def _no_room(error: BaseException) -> str | None:
-    """What the system calls it, also where a library or a data-loading process kept but the text."""
+    """What the system calls it, also where a library or another process kept the text alone."""
     if isinstance(error, OSError) and error.errno in FULL:
         return FULL[error.errno]
     is_of_library = isinstance(error, OSError | RuntimeError)

@@ -15,12 +15,27 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = "tools/lazyconfig_train_net.py"
+CONFIG = "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
 TIMES = {"time", "data_time", "eta_seconds", "images_per_second", "memory_mb"}
 
 
 def command(config: str | Path, folder: Path, overrides: list[str], *flags: str) -> list[str]:
     arguments = [SCRIPT, "--config-file", str(config), *flags]
     return [sys.executable, *arguments, *overrides, f"train.output_dir={folder}"]
+
+
+def small_overrides(data: Path) -> list[str]:
+    """Make the toy baseline smaller still: 6 steps of 4 images, generated in ``data``."""
+    return [
+        f"dataset.root={data}",
+        "dataset.generate={seed: 0, image_size: 64, train: 8, valid: 2, test: 2}",
+        "dataloader.image_size=64",
+        "train.images=8",
+        "train.epochs=3",
+        "train.total_batch_size=4",
+        "model.proposal_generator.pre_nms_topk=[50, 50]",
+        "model.roi_heads.batch_size_per_image=16",
+    ]
 
 
 def environment(threads: int = 1) -> dict[str, str]:

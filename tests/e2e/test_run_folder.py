@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from script_runs import (
+    CONFIG,
     ROOT,
     SCRIPT,
     assert_equal_ends,
@@ -25,11 +26,11 @@ from script_runs import (
     metrics,
     results,
     run_script,
+    small_overrides,
     wait_for,
 )
 
 BUFFERS = {"pixel_mean", "pixel_std"}
-CONFIG = "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
 WHOLE = [
     "code_changes_summary.txt",
     "config.yaml",
@@ -56,17 +57,7 @@ WHOLE = [
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """Overrides that make the toy baseline smaller still: 6 steps of 4 images."""
-    data = tmp_path_factory.mktemp("data") / "heads"
-    return [
-        f"dataset.root={data}",
-        "dataset.generate={seed: 0, image_size: 64, train: 8, valid: 2, test: 2}",
-        "dataloader.image_size=64",
-        "train.images=8",
-        "train.epochs=3",
-        "train.total_batch_size=4",
-        "model.proposal_generator.pre_nms_topk=[50, 50]",
-        "model.roi_heads.batch_size_per_image=16",
-    ]
+    return small_overrides(tmp_path_factory.mktemp("data") / "heads")
 
 
 @pytest.fixture(scope="module")

@@ -178,7 +178,8 @@ def handling(
 ) -> Iterator[None]:
     """Have these signals handled so in the block, except where they are ignored (nohup).
 
-    Outside the main thread, which alone may do so, nothing changes.
+    What the block itself sets for them stays. Outside the main thread, which alone may do so,
+    nothing changes.
     """
     is_main = threading.current_thread() is threading.main_thread()
     found = {number: signal.getsignal(number) for number in numbers if is_main}
@@ -189,4 +190,5 @@ def handling(
         yield
     finally:
         for number, old in before.items():
-            signal.signal(number, old)
+            if signal.getsignal(number) is handler:
+                signal.signal(number, old)

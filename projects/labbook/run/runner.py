@@ -280,5 +280,14 @@ def outcome_of(attempt: Attempt, code: int) -> Outcome:
     if code == 0 and status == "finished":
         return Outcome(job.name, True, f"finished, in {job.folder}.")
     ending = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with status {code}"
-    message = f"did not finish: its process {ending}, its record says '{status}' ({job.folder})."
+    said = f"'{status}'{_reason_in(job.folder)}"
+    message = f"did not finish: its process {ending}, its record says {said} ({job.folder})."
     return Outcome(job.name, False, message, attempt.process.tail(LOG_LINES))
+
+
+def _reason_in(folder: Path) -> str:
+    try:
+        record = read_record(folder)
+    except ValueError:
+        return ""
+    return f": {record.exit_reason}" if record and record.exit_reason else ""

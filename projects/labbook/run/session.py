@@ -17,7 +17,7 @@ from labbook.config.resume import check_same_config
 from labbook.run.ledger import make_way, write_entry
 from labbook.run.notes import Lineage, find_lineage, write_start_notes, write_summary
 from labbook.run.processes import handling
-from runfolder.faults import reason_of, says_killed
+from runfolder.faults import named, reason_of, says_killed
 from runfolder.files import write_text
 from runfolder.locks import lock_run
 from runfolder.names import LOCK, LOG
@@ -74,31 +74,29 @@ def recorded_run(
         record = start_record(folder, command, seed, config_file, overrides, processes)
         source = Path(config_file) if config_file else None
         lineage = find_lineage(cfg, folder, source, overrides or ())
-        try:
-            with handling(STOP_SIGNALS, _interrupt):
+        with handling(STOP_SIGNALS, _interrupt):
+            try:
                 save_config(cfg, folder)
                 write_entry(cfg, folder)
                 write_start_notes(folder, lineage)
                 yield folder
                 write_entry(cfg, folder)  # the results name the data now
-            reason = (read_results(folder) or {}).get("exit_reason")
-            done = "All steps done and the best model evaluated."
-            finish_record(folder, "finished", reason or done, record)
-            write_summary(folder, lineage)
-        except BaseException as error:
-            _record_error(folder, error, record, lineage)
-            raise
+                reason = (read_results(folder) or {}).get("exit_reason")
+            except BaseException as error:
+                _record_error(folder, error, record, lineage)
+                raise
+        done = "All steps done and the best model evaluated."
+        finish_record(folder, "finished", reason or done, record)
+        write_summary(folder, lineage)
 
 
-def _record_error(
-    folder: Path, error: BaseException, started: RunRecord, lineage: Lineage
-) -> None:
+def _record_error(folder: Path, error: BaseException, started: RunRecord, lineage: Lineage) -> None:
     """Write what ended a run; where that fails too, the error itself is what is passed on."""
-    status, reason = "failed", reason_of(error)
     if isinstance(error, KeyboardInterrupt):
         status, reason = "interrupted", "Interrupted; --resume goes on."
-    elif says_killed(reason):
-        status = "interrupted"
+    else:
+        reason = reason_of(named(error, folder))
+        status = "interrupted" if says_killed(reason) else "failed"
     try:
         if not folder.exists():  # and with it the log
             write_text(folder / LOG, "".join(traceback.format_exception(error)))

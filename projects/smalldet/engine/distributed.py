@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from runfolder.faults import KilledError, ToldError, named, reason_of
+from runfolder.faults import KilledError, ToldError, causes, named, reason_of
 
 _REASON = "why the job ended"  # key in the store that all processes of the job share
 _LOST = re.compile(r"/gloo/|ncclRemoteError|[Cc]onnection (closed|reset)|recvValue failed")
@@ -63,6 +64,8 @@ def _join_torchrun_job() -> None:
     local_rank = int(os.environ["LOCAL_RANK"])
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank)
+    # One that torchrun asks to end, because another one has failed, can then look for the reason.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     # Detectron2 asks for the group of the processes on this machine; only its launch() makes one.
     local_size = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -89,6 +92,8 @@ def one_reason(folder: Path) -> Iterator[None]:
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
+        if comm.get_world_size() > 1:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends already, and has to say why
         fault = named(error, folder)
         if comm.get_world_size() > 1 and not isinstance(fault, ToldError):
             fault = _first_told(fault)
@@ -99,10 +104,11 @@ def one_reason(folder: Path) -> Iterator[None]:
 
 def _first_told(error: BaseException) -> BaseException:
     """The error, or what another process of the job has met before it."""
-    if isinstance(error, dist.DistError | RuntimeError) and _LOST.search(str(error)):
+    lost = next((c for c in causes(error) if _LOST.search(str(c))), None)
+    if lost is not None and not isinstance(error, KilledError):
         error = KilledError(
             f"Another of the {comm.get_world_size()} processes of the run was killed or lost "
-            f"({error}). The same command with --resume goes on."
+            f"({lost}). The same command with --resume goes on."
         )
     mine = f"{comm.get_rank()} {reason_of(error)}"
     store = dist.distributed_c10d._get_default_store()

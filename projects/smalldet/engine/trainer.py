@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
@@ -128,6 +128,13 @@ class Trainer(TrainerBase):
         # Last: nothing that starts up may draw from the restored generators.
         if "random" in self._restored:
             restore_random_state(self._restored["random"])
+
+    def after_train(self) -> None:
+        """Every hook's, also if one before it fails: they put back what they have changed."""
+        self.storage.iter = self.iter
+        with ExitStack() as stack:
+            for hook in reversed(self._hooks):
+                stack.callback(hook.after_train)
 
     def run_step(self) -> None:
         """One optimisation step on the next effective batch."""

@@ -29,7 +29,7 @@ class StrictJSONWriter(EventWriter):
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
-        self._stream = self._path.open("a")  # noqa: SIM115 - open for the whole run
+        self._stream = self._path.open("a")  # for the whole run
         self._last_write = -1
 
     def write(self) -> None:

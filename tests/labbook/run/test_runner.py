@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -95,6 +97,7 @@ def test_goes_on_past_failures_reports_and_resumes(study, tmp_path):
     assert "line 39" in err and "line 20" not in err, "the last 20 lines of the log"
     assert "killed by SIGKILL" in err and "d_good" not in err and status == 1
     assert "b_fails did not finish: its process ended with status 1" in err
+    assert "'failed': the loss is not finite" in err
     status, out, _ = study("", "train.epochs=100", "--only", "c_killed", "d_good")
     assert "starting d_good" not in out and "already finished" in out and status == 0
     assert "starting c_killed ['--resume', 'train.epochs=100']" in out
@@ -107,6 +110,24 @@ def test_only_a_run_that_died_is_started_again_and_not_for_ever(study):
     starts = {"killed": 2, "doomed": 3, "fails": 1, "crash": 1}
     status, out, _ = study(" ".join(starts), "--retries", "2")
     assert {name: out.count(f"starting {name}") for name in starts} == starts and status == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "room", "expected"),
+    [
+        (None, 1 << 30, True),
+        (None, 0, False),
+        (("interrupted", "KilledError: a data-loading process"), 1 << 30, True),
+        (("interrupted", "Interrupted; --resume goes on."), 1 << 30, False),
+        (("failed", "FullDiskError: no space"), 1 << 30, False),
+    ],
+)
+def test_what_goes_better_next_time(tmp_path, monkeypatch, end, room, expected):
+    start_record(tmp_path, [])
+    if end:
+        finish_record(tmp_path, *end)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=room))
+    assert runner.was_killed(tmp_path, 1) == expected
 
 
 def test_seeds_have_folders_and_seeds_of_their_own(study, tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -13,9 +15,11 @@ from omegaconf import OmegaConf
 
 from labbook.run import session
 from labbook.run.notes import START_NOTES, SUMMARY
-from labbook.run.session import recorded_run, sentence_of, writable_folder
+from labbook.run.session import recorded_run, writable_folder
+from runfolder import files
+from runfolder.faults import KilledError, ToldError
 from runfolder.files import read_json
-from runfolder.names import LEDGER
+from runfolder.names import LEDGER, LOG
 from runfolder.records import read_record
 from runfolder.run import read_run
 
@@ -104,10 +108,45 @@ def test_an_unwritable_folder_is_a_sentence(tmp_path):
         writable_folder(str(tmp_path / "file" / "run"))
 
 
-def test_the_sentence_of_an_error_from_a_data_loading_process():
-    text = "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback\n"
-    assert sentence_of(ValueError(f"{text}ValueError: a b\n")) == "a b"
-    assert sentence_of(ValueError("plain")) == "plain"
+@pytest.mark.parametrize("name", ["run.json", "experiment_summary.txt"])
+def test_an_end_that_cannot_be_written_does_not_hide_the_error(cfg, monkeypatch, caplog, name):
+    genuine = files.write_bytes
+
+    def write(path: Path, content: bytes) -> None:
+        if path.name == name and b"not finite" in content:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        genuine(path, content)
+
+    monkeypatch.setattr(files, "write_bytes", write)
+    loss = FloatingPointError("the loss is not finite")
+    with pytest.raises(FloatingPointError) as caught, recorded_run(cfg, ["train"], resume=False):
+        raise loss
+    assert caught.value is loss and "No space left" in caplog.text
+    assert status(cfg)[0] == ("running" if name == "run.json" else "failed")
+
+
+def test_a_removed_folder_gets_a_record_and_a_log_that_say_so(cfg):
+    with pytest.raises(ValueError), recorded_run(cfg, ["train", "a=1"], resume=False) as folder:
+        shutil.rmtree(folder)
+        raise ValueError("it is gone")
+    assert status(cfg) == ("failed", "ValueError: it is gone")
+    assert read_record(folder).command == ["train", "a=1"]
+    assert "Traceback" in (folder / LOG).read_text()
+    with recorded_run(cfg, ["train"], resume=False):  # the way is free
+        pass
+    assert status(cfg)[0] == "finished"
+
+
+def test_a_full_disk_is_recorded_by_its_name_and_a_killed_part_as_an_interruption(cfg):
+    for error, expected in (
+        (OSError(errno.ENOSPC, "No space left on device", "model_0000004.pth"), "failed"),
+        (KilledError("a worker"), "interrupted"),
+        (ToldError("KilledError: process 1"), "interrupted"),
+        (ToldError("ValueError: no data"), "failed"),
+    ):
+        with pytest.raises(type(error)), recorded_run(cfg, ["train"], resume=True):
+            raise error
+        assert status(cfg)[0] == expected and str(error.args[-1]) in status(cfg)[1]
 
 
 def test_a_config_without_experiment_and_seed_is_recorded(tmp_path):

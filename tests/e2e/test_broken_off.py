@@ -1,0 +1,96 @@
+"""Runs that something breaks off: a sentence on the console, the traceback in the log, a record."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from script_runs import CONFIG, ROOT, command, environment, small_overrides, wait_for
+
+LONG = ["train.epochs=1000", "train.log_period=1", "train.eval_period=10000"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> list[str]:
+    return small_overrides(tmp_path_factory.mktemp("data") / "heads")
+
+
+def start(folder: Path, overrides: list[str], *launcher: str) -> subprocess.Popen[str]:
+    """A run that would be long, in its second step or later."""
+    python, *words = command(CONFIG, folder, [*overrides, *LONG])
+    process = subprocess.Popen(
+        [python, *launcher, *words],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    wait_for(folder / "metrics.json", process, size=1)
+    return process
+
+
+def end_of(process: subprocess.Popen[str], folder: Path, name: str) -> str:
+    """The sentence of a run that ends within a minute, which console, log and record agree on."""
+    console, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    reason = json.loads((folder / "run.json").read_text())["exit_reason"]
+    assert reason.startswith(f"{name}: ") and "\n" not in reason
+    assert console.count(reason) == 1, console
+    ours = console.replace("Traceback", "", int("torchrun" in console or "elastic" in console))
+    assert "Traceback" not in ours, "torchrun has one of its own"
+    logs = "".join(path.read_text() for path in folder.glob("log.txt*"))
+    assert "Traceback" in logs and reason.split(": ")[1][:40] in logs
+    return reason
+
+
+def test_a_killed_data_loading_process(small, tmp_path):
+    process = start(tmp_path, [*small, "dataloader.train.num_workers=1"])
+    (worker,) = psutil.Process(process.pid).children()
+    worker.kill()
+    assert "num_workers" in end_of(process, tmp_path, "KilledError")
+
+
+def test_a_removed_run_folder(small, tmp_path):
+    folder = tmp_path / "run"
+    process = start(folder, small)
+    shutil.rmtree(folder)
+    assert str(folder) in end_of(process, folder, "FileNotFoundError")
+
+
+def test_a_loss_that_is_not_finite(small, tmp_path):
+    process = start(tmp_path, [*small, "optimizer.lr=1e30"])
+    assert "nan_dump" in end_of(process, tmp_path, "NonFiniteLoss")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_of_two(small, tmp_path, rank):
+    process = start(tmp_path, small, *TORCHRUN)
+    ranks = sorted(psutil.Process(process.pid).children(), key=lambda child: child.pid)
+    main = json.loads((tmp_path / "run.json").read_text())["pid"]
+    assert ranks[0].pid == main
+    started = time.monotonic()
+    os.kill(ranks[rank].pid, signal.SIGKILL)
+    reason = end_of(process, tmp_path, "KilledError")
+    assert "of the 2 processes" in reason and "--resume" in reason
+    assert time.monotonic() - started < 60 and not any(child.is_running() for child in ranks)
+
+
+@pytest.mark.slow
+def test_a_data_file_that_only_one_process_of_two_misses(small, tmp_path):
+    data = tmp_path / "heads"
+    shutil.copytree(small[0].partition("=")[2], data)
+    folder = tmp_path / "run"
+    process = start(folder, [*small, f"dataset.root={data}"], *TORCHRUN)
+    path = next((data / "train").glob("*.jpg"))
+    path.unlink()
+    assert str(path) in end_of(process, folder, "DataError")
