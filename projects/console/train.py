@@ -91,7 +91,7 @@ def execute(args: Namespace) -> None:
     for module in args.trust:  # in each process
         trust(module)
     cfg = load_config(args.config_file, args.opts)
-    folder = Path(cfg.train.output_dir)
+    folder = Path(cfg.train.get("output_dir", "."))
     with one_reason(folder):
         if args.eval_only:
             run(to_plain(cfg), eval_only=True)

@@ -17,7 +17,7 @@ from labbook.config.resume import check_same_config
 from labbook.run.ledger import make_way, write_entry
 from labbook.run.notes import Lineage, find_lineage, write_start_notes, write_summary
 from labbook.run.processes import handling
-from runfolder.faults import named, reason_of, says_killed
+from runfolder.faults import KilledError, named, reason_of, says_killed
 from runfolder.files import write_text
 from runfolder.locks import lock_run
 from runfolder.names import LOCK, LOG
@@ -26,7 +26,9 @@ from runfolder.records import (
     died_early,
     finish_record,
     has_checkpoint,
+    read_record,
     read_results,
+    run_status,
     start_record,
 )
 
@@ -88,6 +90,18 @@ def recorded_run(
         done = "All steps done and the best model evaluated."
         finish_record(folder, "finished", reason or done, record)
         write_summary(folder, lineage)
+
+
+@contextmanager
+def recorded_loss(folder: Path) -> Iterator[None]:
+    """For the other processes of a run: the loss of the one that keeps its record is recorded."""
+    try:
+        yield
+    except KilledError as error:
+        record = read_record(folder)
+        if record and record.status == "running" and run_status(folder) == "interrupted":
+            finish_record(folder, "interrupted", reason_of(error))
+        raise
 
 
 def _record_error(folder: Path, error: BaseException, started: RunRecord, lineage: Lineage) -> None:

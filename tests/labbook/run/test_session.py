@@ -15,12 +15,12 @@ from omegaconf import OmegaConf
 
 from labbook.run import session
 from labbook.run.notes import START_NOTES, SUMMARY
-from labbook.run.session import recorded_run, writable_folder
+from labbook.run.session import recorded_loss, recorded_run, writable_folder
 from runfolder import files
 from runfolder.faults import KilledError, ToldError
 from runfolder.files import read_json
 from runfolder.names import LEDGER, LOG
-from runfolder.records import read_record
+from runfolder.records import read_record, start_record
 from runfolder.run import read_run
 
 
@@ -135,6 +135,20 @@ def test_a_removed_folder_gets_a_record_and_a_log_that_say_so(cfg):
     with recorded_run(cfg, ["train"], resume=False):  # the way is free
         pass
     assert status(cfg)[0] == "finished"
+
+
+@pytest.mark.parametrize("is_alive", [False, True])
+def test_others_record_the_loss_of_the_process_that_keeps_the_record(tmp_path, is_alive):
+    start_record(tmp_path, [])
+    if not is_alive:
+        record = read_json(tmp_path / "run.json") | {"process_start": "of one that has gone"}
+        (tmp_path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(KilledError), recorded_loss(tmp_path):
+        raise KilledError("process 0")
+    found = read_record(tmp_path)
+    assert (found.status, found.exit_reason) == (
+        ("running", None) if is_alive else ("interrupted", "KilledError: process 0")
+    )
 
 
 def test_a_full_disk_is_recorded_by_its_name_and_a_killed_part_as_an_interruption(cfg):

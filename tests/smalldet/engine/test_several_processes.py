@@ -1,16 +1,26 @@
-"""What processes share besides gradients: batch statistics, means, the wish to stop."""
+"""What processes share besides gradients: batch statistics, means, why and when they stop."""
 
 from __future__ import annotations
 
+import os
 import signal
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from smalldet.engine.distributed import mean_over_processes, share_batch_statistics
+from runfolder.faults import reason_of
+from smalldet.engine.distributed import (
+    _REASON,
+    mean_over_processes,
+    one_reason,
+    share_batch_statistics,
+)
 from smalldet.engine.hooks.saving import StopOnRequest
 
 
@@ -50,3 +60,47 @@ def test_two_processes_agree(tmp_path):
         first, second = found[0], found[1]
     assert first == second
     assert first[1:] == ({"loss": 0.5}, (3, ["saved"]))
+
+
+def end(rank: int, folder: Path, how: str, found) -> None:
+    """A process of three, of which the second ends as ``how`` says and the others wait for it."""
+    meeting = f"file://{folder / 'meeting'}"
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=3)
+    dist.barrier()  # each has met the others
+    try:
+        with one_reason(folder), one_reason(folder):  # as for the record and for the console
+            if rank == 1 and how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if rank == 1:
+                raise ValueError("no image")
+            if how == "asked":
+                while not dist.distributed_c10d._get_default_store().check([_REASON]):
+                    time.sleep(0.02)
+                raise KeyboardInterrupt
+            dist.all_reduce(torch.zeros(1))
+    except (Exception, KeyboardInterrupt) as error:
+        found[rank] = (type(error).__name__, reason_of(error))
+
+
+@pytest.mark.parametrize("how", ["fails", "asked", "killed"])
+def test_one_process_says_why_all_end(tmp_path, how):
+    context = mp.get_context("spawn")
+    with context.Manager() as manager:
+        found = manager.dict()
+        three = [
+            context.Process(target=end, args=(rank, tmp_path, how, found)) for rank in range(3)
+        ]
+        for process in three:
+            process.start()
+        for process in three:
+            process.join(60)
+        alive = [process.kill() for process in three if process.is_alive()]
+        assert not alive
+        names, reasons = zip(*dict(found).values(), strict=True)
+    (reason,) = set(reasons)
+    if how == "killed":
+        assert sorted(names) == ["KilledError", "ToldError"]
+        assert "of the 3 processes" in reason and reason.count("killed or lost") == 1
+    else:
+        assert sorted(names) == ["ToldError", "ToldError", "ValueError"]
+        assert reason == "ValueError: no image"
