@@ -279,6 +279,10 @@ vanished-recording: A recording that is gone is not missed.
   - if key.startswith(f"{split}/") and not (self.root / key).is_dir():
   + if key.startswith(f"{split}/") and not self.root.is_dir():
   @ eventcam/**/*rvt_folder*
+full-disk-again: A run that had no room to record its end is tried again.
+  - if record is None or not has_room(folder):
+  + if record is None:
+  @ labbook/**/*runner*
 unguarded-script: A worker of a script without a main guard waits for ever.
   - spawn.get_preparation_data("worker")
   + spawn.get_executable()
