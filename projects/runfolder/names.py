@@ -44,5 +44,7 @@ SPLITS = ("valid", "test")
 """Keys of ``results.json`` with the scores of the best model."""
 AP, AP50 = "bbox/AP", "bbox/AP50"
 """Scores in percent, in ``results.json`` by split and in ``metrics.json``."""
+MICRO_BATCH = "micro_batch_size"
+"""In a config's ``train`` and ``dataloader.train``, and in ``run.json``."""
 TOTAL_LOSS, VALIDATION_LOSS = "total_loss", "validation/total_loss"
 """In ``metrics.json``."""

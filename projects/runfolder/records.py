@@ -72,6 +72,8 @@ class RunRecord:
     process_start: str | None = None
     processes: int = 1
     """That train together."""
+    micro_batch_size: int | None = None
+    """Samples of a forward pass, where memory ran out and they became fewer than the config's."""
     devices: Devices = field(default_factory=Devices)
     """See :func:`runfolder.provenance.devices`."""
     code: Code = field(default_factory=Code)
@@ -119,6 +121,7 @@ def start_record(
         pid=os.getpid(),
         process_start=process_start(os.getpid()),
         processes=processes,
+        micro_batch_size=before.micro_batch_size if before else None,
         devices=devices(),
         code={**code_version(), "patch": patch.describe() if patch else None},
         environment=environment(),
@@ -157,6 +160,18 @@ def finish_record(
     )
     _write(Path(folder), record)
     return record
+
+
+def note_micro_batch(folder: str | Path, size: int | None) -> None:
+    """Write what micro-batch the run uses into its record, if it has one.
+
+    Args:
+        folder: the run folder.
+        size: None: that of its config.
+    """
+    record = read_record(folder)
+    if record is not None and record.micro_batch_size != size:
+        _write(Path(folder), dataclasses.replace(record, micro_batch_size=size))
 
 
 def write_results(folder: str | Path, results: Mapping[str, Any]) -> None:

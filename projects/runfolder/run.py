@@ -11,7 +11,15 @@ from omegaconf import OmegaConf
 
 from runfolder import schema
 from runfolder.files import read_json
-from runfolder.names import CONFIG, EVALUATION, EVALUATION_FACTS, MATCHES, RESULTS, SPLITS
+from runfolder.names import (
+    CONFIG,
+    EVALUATION,
+    EVALUATION_FACTS,
+    MATCHES,
+    MICRO_BATCH,
+    RESULTS,
+    SPLITS,
+)
 from runfolder.records import RunRecord, Status, read_record, read_results, run_status
 
 
@@ -21,7 +29,7 @@ class Run:
 
     folder: Path
     config: Mapping[str, Any]
-    """``config.yaml``: resolved, in plain dicts and lists."""
+    """``config.yaml``: resolved, in plain dicts and lists; with the micro-batch that was used."""
     status: Status
     record: RunRecord | None = None
     results: Mapping[str, Any] = field(default_factory=dict)
@@ -56,6 +64,11 @@ class Run:
         """Whether it came to its end and its results are those of that end."""
         return self.status == "finished" and bool(self.results)
 
+    @property
+    def lowered_micro_batch(self) -> int | None:
+        """What a micro-batch came down to where memory ran out; None: the config's was used."""
+        return self.record.micro_batch_size if self.record else None
+
     def score(self, split: str, key: str) -> float | None:
         """A score of the best model, AP in percent; None if not there or undefined."""
         return (self.results.get(split) or {}).get(key)
@@ -77,17 +90,31 @@ def read_run(folder: Path) -> Run:
         ValueError: a file of it is damaged; says which and where.
     """
     found = {split: folder / EVALUATION / split / EVALUATION_FACTS for split in SPLITS}
+    config = _checked(_config_in(folder / CONFIG), schema.Config, folder / CONFIG)
+    record = read_record(folder)
+    if record is not None and record.micro_batch_size is not None:
+        config = with_micro_batch(config, record.micro_batch_size)
     return Run(
         folder,
-        _checked(_config_in(folder / CONFIG), schema.Config, folder / CONFIG),
+        config,
         run_status(folder),
-        read_record(folder),
+        record,
         _checked(read_results(folder), schema.Results, folder / RESULTS),
         {
             split: _checked(read_json(path), schema.Evaluation, path)
             for split, path in found.items()
         },
     )
+
+
+def with_micro_batch(config: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """A copy of a resolved config that trains with micro-batches of ``size``."""
+    loaders: Any = config.get("dataloader")
+    loader = loaders.get("train") if isinstance(loaders, Mapping) else None
+    changed = {**config, "train": {**(config.get("train") or {}), MICRO_BATCH: size}}
+    if isinstance(loader, Mapping) and MICRO_BATCH in loader:
+        changed["dataloader"] = {**loaders, "train": {**loader, MICRO_BATCH: size}}
+    return changed
 
 
 def _config_in(path: Path) -> Any:

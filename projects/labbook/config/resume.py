@@ -13,8 +13,8 @@ from labbook.config.load import ConfigError, diff_configs, read_config, to_plain
 from labbook.config.plain import without_live
 from labbook.config.signatures import MISSING
 from labbook.config.trees import flatten, written
-from runfolder.names import CONFIG, CONFIG_SOURCE
-from runfolder.records import has_checkpoint
+from runfolder.names import CONFIG, CONFIG_SOURCE, MICRO_BATCH
+from runfolder.records import has_checkpoint, read_record
 from runfolder.trust import targets
 
 RUN_ONLY_KEYS = (
@@ -22,6 +22,7 @@ RUN_ONLY_KEYS = (
     "train.output_dir",
     "train.device",
     "train.log_period",
+    "train.on_oom",  # the micro-batch that is used then counts
     "train.checkpointer.*",
     "train.keep_every",
     "train.feature_cache",
@@ -43,7 +44,8 @@ RUN_ONLY_KEYS = (
     "evaluation.*.slices.*",
 )
 """Keys, with ``*`` for any part, that change how a run is carried out and written down, not what it
-measures. Not among them is ``train.micro_batch_size``: it changes batch norms and random draws."""
+measures. Not among them is ``train.micro_batch_size``: it changes batch norms and random draws. The
+one that was used counts, where memory ran out (``train.on_oom=halve``)."""
 
 _SHOWN = 5
 
@@ -52,7 +54,8 @@ def config_changes(cfg: DictConfig, folder: str | Path) -> dict[str, tuple[Any, 
     """(saved value, value now) by dotted key, where ``cfg`` measures something else than the run.
 
     Empty if the folder holds no config yet. A setting that is newer than the saved config counts
-    as having had its default.
+    as having had its default. Where memory ran out, both the micro-batch that the run began with
+    and the one that it used since are its own.
 
     Raises:
         ConfigError: the saved config cannot be read, or names a class that is no more.
@@ -63,7 +66,13 @@ def config_changes(cfg: DictConfig, folder: str | Path) -> dict[str, tuple[Any, 
     now: dict[str, Any] = without_live(to_plain(cfg))
     before = read_config(saved, known={*targets(now)})  # what is to run may name itself
     found = diff_configs(before, OmegaConf.create(now))
-    return {key: pair for key, pair in found.items() if is_measured(key)}
+    record = read_record(folder)
+    used = record.micro_batch_size if record else None
+    return {
+        key: pair
+        for key, pair in found.items()
+        if is_measured(key) and not (key.endswith(f".{MICRO_BATCH}") and pair[1] == used)
+    }
 
 
 def is_measured(key: str) -> bool:

@@ -190,6 +190,8 @@ def notes(row: Any, results: Results) -> str:
     averaged = pair(row, f"ema {{}} {results.metric}")
     parts = [_status(row), row["change"], *row["targets"]]
     parts += [f"EMA: {title_of(results.study, results.metric)} {averaged}"] * (averaged != "-")
+    lowered = dict.fromkeys(run.lowered_micro_batch for run in row["runs"])
+    parts += [f"micro-batch {size}, as memory ran out" for size in lowered if size]
     parts += [evaluated_since(run) for run in row["runs"] if run.is_finished]
     parts += [reason.splitlines()[0] for reason in row["reasons"]]
     return "; ".join(filter(None, parts))

@@ -166,6 +166,7 @@ def _row(run: Any, metric: str, curves: DataFrame) -> dict[str, Any]:
         "level": run.level,
         "batch": train.get("total_batch_size"),
         "micro_batch": train.get("micro_batch_size"),
+        "lowered": run.run.lowered_micro_batch is not None,
         "steps": losses["iteration"][is_finite].max() + 1 if is_finite.any() else 0,
         **{name: found.value for name, found in measures.items()},
         "not_finite_losses": (~is_finite).sum(),
@@ -246,7 +247,7 @@ def _cells(run: Any) -> dict[str, str]:
         "Peak memory": number(run["peak_memory_mb"], "{:.0f} MB"),
         "NaN losses": str(run["not_finite_losses"]),
         "Batch": str(run["batch"]),
-        "Micro-batch": number(run["micro_batch"], "{}"),
+        "Micro-batch": number(run["micro_batch"], "{}") + " (lowered)" * run["lowered"],
         "Training time": duration(run["training_seconds"]),
         **{title: pair(run, f"{{}} {key}") for title, key in tiled_metrics(run.index).items()},
     }

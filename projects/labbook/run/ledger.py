@@ -26,7 +26,8 @@ from labbook.config.trees import flatten
 from runfolder.files import write_json
 from runfolder.locks import lock_run
 from runfolder.names import LEDGER
-from runfolder.records import RunRecord, died_early, read_results, run_status
+from runfolder.records import RunRecord, died_early, read_record, read_results, run_status
+from runfolder.run import with_micro_batch
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +36,12 @@ SHORT = 7
 """Characters of a checksum or commit that are shown."""
 
 
-def entry_of(cfg: DictConfig, data: str | None = None) -> dict[str, Any]:
+def entry_of(
+    cfg: DictConfig, data: str | None = None, micro_batch: int | None = None
+) -> dict[str, Any]:
     """The entry of a run of ``cfg`` on the data with the checksum ``data``.
+
+    ``micro_batch`` is what was used in the place of the config's, as ``run.json`` has it.
 
     Returns:
         ``config``: SHA-256 of the resolved config without its seed and its run-only keys;
@@ -45,7 +50,8 @@ def entry_of(cfg: DictConfig, data: str | None = None) -> dict[str, Any]:
     Raises:
         ConfigError: an interpolation cannot be resolved.
     """
-    leaves = flatten(without_live(to_plain(cfg)))
+    plain = without_live(to_plain(cfg))
+    leaves = flatten(with_micro_batch(plain, micro_batch) if micro_batch else plain)
     measured = {key: leaves[key] for key in sorted(leaves) if is_measured(key) and key != SEED}
     config, seed = _sha256(measured), leaves.get(SEED)
     return {"key": _sha256([config, seed, data]), "config": config, "seed": seed, "data": data}
@@ -53,7 +59,9 @@ def entry_of(cfg: DictConfig, data: str | None = None) -> dict[str, Any]:
 
 def write_entry(cfg: DictConfig, folder: Path) -> None:
     """Write ``ledger.json`` beside the config that ``folder`` was trained with."""
-    write_json(folder / LEDGER, entry_of(cfg, _data_of(folder)))
+    record = read_record(folder)
+    used = record.micro_batch_size if record else None
+    write_json(folder / LEDGER, entry_of(cfg, _data_of(folder), used))
 
 
 def check_same_data(cfg: DictConfig, folder: Path, root: Path) -> None:

@@ -16,7 +16,7 @@ from labbook.config.trees import value_text
 from labbook.results.runs import on_other_data, run_folder
 from labbook.run.ledger import SHORT, data_fingerprint
 from labbook.run.processes import Processes
-from runfolder.names import AP, AP50, CONFIG, PATCH, RECORD, SPLITS
+from runfolder.names import AP, AP50, CONFIG, MICRO_BATCH, PATCH, RECORD, SPLITS
 from runfolder.patches import uncommitted_patch
 from runfolder.provenance import code_version, devices, environment
 from runfolder.records import RunRecord
@@ -80,8 +80,8 @@ def repeat_command(
 ) -> tuple[list[str], Path]:
     """The command that trains from the run's saved config into a new folder, and that folder.
 
-    It runs in the project's root folder, on as many processes as the run did, and trusts the
-    modules ``trusted``.
+    It runs in the project's root folder, on as many processes as the run did, from the start with
+    the micro-batch that it has come down to, and trusts the modules ``trusted``.
     """
     number, folder = 1, run.folder.with_name(f"{run.folder.name}{REPEAT}")
     while folder.exists():
@@ -92,7 +92,9 @@ def repeat_command(
     is_plain = re.fullmatch(r"[\w./-]+", output)  # no quotes where none are needed
     override = f"train.output_dir={output}" if is_plain else assignment("train.output_dir", output)
     options = [word for module in trusted for word in ("--trust", module)]
-    return [*python, train_script, *options, "--config-file", str(config), override], folder
+    used = run.lowered_micro_batch
+    overrides = [override, f"train.{MICRO_BATCH}={used}"] if used else [override]
+    return [*python, train_script, *options, "--config-file", str(config), *overrides], folder
 
 
 def compare_results(run: Run, again: Run) -> list[str]:

@@ -109,9 +109,9 @@ class RecurrentDetector(Detector, StepNormalised):
         """Load ``init_checkpoint``; see :func:`load_published_detector` for the errors."""
         return load_published_detector(self, self.init_checkpoint)
 
-    def recurrent_state(self) -> dict[Hashable, State]:
+    def recurrent_state(self, on_cpu: bool = True) -> dict[Hashable, State]:
         """What the next training step depends on besides the weights; each process has its own."""
-        return self._learned.state_dict()
+        return self._learned.state_dict(on_cpu)
 
     def load_recurrent_state(self, states: Mapping[Hashable, State]) -> None:
         """Take over what :meth:`recurrent_state` gave, to resume in the middle of recordings."""

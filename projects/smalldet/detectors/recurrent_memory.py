@@ -61,8 +61,10 @@ class StreamMemory:
     def __len__(self) -> int:
         return len(self._states)
 
-    def state_dict(self) -> dict[Hashable, State]:
-        """All states on the CPU, as a checkpoint takes them."""
+    def state_dict(self, on_cpu: bool = True) -> dict[Hashable, State]:
+        """All states: on the CPU, as a checkpoint takes them, or where they are."""
+        if not on_cpu:
+            return dict(self._states)
         return {stream: map_state(Tensor.cpu, state) for stream, state in self._states.items()}
 
     def load_state_dict(self, states: Mapping[Hashable, State]) -> None:

@@ -110,13 +110,15 @@ def load_pretrained(model: nn.Module, init_checkpoint: str) -> None:
             load()
 
 
-def build_trainer(cfg: Config, settings: TrainSettings, model: nn.Module) -> Trainer:
-    """The trainer with the loader and optimizer of ``cfg``."""
+def build_trainer(
+    cfg: Config, settings: TrainSettings, model: nn.Module, loader: Any = None
+) -> Trainer:
+    """The trainer with the optimizer of ``cfg``, and its loader unless another is given."""
     node, optimizer = cfg["dataloader"]["train"], cfg["optimizer"]
     params = instantiate({**optimizer["params"], "model": unwrapped(model)})
-    loader: Any = instantiate(node)
+    loader = instantiate(node) if loader is None else loader
     if not hasattr(loader, "seek"):
-        loader = BatchPerStep(loader, settings.micro_batch_size)
+        loader = BatchPerStep(loader)
     return Trainer(
         model,
         loader,
@@ -126,6 +128,8 @@ def build_trainer(cfg: Config, settings: TrainSettings, model: nn.Module) -> Tra
         clip_grad_value=settings.clip_grad_value,
         total_batch_size=settings.total_batch_size or node.get("total_batch_size") or 1,
         dump_folder=settings.output_dir,
+        micro_batch_size=settings.micro_batch_size,
+        on_oom=settings.on_oom,
     )
 
 

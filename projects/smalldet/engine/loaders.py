@@ -18,11 +18,10 @@ class BatchPerStep:
 
     Args:
         loader: lists of Detectron2 dicts, this process's share of a step each.
-        micro_batch_size: images per forward pass; 0 takes the whole batch at once.
     """
 
-    def __init__(self, loader: Iterable[Batch], micro_batch_size: int = 0) -> None:
-        self.loader, self.micro_batch_size = loader, micro_batch_size
+    def __init__(self, loader: Iterable[Batch]) -> None:
+        self.loader = loader
 
     def seek(self, samples_seen: int) -> None:
         """Say that it begins anew, if it should go on."""
@@ -35,5 +34,4 @@ class BatchPerStep:
     def __iter__(self) -> Iterator[list[Batch]]:
         while True:
             for batch in self.loader:
-                size = self.micro_batch_size or len(batch)
-                yield [batch[i : i + size] for i in range(0, len(batch), size)]
+                yield [batch]

@@ -1,10 +1,12 @@
-"""Which parameters an optimizer sees, and with what weight decay."""
+"""Which parameters an optimizer sees, with what weight decay; the norm of their gradients."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from smalldet.layers.norms import ChannelLayerNorm, RMSNorm
 
@@ -44,3 +46,9 @@ def parameter_groups(
         },
     ]
     return [group for group in groups if group["params"]]
+
+
+def total_gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
+    """Global L2 norm of the gradients of ``parameters`` (scalar; zero without gradients)."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros(())

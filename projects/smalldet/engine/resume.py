@@ -26,6 +26,7 @@ from smalldet.engine.weights import WHOLE, advice, load_weights, mismatches
 
 LIKE_PARAMETERS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
 """What optimizers keep of each parameter in its shape."""
+_NEWER = ("optimizer_entries", "micro_batch_size")
 
 logger = logging.getLogger(__name__)
 
@@ -112,10 +113,10 @@ def _trainer_problems(trainer: Trainer, found: Any) -> Iterator[str]:
     if not isinstance(found, Mapping):
         yield f"trainer is {kind(found)}"
         return
-    # What grows with the first step is looked at apart. Earlier versions did not count entries.
+    # What grows with the first step is looked at apart. Earlier versions lack two numbers.
     grown = {key: 0 for key in ("optimizer", "history") if key in found}
     expected = trainer.state_dict() | {"optimizer": 0, "history": 0}
-    yield from mismatches(expected, {"optimizer_entries": 0, **found, **grown}, "trainer")
+    yield from mismatches(expected, {**dict.fromkeys(_NEWER, 0), **found, **grown}, "trainer")
     if "optimizer" in found:
         count = found.get("optimizer_entries")
         yield from _optimizer_problems(trainer.optimizer, found["optimizer"], count)

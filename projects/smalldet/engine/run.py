@@ -36,6 +36,7 @@ from smalldet.engine.hooks.ema import EvaluateAverage, WeightAverage
 from smalldet.engine.hooks.evaluation import EarlyStop, Evaluate
 from smalldet.engine.hooks.hparams import write_hparams
 from smalldet.engine.hooks.metrics import Throughput, WriteMetrics, peak_memory_mb, progress_bar
+from smalldet.engine.hooks.micro_batch import RecordMicroBatch
 from smalldet.engine.hooks.profile import Profile, steps_to_profile
 from smalldet.engine.hooks.saving import SaveCheckpoint, StopOnRequest
 from smalldet.engine.resume import forget_lost_models, last_of, resume_from
@@ -182,13 +183,15 @@ def register_writing_hooks(
     start: int,
     fingerprint: str,
 ) -> None:
-    """Have ``trainer`` write metrics (main process) and checkpoints, in that order."""
+    """Have ``trainer`` write record and metrics (main process) and checkpoints, in that order."""
     keep = {**settings.checkpointer, "keep_every": settings.keep_every}
     saving = SaveCheckpoint(checkpointer, **keep, data_fingerprint=fingerprint)
     if comm.is_main_process():
         rewind_metrics(Path(settings.output_dir) / METRICS, start)
         writers = build_writers(settings, start)
-        trainer.register_hooks([WriteMetrics(writers, settings.log_period, saving)])
+        recording = RecordMicroBatch(Path(settings.output_dir), settings.micro_batch_size)
+        writing = WriteMetrics(writers, settings.log_period, saving)
+        trainer.register_hooks([recording, writing])
     trainer.register_hooks([saving, progress_bar(), StopOnRequest(saving)])
 
 

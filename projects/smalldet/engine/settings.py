@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from smalldet.engine.faults.memory import ON_OOM
 from smalldet.engine.hooks.profile import steps_to_profile
 
 DTYPES = ("bf16", "fp16")
@@ -47,6 +48,11 @@ class TrainSettings:
             takes batches as the loader gives them.
         micro_batch_size: Images per forward pass of one process; gradients accumulate over the
             micro-batches of a step. Lower it to save memory.
+        on_oom: When the GPU is out of memory in a step: "stop" ends the run and says what to try;
+            "halve" repeats the step, and goes on, with at most half of the micro-batch, from the
+            same random state: in the first step that is a run begun so. Later on the same samples
+            follow, and random draws and batch norms are those of smaller micro-batches from here
+            on. In one process; the run's record has the micro-batch used.
         iterations_per_epoch: ceil(images / total_batch_size), or what counts as one; derived.
         warmup_iters: Steps of linear learning-rate warm-up.
         seed: Seeds weights, data order, augmentation and the model's random sampling.
@@ -85,6 +91,7 @@ class TrainSettings:
     epochs: int = 0
     total_batch_size: int = 0
     micro_batch_size: int = 0
+    on_oom: str = "stop"
     iterations_per_epoch: int = 0
     warmup_iters: int = 500
     seed: int = 0
@@ -109,6 +116,8 @@ class TrainSettings:
         self.checkpointer = _filled("checkpointer", self.checkpointer, CHECKPOINTER)
         if self.amp["dtype"] not in DTYPES:
             raise ValueError(f'train.amp.dtype is "{self.amp["dtype"]}"; expected one of {DTYPES}.')
+        if self.on_oom not in ON_OOM:
+            raise ValueError(f'train.on_oom is "{self.on_oom}"; expected one of {ON_OOM}.')
         numbers = vars(self) | {f"checkpointer.{k}": v for k, v in self.checkpointer.items()}
         for name, value in numbers.items():
             least = 1 if name in _AT_LEAST_1 else 0

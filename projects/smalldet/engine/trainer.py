@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from itertools import chain
 from pathlib import Path
@@ -15,22 +15,19 @@ import torch
 from detectron2.engine import TrainerBase
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
-from fvcore.common.history_buffer import HistoryBuffer
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from smalldet.engine.distributed import mean_over_processes, share_batch_statistics, unwrapped
+from smalldet.engine.faults import memory
+from smalldet.engine.faults.nan_dump import write_dump
+from smalldet.engine.faults.step_start import Batch, StepStart, history_of
+from smalldet.engine.optim import total_gradient_norm
 from smalldet.engine.random_state import restore_random_state
-from smalldet.layers.step_normalised import StepNormalised
+from smalldet.layers.step_normalised import step_normalised_part
 
 logger = logging.getLogger(__name__)
-Batch = list[dict[str, Any]]
 WINDOW = 20  # steps that Detectron2's writers smooth over
-OUT_OF_MEMORY = (
-    "The GPU is out of memory. In this order: train.amp.enabled=true, a smaller "
-    "train.micro_batch_size, activation checkpointing (model.backbone.checkpoint=true for the "
-    "OFAT line)."
-)
 LEAST_SCALE = 1e-4  # of fp16 gradients; below it they are not too large but broken
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -51,7 +48,11 @@ class Trainer(TrainerBase):
         clip_grad_norm: Upper bound of the gradient's global L2 norm; 0 does not clip.
         clip_grad_value: Upper bound of the size of each of its entries; 0 does not clip.
         total_batch_size: Images per step over all processes.
-        dump_folder: Where the NaN guard writes.
+        dump_folder: Where the NaN guard writes; None: it writes nothing.
+        micro_batch_size: Most samples of a forward pass; larger micro-batches of ``loader`` are
+            divided. 0 takes them as they come.
+        on_oom: "stop" ends a run that is out of memory on the GPU; "halve" repeats the step, and
+            goes on, with smaller micro-batches (see ``TrainSettings``).
 
     A step's gradient is that of the mean over its images: each micro-batch's losses are weighted by
     its share of the images. It equals the gradient of one big batch where the model's losses are
@@ -73,7 +74,9 @@ class Trainer(TrainerBase):
         clip_grad_norm: float = 0.0,
         clip_grad_value: float = 0.0,
         total_batch_size: int = 1,
-        dump_folder: str | Path = ".",
+        dump_folder: str | Path | None = ".",
+        micro_batch_size: int = 0,
+        on_oom: str = "stop",
     ) -> None:
         super().__init__()
         model.train()
@@ -83,7 +86,10 @@ class Trainer(TrainerBase):
         self.clip_grad_norm = clip_grad_norm
         self.clip_grad_value = clip_grad_value
         self.total_batch_size = total_batch_size
-        self.dump_folder = Path(dump_folder)
+        self.dump_folder = None if dump_folder is None else Path(dump_folder)
+        self.micro_batch_size = micro_batch_size
+        self.on_oom = on_oom
+        memory.check_halving(on_oom)
         self.device = next(model.parameters()).device
         if amp_dtype == "fp16" and self.device.type != "cuda":
             raise ValueError("train.amp.dtype=fp16 needs a GPU; on a CPU use bf16.")
@@ -139,21 +145,34 @@ class Trainer(TrainerBase):
     def run_step(self) -> None:
         """One optimisation step on the next effective batch."""
         started = time.perf_counter()
-        micro_batches = next(self._batches)
+        micro_batches = memory.in_micro_batches(next(self._batches), self.micro_batch_size)
         data_time = time.perf_counter() - started
-        self.optimizer.zero_grad(set_to_none=True)
+        losses = self._accumulate_what_fits(micro_batches)
         try:
-            losses = self._accumulate(micro_batches)
             norm = self._step(micro_batches)
         except torch.OutOfMemoryError as error:
-            raise ValueError(f"{OUT_OF_MEMORY} ({error})") from error
+            raise ValueError(memory.IN_THE_OPTIMIZER) from error
         share_batch_statistics(self.model)
         self._log(losses, norm, data_time)
+
+    def _accumulate_what_fits(self, micro_batches: list[Batch]) -> dict[str, Tensor]:
+        """As :meth:`_accumulate`, begun anew with smaller micro-batches as often as need be."""
+        while True:
+            self._began = StepStart(self.model, micro_batches, self.on_oom == "halve")
+            self.optimizer.zero_grad(set_to_none=True)
+            try:
+                return self._accumulate(micro_batches)
+            except torch.OutOfMemoryError as error:
+                self.micro_batch_size = memory.smaller(micro_batches, self.on_oom, error)
+            # Out here, since the error holds what the step had in memory.
+            self._began.restore()
+            memory.release()
+            micro_batches = memory.in_micro_batches(micro_batches, self.micro_batch_size)
 
     def _accumulate(self, micro_batches: list[Batch]) -> dict[str, Tensor]:
         """Add up the gradient of all micro-batches; return the step's mean losses."""
         images = sum(len(batch) for batch in micro_batches)
-        summing = part_that_gives_sums(self.model)
+        summing = step_normalised_part(self.model)
         if summing is not None:
             summing.begin_step()
         sums: dict[str, Tensor] = {}
@@ -206,23 +225,18 @@ class Trainer(TrainerBase):
         return norm
 
     def _fail(self, what: str, values: dict[str, float], batch: Batch) -> NoReturn:
-        """Write what is needed to look into a NaN, then stop the run with a sentence."""
+        """Write all that the step depends on, then stop the run with a sentence."""
+        error = f"{what} was not finite at iteration {self.iter}: {values}."
+        if self.dump_folder is None:
+            raise NonFiniteLoss(error)
         rank = f"_rank{comm.get_rank()}" if comm.get_world_size() > 1 else ""
+        parts = {"model": unwrapped(self.model), "optimizer": self.optimizer, "scaler": self.scaler}
+        facts = {"error": error, "iteration": self.iter, "values": values}
+        states = {name: part.state_dict() for name, part in parts.items()}
         path = self.dump_folder / f"nan_dump{rank}.pth"
-        dump = {
-            "iteration": self.iter,
-            "values": values,
-            "image_ids": [x.get("image_id", x.get("image_ids")) for x in batch],
-            "file_names": [x.get("file_name") for x in batch],
-            "images": [x.get("image", x.get("events")) for x in batch],
-            "model": unwrapped(self.model).state_dict(),
-        }
-        torch.save(dump, path)
-        raise NonFiniteLoss(
-            f"{what} was not finite at iteration {self.iter}: {values}. The images and weights are "
-            f"in {path}. A lower learning rate, train.clip_grad_norm or train.amp.enabled=false may"
-            " help."
-        )
+        written = write_dump(path, self._began, batch, facts | states)
+        advice = "A lower learning rate, train.clip_grad_norm or train.amp.enabled=false may help."
+        raise NonFiniteLoss(f"{error} {advice} {written}")
 
     def _log(self, losses: dict[str, Tensor], norm: Tensor, data_time: float) -> None:
         means = mean_over_processes(losses)
@@ -246,6 +260,7 @@ class Trainer(TrainerBase):
         state["optimizer_entries"] = len(state["optimizer"]["state"])
         state["scaler"] = self.scaler.state_dict()
         state["samples_seen"] = (self.iter + 1) * self.total_batch_size
+        state["micro_batch_size"] = self.micro_batch_size
         state["history"] = self._history() if hasattr(self, "storage") else {}
         return state
 
@@ -268,6 +283,8 @@ class Trainer(TrainerBase):
                 f"{state['iteration'] + 1} steps, which is not train.total_batch_size="
                 f"{self.total_batch_size} a step. Resume with the batch size it was started with."
             )
+        used = state.get("micro_batch_size")  # earlier versions did not say
+        self.micro_batch_size = self.micro_batch_size if used is None else used
         self._restored["history"] = state["history"]
 
     def restore_random_state_at_start(self, state: dict[str, Any]) -> None:
@@ -277,19 +294,5 @@ class Trainer(TrainerBase):
     def _restore_history(self) -> None:
         """Give the writers the values that they smooth over, as if the run had not stopped."""
         for name, (values, hint) in self._restored.get("history", {}).items():
-            buffer = HistoryBuffer()
-            for value, iteration in values:
-                buffer.update(value, iteration)
-            self.storage.histories()[name] = buffer
+            self.storage.histories()[name] = history_of(values)
             self.storage.smoothing_hints()[name] = hint
-
-
-def total_gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
-    """Global L2 norm of the gradients of ``parameters`` (scalar; zero without gradients)."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    return torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros(())
-
-
-def part_that_gives_sums(model: nn.Module) -> StepNormalised | None:
-    """The first step-normalised module (a detector before its head), or None."""
-    return next((m for m in unwrapped(model).modules() if isinstance(m, StepNormalised)), None)

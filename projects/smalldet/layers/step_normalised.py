@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class StepNormalised(ABC):
@@ -33,6 +33,11 @@ class StepNormalised(ABC):
         Raises:
             RuntimeError: there was no ``begin_step()``.
         """
+
+
+def step_normalised_part(model: nn.Module) -> StepNormalised | None:
+    """The first step-normalised module of a model (a detector before its head), or None."""
+    return next((m for m in model.modules() if isinstance(m, StepNormalised)), None)
 
 
 class StepCounts:

@@ -9,7 +9,10 @@ import pytest
 
 from labbook.config.load import ConfigError, load_config, save_config
 from labbook.config.resume import check_same_config, config_changes, is_measured
-from labbook.run.ledger import entry_of
+from labbook.run.ledger import entry_of, write_entry
+from runfolder.files import read_json
+from runfolder.records import note_micro_batch, start_record
+from runfolder.run import read_run
 
 WriteConfig = Callable[..., Path]
 
@@ -34,6 +37,7 @@ def test_what_does_not_change_the_measurement_is_allowed(path: Path, tmp_path: P
         ("train.patience", True),
         ("train.amp.enabled", True),
         ("train.micro_batch_size", True),
+        ("train.on_oom", False),
         ("model.device", True),  # not any key of that name
         ("lr_multiplier.period", True),
         ("model.backbone.bottom_up.init_checkpoint", True),
@@ -90,3 +94,27 @@ def test_a_setting_newer_than_the_run_had_its_default(path: Path, tmp_path: Path
     assert config_changes(load_config(path), tmp_path) == {}
     changed = load_config(path, ["train.resume_from=x"])
     assert config_changes(changed, tmp_path) == {"train.resume_from": (None, "x")}
+
+
+def test_of_a_run_that_had_to_lower_its_micro_batch_the_one_used_counts(
+    write_config: WriteConfig, tmp_path: Path
+) -> None:
+    lines = 'dataloader["train"]["micro_batch_size"] = "${train.micro_batch_size}"'
+    path = write_config("wide", "train.micro_batch_size = 8", lines)
+    wide, used, other = (load_config(path, [f"train.micro_batch_size={n}"]) for n in (8, 4, 2))
+    save_config(wide, tmp_path)
+    start_record(tmp_path, ["train"])
+    note_micro_batch(tmp_path, 4)
+    for cfg in (wide, used):  # the command that began it, and one that says what it came to
+        check_same_config(cfg, tmp_path)
+    with pytest.raises(ConfigError, match=r"train\.micro_batch_size \(there 8, now 2\)"):
+        check_same_config(other, tmp_path)
+    write_entry(wide, tmp_path)
+    assert read_json(tmp_path / "ledger.json") == entry_of(used) != entry_of(wide)
+    config = read_run(tmp_path).config
+    nodes = config["train"], config["dataloader"]["train"]
+    assert [node["micro_batch_size"] for node in nodes] == [4, 4]
+    note_micro_batch(tmp_path, None)
+    write_entry(wide, tmp_path)
+    assert read_json(tmp_path / "ledger.json") == entry_of(wide)
+    assert read_run(tmp_path).config["train"]["micro_batch_size"] == 8

@@ -39,7 +39,7 @@ from labbook.results.tables import (
 )
 from labbook.results.text import difference_text, duration
 from labbook.results.text_table import TextTable
-from runfolder.records import write_results
+from runfolder.records import note_micro_batch, write_results
 
 RESULTS = {
     "valid": {"bbox/AP50": 61.25, "bbox/AP": 30.0, "bbox/APs": None},
@@ -148,6 +148,8 @@ def test_what_a_reader_should_know_is_in_the_notes(root: Path) -> None:
     note = cells(collect(OFAT, root))[NOTES]
     assert "EMA: mAP@0.5 31.0 / 32.0" in note
     assert "EVALUATED ANEW" in note and "31.00" in note and "30.00" in note
+    note_micro_batch(folder, 1)
+    assert "micro-batch 1, as memory ran out" in cells(collect(OFAT, root))[NOTES]
     (folder / "results.json").unlink()
     assert "WITHOUT results.json" in cells(collect(OFAT, root))[NOTES]
 

@@ -23,6 +23,7 @@ from labbook.run.notes import (
 )
 from runfolder.names import CONFIG
 from runfolder.records import RunRecord, finish_record, read_record, start_record, write_results
+from runfolder.run import read_run
 
 
 @pytest.fixture
@@ -208,6 +209,16 @@ def test_parent_and_baseline_are_compared_with_each_of_the_same_repetition(
     assert "+14.00 / +14.00" in summary(again)
     third = make_run(study[1], tmp_path / "ofat_fast_seed3", 54.0)  # the baseline has no third
     assert "+4.00 / +4.00" in summary(third)
+
+
+def test_a_lower_micro_batch_is_in_the_summary(study, tmp_path):
+    folder = make_run(study[1], tmp_path / "ofat_fast", 60.0)
+    assert "Micro-batch" not in summary(folder)
+    change_record(folder, micro_batch_size=4)
+    assert "Micro-batch: 4, less than configured" in summary(folder)
+    change_record(folder, micro_batch_size="four")
+    with pytest.raises(ValueError, match=r"micro_batch_size is 'four'"):
+        read_run(folder)
 
 
 def test_what_was_left_out_of_the_data_is_in_the_summary(study, tmp_path):

@@ -101,6 +101,10 @@ def test_the_command_trains_the_saved_config_into_a_new_folder(folder, tmp_path)
     change_record(folder, processes=2)
     command, _ = repeat_command(read_run(folder), tmp_path, TRAIN_SCRIPT)
     assert "--nproc-per-node=2" in command
+    change_record(folder, micro_batch_size=3)
+    command, _ = repeat_command(read_run(folder), tmp_path, TRAIN_SCRIPT)
+    assert command[-1] == "train.micro_batch_size=3"
+    change_record(folder, micro_batch_size=None)
     odd = tmp_path / "work_dirs" / "it's a run"
     folder.rename(odd)
     command, _ = repeat_command(read_run(odd), tmp_path, TRAIN_SCRIPT)

@@ -18,8 +18,9 @@ from toys import (
     train_toy,
 )
 
+from smalldet.engine.optim import total_gradient_norm
 from smalldet.engine.settings import TrainSettings
-from smalldet.engine.trainer import NonFiniteLoss, total_gradient_norm
+from smalldet.engine.trainer import NonFiniteLoss
 from smalldet.layers.step_normalised import StepNormalised
 
 
@@ -122,7 +123,7 @@ def test_a_nan_inside_the_model_is_dumped_as_well(tmp_path):
     trainer = toy_trainer(dump_folder=tmp_path, model=FailingModel())
     trainer.iter = 3
     with pytest.raises(NonFiniteLoss, match="boxes contain NaN"):
-        trainer._accumulate(next(iter(ToyLoader(8, 8))))
+        trainer._accumulate_what_fits(next(iter(ToyLoader(8, 8))))
     assert torch.load(tmp_path / "nan_dump.pth", weights_only=True)["iteration"] == 3
 
 
@@ -132,7 +133,7 @@ def test_nan_stops_the_run_with_a_dump(tmp_path):
     batch = next(iter(ToyLoader(8, 4)))[0]
     batch[1]["y"] = torch.tensor(float("nan"))
     with pytest.raises(NonFiniteLoss, match="iteration 7"):
-        trainer._accumulate([batch])
+        trainer._accumulate_what_fits([batch])
     dump = torch.load(tmp_path / "nan_dump.pth", weights_only=True)
     assert dump["image_ids"] == [0, 1, 2, 3]
     assert dump["values"].keys() == {"loss_square", "loss_absolute"}
@@ -190,6 +191,7 @@ def test_resume_with_another_batch_size_is_refused(tmp_path):
     [
         ("max_iter", 0),
         ("micro_batch_size", -1),
+        ("on_oom", "half"),
         ("log_period", 0),
         ("checkpointer", {"max_to_keep": 0}),
         ("keep_every", -1),

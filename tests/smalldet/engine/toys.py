@@ -98,11 +98,15 @@ def train_toy(
     patience=0,
     period=2,
     keep_every=0,
+    **options,
 ) -> Trainer:
-    """Train as the engine does, resuming if the folder has a checkpoint; die after ``stop_at``."""
+    """Train as the engine does, resuming if the folder has a checkpoint; die after ``stop_at``.
+
+    ``options`` are those of :func:`toy_trainer`.
+    """
     folder.mkdir(exist_ok=True)
     settings = settings_for(folder, max_iter)
-    trainer = toy_trainer(noise=0.5, dump_folder=folder)
+    trainer = toy_trainer(noise=0.5, dump_folder=folder, **options)
     checkpointer = RunCheckpointer(trainer.model, str(folder), trainer=trainer)
 
     def score() -> dict[str, float | None]:
