@@ -20,6 +20,7 @@ COMMANDS = {
     "data": "check a data set, and say what to set",
     "weights": "download pretrained weights",
     "doctor": "check this machine, and say how to mend what is red",
+    "reproduce-nan": "the step of a NaN dump once more, and where the NaN begins",
     "install-detectron2": "install Detectron2 without a compiler",
 }
 """In the order of the help text. ``a-b`` is done by ``console.a_b``."""

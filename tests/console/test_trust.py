@@ -12,7 +12,7 @@ import yaml
 from safetensors.torch import save_file
 
 import smalldet
-from console import doctor, export, predict
+from console import doctor, export, predict, reproduce_nan
 from runfolder import trust
 from smalldet.predict.manifest import Manifest
 
@@ -34,6 +34,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.save({"model": {}}, folder / "model_final.pth")
     metadata = Manifest("weights").metadata(yaml.safe_dump(cfg))
     save_file({}, folder / "run.safetensors", metadata)
+    states = {key: {} for key in ("random", "model", "optimizer", "scaler")}
+    facts = {"error": "NaN", "iteration": 0, "micro_batches": [], "recurrent": None}
+    torch.save(facts | states | {"config": yaml.safe_dump(cfg)}, folder / "nan_dump.pth")
     yield folder
     sys.modules.pop("evil_module", None)
 
@@ -47,8 +50,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         lambda run: export.main([str(run), "--format", "weights"], "export"),
         lambda run: doctor.main(["config", str(run)], "doctor"),
         lambda run: doctor.main(["weights", str(run / "model_final.pth"), str(run)], "doctor"),
+        lambda run: reproduce_nan.main([str(run / "nan_dump.pth")], "reproduce"),
     ],
-    ids=["load", "load exported", "predict", "export", "doctor config", "doctor weights"],
+    ids=["load", "load exported", "predict", "export", "doctor config", "doctor weights", "NaN"],
 )
 def test_commands_refuse(command, run: Path) -> None:
     with pytest.raises(

@@ -34,11 +34,15 @@ def next_steps(run: Run) -> list[str]:
 def _after_failure(reason: str) -> str:
     if "not finite" in reason or "NaN" in reason or "FloatingPointError" in reason:
         return (
-            "A loss or gradient was not finite: nan_dump.pth has the images and weights of that "
-            "step. Try a lower optimizer.lr, train.clip_grad_norm, or train.amp.enabled=false."
+            "A loss or gradient was not finite: tools/reproduce_nan.py says where, from the "
+            "nan_dump.pth of that step. Try a lower optimizer.lr, train.clip_grad_norm, or "
+            "train.amp.enabled=false."
         )
     if "out of memory" in reason.lower():
-        return "Memory ran out: try a smaller train.micro_batch_size."
+        return (
+            "Memory ran out: try a smaller train.micro_batch_size, or go on from a checkpoint with "
+            "--resume train.on_oom=halve."
+        )
     return "It failed for the reason above; log.txt has the traceback."
 
 

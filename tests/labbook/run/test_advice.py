@@ -66,6 +66,8 @@ def test_classes_of_which_nothing_was_found_are_named(write_config, tmp_path):
     ("reason", "expected"),
     [
         ("ValueError: The GPU is out of memory.", "micro_batch_size"),
+        ("ValueError: The GPU is out of memory.", "--resume train.on_oom=halve"),
+        ("NonFiniteLoss: A loss was not finite at iteration 3", "tools/reproduce_nan.py"),
         ("ValueError: train.images is wrong", "log.txt"),
     ],
 )
