@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from runfolder import schema
 from runfolder.files import write_bytes
@@ -43,7 +43,7 @@ class Patch:
             "left_out": list(self.left_out[:MAX_NAMES]),
             "note": self._note(),
         }
-        return {key: value for key, value in description.items() if value is not None}
+        return cast(schema.Patch, {k: v for k, v in description.items() if v is not None})
 
     def _note(self) -> str | None:
         hidden = max(len(self.files) - MAX_NAMES, 0) + max(len(self.left_out) - MAX_NAMES, 0)

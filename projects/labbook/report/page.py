@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,6 @@ def _link(data: ReportData, path: Path) -> str:
 
 def _code(run: Run | None) -> str:
     """The version of the code that a run started with."""
-    code: dict[str, Any] = run.record.code if run and run.record else {}
+    code: Mapping[str, Any] = run.record.code if run and run.record else {}
     commit = str(code.get("commit") or "-")[:10]
     return commit + (" + changes" if code.get("uncommitted_changes") else "")

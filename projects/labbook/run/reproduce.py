@@ -106,7 +106,7 @@ def compare_results(run: Run, again: Run) -> list[str]:
 
 
 def _commit(record: RunRecord) -> Check:
-    then, now = record.code.get("commit"), code_version()["commit"]
+    then, now = record.code.get("commit"), code_version().get("commit")
     check = _compared("commit", (then or "")[:SHORT], (now or "")[:SHORT])
     if check.is_same is False:
         return check._replace(detail=f"{check.detail}: git checkout {then}")
