@@ -43,7 +43,8 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(path)
+        if error.errno is not None:  # without, its text is all that it shows
+            error.filename = error.filename or str(path)
         raise
 
 
