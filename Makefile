@@ -19,7 +19,7 @@ help:
 	@echo "make test       the default test suite        make test-slow  full-size models, whole runs"
 	@echo "make lint       ruff, import rules, types     make bench      speed ratios"
 	@echo "make growth     how cost grows: docs/growth.md"
-	@echo "make soak       kills, damaged inputs, long runs: docs/soak.md (25 minutes; FULL=1: hours)"
+	@echo "make soak       kills, damaged inputs, long runs: docs/soak.md (sized for 25 minutes; FULL=1: hours)"
 	@echo "make test-matrix  the tests with other Pythons, Detectron2s and dependencies, if at hand"
 
 install: $(READY)
