@@ -12,9 +12,10 @@ PAGE = "soak.md"
 TEXT = """# The soak
 
 What a long life does to the project: training runs are killed at random moments and resumed,
-damaged files are read, and small steps are done by the thousand. `make soak` is sized for 25 minutes
-on 2 cores, `make soak PARTS="kill_mixed read_coco"` some parts, `make soak FULL=1` hours. It writes
-this page from `work_dirs/soak.json`, which keeps the last result of each part.
+damaged files are read, and small steps are done by the thousand. `make soak` is sized for 25
+minutes on 2 cores, `make soak PARTS="kill_mixed read_coco"` runs some parts, `make soak FULL=1`
+takes hours. It writes this page from `work_dirs/soak.json`, which keeps the last result of each
+part.
 
 {totals}
 
