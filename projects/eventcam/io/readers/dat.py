@@ -17,7 +17,7 @@ from eventcam.errors import EventDataError
 from eventcam.io.events import CHUNK_EVENTS, EventReader, Events
 from eventcam.io.readers.clock import Clock
 from eventcam.io.readers.h5 import DEFAULT_HEIGHT, DEFAULT_WIDTH, as_polarity
-from eventcam.io.readers.header import read_header, sensor_size
+from eventcam.io.readers.header import open_binary, read_header, sensor_size
 
 EVENT_BYTES = 8
 _COORDINATE_BITS = 0x3FFF
@@ -37,10 +37,7 @@ class DatReader(EventReader):
     ) -> None:
         self.path = Path(path)
         self.counts: Counter[str] = Counter()
-        try:
-            self._file = self.path.open("rb")
-        except OSError as error:
-            raise EventDataError(f"{path} cannot be opened ({error.strerror}).") from error
+        self._file = open_binary(self.path)
         try:
             header = read_header(self._file, b"%")
             _check_kind(self._file, header, self.path)

@@ -1,4 +1,4 @@
-"""Lines of text at the beginning of Prophesee's files: ``% keyword value``."""
+"""Opening Prophesee's files, and the lines of text at their beginning: ``% keyword value``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from eventcam.errors import EventDataError
+
 LOG = logging.getLogger(__name__)
 _LONGEST_LINE = 4096  # bytes; a longer "header line" is binary data
+
+
+def open_binary(path: Path) -> BinaryIO:
+    """A file at its beginning.
+
+    Raises:
+        EventDataError: it cannot be opened; the text says why.
+    """
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise EventDataError(f"{path} cannot be opened ({error.strerror}).") from error
 
 
 def read_header(file: BinaryIO, begin: bytes) -> dict[str, str]:

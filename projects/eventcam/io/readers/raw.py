@@ -18,7 +18,7 @@ from eventcam.errors import EventDataError
 from eventcam.io.events import CHUNK_EVENTS, EventReader, Events
 from eventcam.io.readers.evt import ENCODINGS, Decoder, Encoding
 from eventcam.io.readers.h5 import DEFAULT_HEIGHT, DEFAULT_WIDTH
-from eventcam.io.readers.header import read_header, sensor_size
+from eventcam.io.readers.header import open_binary, read_header, sensor_size
 
 BLOCK_WORDS = 1 << 17  # decoded at once; at most 20 MB of events
 _LARGEST = 1 << 11  # px along a side that words can name
@@ -56,10 +56,7 @@ class RawReader(EventReader):
     ) -> None:
         self.path = Path(path)
         self.counts: Counter[str] = Counter()
-        try:
-            self._file = self.path.open("rb")
-        except OSError as error:
-            raise EventDataError(f"{path} cannot be opened ({error.strerror}).") from error
+        self._file = open_binary(self.path)
         try:
             header = _fields(read_header(self._file, b"% "))
             self.encoding = _encoding(header, self.path)
