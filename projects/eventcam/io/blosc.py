@@ -24,6 +24,7 @@ from eventcam.io.hdf5 import (
     LEVEL,
     SHUFFLE,
     Dataset,
+    Rows,
     blosc_library,
     h5_in_memory,
     is_plain_blosc,
@@ -95,7 +96,7 @@ class ColumnReader:
     """
 
     def __init__(self, columns: Mapping[str, Dataset]) -> None:
-        self._columns = dict(columns)
+        self._columns = {name: Rows(column) for name, column in columns.items()}
         self._direct = {n for n, c in columns.items() if is_callable() and is_plain_blosc(c)}
         # The column with the largest items takes longest, so it comes first.
         self._order = sorted(columns, key=lambda name: -columns[name].dtype.itemsize)
@@ -116,9 +117,9 @@ class ColumnReader:
             self._threads.shutdown()
 
     def _read(self, name: str, start: int, stop: int) -> np.ndarray:
-        column = self._columns[name]
-        values = _read_directly(column, start, stop) if name in self._direct else None
-        return column[start:stop] if values is None else values
+        rows = self._columns[name]
+        values = _read_directly(rows.data, start, stop) if name in self._direct else None
+        return rows.read(start, stop) if values is None else values
 
 
 def _read_directly(column: Dataset, start: int, stop: int) -> np.ndarray | None:
@@ -133,7 +134,7 @@ def _read_directly(column: Dataset, start: int, stop: int) -> np.ndarray | None:
         chunk = out[first - start : first - start + size] if whole else np.empty(size, out.dtype)
         try:
             skipped, content = column.id.read_direct_chunk((first,))
-        except Exception:  # which one depends on the damage; HDF5's own way will say it
+        except Exception:  # which one depends on the damage; the other way will say it
             return None
         if skipped or not decompress(content, chunk):
             return None

@@ -6,11 +6,15 @@ ends in "can't open directory .../hdf5/lib/plugin".
 
 from __future__ import annotations
 
+import struct
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import h5py
 import hdf5plugin
+import numpy as np
 
 from eventcam.io.arrays import damage_reported
 
@@ -23,6 +27,60 @@ COMPRESSOR, LEVEL, SHUFFLE = "zstd", 1, hdf5plugin.Blosc.SHUFFLE
 COMPRESSION: dict[str, Any] = dict(
     hdf5plugin.Blosc(cname=COMPRESSOR, clevel=LEVEL, shuffle=SHUFFLE)
 )
+
+_BLOSC, _SHUFFLE = hdf5plugin.Blosc.filter_id, h5py.h5z.FILTER_SHUFFLE
+_HEADER = struct.Struct("<4xI4xI")  # of a Blosc chunk; its bytes without and with compression
+
+
+class Rows:
+    """Rows of a dataset whose chunks may be damaged.
+
+    Blosc's filter believes the header of a chunk: where it lies, bytes beyond the chunk are read
+    and the process dies. Each chunk is looked at once before the filter sees it.
+
+    Attributes:
+        data: the dataset.
+    """
+
+    def __init__(self, data: h5py.Dataset) -> None:
+        self.data = data
+        self._sound: set[tuple[int, ...]] = set()
+        self._is_blosc = _filters(data) in ([_BLOSC], [_SHUFFLE, _BLOSC])
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """``data[start:stop]``.
+
+        Raises:
+            OSError: a chunk is no Blosc chunk, or h5py cannot read it.
+        """
+        if self._is_blosc and self.data.chunks is not None:
+            size, *others = self.data.chunks
+            rest = (range(0, n, step) for n, step in zip(self.data.shape[1:], others, strict=True))
+            for place in product(range(start - start % size, stop, size), *rest):
+                if place not in self._sound:
+                    self._check(place)
+                    self._sound.add(place)
+        return self.data[start:stop]
+
+    def _check(self, place: tuple[int, ...]) -> None:
+        try:
+            skipped, content = self.data.id.read_direct_chunk(place)
+        except Exception:  # no such chunk: HDF5 fills the rows in, or says what is wrong
+            return
+        size = prod(self.data.chunks or ()) * self.data.id.get_type().get_size()
+        if not (skipped or _is_sound(content, size)):
+            raise OSError(f"the chunk at row {place[0]} is damaged")
+
+
+def _is_sound(chunk: bytes, size: int) -> bool:
+    """Whether a Blosc chunk says its sizes in bytes, ``size`` when decompressed."""
+    return len(chunk) >= _HEADER.size and _HEADER.unpack_from(chunk) == (size, len(chunk))
+
+
+def _filters(data: h5py.Dataset) -> list[int]:
+    """Numbers of the filters between the values and the chunks in the file."""
+    creation = data.id.get_create_plist()
+    return [creation.get_filter(i)[0] for i in range(creation.get_nfilters())]
 
 
 def open_h5(path: Path) -> h5py.File:
@@ -52,8 +110,6 @@ def blosc_library() -> str | None:
 
 def is_plain_blosc(data: h5py.Dataset) -> bool:
     """Whether Blosc, and nothing else, stands between the chunks in the file and the values."""
-    creation = data.id.get_create_plist()
-    filters = [creation.get_filter(i)[0] for i in range(creation.get_nfilters())]
     as_in_memory = h5py.h5t.py_create(data.dtype).equal(data.id.get_type())
     is_native = data.dtype.isnative and as_in_memory
-    return data.chunks is not None and is_native and filters == [hdf5plugin.Blosc.filter_id]
+    return data.chunks is not None and is_native and _filters(data) == [_BLOSC]

@@ -17,7 +17,7 @@ from eventcam.errors import EventDataError
 from eventcam.io import rvt_layout as layout
 from eventcam.io.arrays import damage_reported, load_arrays, load_indices
 from eventcam.io.bbox import in_published_fields, split_by_frame
-from eventcam.io.hdf5 import Dataset, File, open_h5
+from eventcam.io.hdf5 import Dataset, File, Rows, open_h5
 from eventcam.labels import LabelFilter, boxes_xyxy, crop_to_frame, scale_boxes
 
 _FACTORS = {"none": 1, "nearest": 2, "sum": 2}
@@ -66,10 +66,12 @@ class RvtRecording:
         self.downsample, self.representation = kind
         self.data_file = self.folder / layout.representation_file(*kind)
         self._file: File | None = None
+        self._stored: Rows | None = None
         self._process = -1
-        self.num_steps, *shape = self._data().shape
+        data = self._rows().data
+        self.num_steps, *shape = data.shape
         self.shape: tuple[int, int, int] = tuple(shape)
-        self.dtype = self._data().dtype
+        self.dtype = data.dtype
         ends, steps, empty = (
             self.data_file.with_name(path.name)
             for path in (layout.WINDOW_ENDS, layout.FRAME_STEPS, layout.KNOWN_EMPTY)
@@ -101,7 +103,7 @@ class RvtRecording:
                 f"{start} to {stop - 1} were asked for."
             )
         with damage_reported(self.folder, f"representations {start} to {stop - 1}"):
-            return self._data()[start:stop]
+            return self._rows().read(start, stop)
 
     def boxes(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (n, 4) float32 xyxy_abs, px of the representation, and classes (n,) int64."""
@@ -112,18 +114,21 @@ class RvtRecording:
         """Close the file of representations; it is opened again when needed."""
         if self._file is not None and self._process == os.getpid():
             self._file.close()
-        self._file = None
+        self._file = self._stored = None
 
-    def _data(self) -> Dataset:
-        if self._file is None or self._process != os.getpid():  # a forked process opens its own
-            self._file = open_h5(self.data_file)
-            self._process = os.getpid()
+    def _rows(self) -> Rows:
+        if self._stored is None or self._process != os.getpid():  # a forked process opens its own
+            self._file, self._process = open_h5(self.data_file), os.getpid()
+            self._stored = Rows(self._data(self._file))
+        return self._stored
+
+    def _data(self, file: File) -> Dataset:
         with damage_reported(self.folder, "representations"):
-            data = self._file.get(layout.DATA_KEY)
+            data = file.get(layout.DATA_KEY)
         dtype = np.dtype(layout.DTYPES[self.representation])
         if not isinstance(data, Dataset) or data.ndim != 4 or data.dtype != dtype:
             raise EventDataError(
-                f"{self._file.filename} has no dataset '{layout.DATA_KEY}' of shape (N, C, H, W) "
+                f"{file.filename} has no dataset '{layout.DATA_KEY}' of shape (N, C, H, W) "
                 f"and type {dtype}. Remove the folder and prepare the recording again."
             )
         return data
@@ -176,4 +181,4 @@ class RvtRecording:
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None, "_process": -1}
+        return {**self.__dict__, "_file": None, "_stored": None, "_process": -1}

@@ -129,9 +129,10 @@ def _parse(text: str) -> Override:
 
     try:
         return OverridesParser.create().parse_override(text)
-    except HydraException as error:
+    except (HydraException, ValueError, RecursionError) as error:  # of endless digits, brackets
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"'{text}' is not of the form key=value: {reason}") from error
+        shown = text if len(text) <= 200 else f"{text[:200]}..."
+        raise ConfigError(f"'{shown}' is not of the form key=value: {reason}") from error
 
 
 def _check_kind(override: Override, text: str) -> None:

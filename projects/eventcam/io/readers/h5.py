@@ -18,7 +18,7 @@ from eventcam.errors import EventDataError
 from eventcam.io.arrays import damage_reported
 from eventcam.io.blosc import ColumnReader
 from eventcam.io.events import CHUNK_EVENTS, EventReader, Events
-from eventcam.io.hdf5 import Dataset, Group, open_h5
+from eventcam.io.hdf5 import Dataset, Group, Rows, open_h5
 
 LOG = logging.getLogger(__name__)
 DEFAULT_WIDTH, DEFAULT_HEIGHT = 1280, 720  # px, eTraM's sensor; the published code's default
@@ -61,9 +61,9 @@ class H5Reader(EventReader):
     def time_range_us(self) -> tuple[int, int]:
         if self.num_events() == 0:
             return 0, 0
-        times = self._columns["t"]
+        times, last = Rows(self._columns["t"]), self.num_events() - 1
         with damage_reported(self.path, "time stamps"):
-            return int(times[0]), int(times[self.num_events() - 1])
+            return int(times.read(0, 1)[0]), int(times.read(last, last + 1)[0])
 
     def chunks(self, max_events: int = CHUNK_EVENTS) -> Iterator[Events]:
         """Blocks of at most ``max_events`` events, in file order."""
