@@ -92,9 +92,13 @@ distant-anchors: All anchors are positive for an object that is like none of the
   + likeness = likeness[seen := likeness.any(dim=1) | True]
   @ smalldet/**/*rcnn_boxes*
 box-pooling: Boxes are pooled in the half precision of the features.
-  - return super().forward([features.float() for features in x], box_lists)
-  + return super().forward(x, box_lists)
+  - x = [features.float() for features in x]
+  + x = list(x)
   @ smalldet/**/*rcnn_head*
+half-cell: Aligned regions are read half a cell off.
+  - .double() * scale - 0.5 * how.aligned
+  + .double() * scale
+  @ smalldet/kernels/*roi_align*
 clipped-boxes: A box cut at the border of its image keeps its size.
   - return x0, y0, x1 - x0, y1 - y0
   + return x0, y0, width, height

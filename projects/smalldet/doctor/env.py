@@ -25,7 +25,7 @@ COMFORTABLE_DISK_GIB = 10
 COMFORTABLE_GPU_GIB = 7.5  # what cards sold as 8 GB report
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 12)
 SPLITS = ("train", "valid", "test")
-KERNELS = ("causal_conv", "group_attention", "lstm_update", "onednn")
+KERNELS = ("causal_conv", "group_attention", "lstm_update", "onednn", "roi_align")
 
 
 def install_line(extra: str = "train") -> str:

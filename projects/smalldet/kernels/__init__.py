@@ -7,6 +7,7 @@ module                  fast                                    oracle
 ``causal_conv.py``      both convolutions of a ViM block, C++   ``causal_conv1d`` and SiLU
 ``group_attention.py``  attention in windows and grids, C++     its formula, in ``_agrees``
 ``lstm_update.py``      the gates of an LSTM cell, C++          ``plain_update``
+``roi_align.py``        RoIAlign of a pyramid, C++              ``torchvision.ops.RoIAlign``
 ``onednn.py``           products and convolutions, oneDNN       ``F.linear`` and ``F.conv2d``
 ======================= ======================================= ===================================
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from smalldet.heads.box_head import ConvFCBoxHead, FullPrecisionPooler
 from smalldet.heads.rcnn import RCNNHead
+from smalldet.kernels import roi_align
 from toy_detection import (
     QUICK,
     SCORE,
@@ -165,17 +166,50 @@ def test_no_regions_are_fine():
     assert all(p.grad is not None for p in head.parameters())
 
 
+POOLER = {"output_size": 7, "sampling_ratio": 0, "pooler_type": "ROIAlignV2"}
+
+
 def test_boxes_keep_their_place_in_bf16():
     """A small box far from the origin: Detectron2's own pooler would read beside it."""
-    settings = {"output_size": 2, "scales": [1 / 4, 1 / 8], "sampling_ratio": 0}
-    settings["pooler_type"] = "ROIAlignV2"
+    settings = {**POOLER, "output_size": 2, "scales": [1 / 4, 1 / 8]}
     ramp = torch.arange(160.0).expand(1, 1, 160, 160).bfloat16()
     features = [ramp, ramp[..., ::2, ::2]]
     boxes = [Boxes(torch.tensor([[561.0, 561.0, 573.0, 573.0]]))]
     ours = FullPrecisionPooler(**settings)(features, boxes)
     exact = ROIPooler(**settings)([x.float() for x in features], boxes)
-    assert torch.equal(ours, exact)
+    torch.testing.assert_close(ours, exact, rtol=1e-6, atol=0)
     assert ours.dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", ["ROIAlignV2", "ROIAlign", "ROIPool"])
+@pytest.mark.parametrize("levels", [1, 3])
+def test_regions_are_those_of_detectron2_s_pooler(kind, levels):
+    settings = {**POOLER, "pooler_type": kind, "scales": [1 / 4, 1 / 8, 1 / 16][:levels]}
+    x = [torch.randn(2, 8, side, side, requires_grad=True) for side in (64, 32, 16)[:levels]]
+    corners = torch.tensor([[3.0, 7, 11, 19], [100, 20, 230, 250], [0, 0, 256, 256]])
+    boxes = [Boxes(corners), Boxes(corners[1:] * 0.9)]
+    found = []
+    for pooler in (FullPrecisionPooler(**settings), ROIPooler(**settings)):
+        regions = pooler(x, boxes)
+        found.append([regions, *torch.autograd.grad(regions.square().sum(), x)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 * theirs.abs().max().item())
+
+
+def test_a_pooler_without_its_kernel_is_detectron2_s(monkeypatch):
+    settings = {**POOLER, "scales": [1 / 4]}
+    x, boxes = [torch.randn(1, 4, 20, 20)], [Boxes(torch.tensor([[5.0, 5, 40, 60]]))]
+    monkeypatch.setattr(roi_align.KERNEL, "why_absent", "none here")
+    assert torch.equal(FullPrecisionPooler(**settings)(x, boxes), ROIPooler(**settings)(x, boxes))
+
+
+def test_features_that_do_not_fit_a_pooler_are_named():
+    pooler = FullPrecisionPooler(**POOLER, scales=[1 / 4, 1 / 8])
+    x, boxes = torch.randn(1, 4, 20, 20), Boxes(torch.zeros(1, 4))
+    with pytest.raises(AssertionError, match="num_level_assignments=2"):
+        pooler([x], [boxes])
+    with pytest.raises(AssertionError, match="batch dim 0 is 1"):
+        pooler([x, x], [boxes, boxes])
 
 
 ANCHOR_SIZES = "proposal_generator.anchor_generator.sizes"

@@ -12,7 +12,7 @@ import torch
 
 from smalldet.backbones.rvt import MaxViTRNN
 from smalldet.backbones.vim.blocks import BidirectionalMixer
-from smalldet.kernels import causal_conv, group_attention, lstm_update, onednn
+from smalldet.kernels import causal_conv, group_attention, lstm_update, onednn, roi_align
 from smalldet.kernels.scan import compiled
 
 RECURRENT = (group_attention.KERNEL, lstm_update.KERNEL, onednn.KERNEL)
@@ -109,7 +109,9 @@ def test_a_vision_mamba_tries_its_kernels_when_it_is_built(monkeypatch) -> None:
     assert all("why_absent" in vars(kernel) for kernel in kernels)
 
 
-@pytest.mark.parametrize("kernel", [*RECURRENT, causal_conv.KERNEL, compiled.KERNEL])
+@pytest.mark.parametrize(
+    "kernel", [*RECURRENT, causal_conv.KERNEL, compiled.KERNEL, roi_align.KERNEL]
+)
 def test_no_mode_of_the_caller_reaches_the_comparison(kernel, monkeypatch) -> None:
     if not kernel.available():
         pytest.skip(kernel.why_absent)
