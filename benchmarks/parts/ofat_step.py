@@ -1,0 +1,94 @@
+"""A step of the OFAT baseline against Detectron2's own: its pooler, its box heads, its trainer.
+
+Both have the same modules otherwise, the same weights and the same batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import repeat
+from typing import Any
+
+import torch
+from detectron2.config import instantiate
+from detectron2.engine import SimpleTrainer, TrainerBase
+from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.roi_heads import FastRCNNConvFCHead
+from torch import nn
+
+from benchmarks.measure import Candidate, Row, compare
+from benchmarks.ofat import BASELINE, Built, build, picture
+from smalldet.engine.build import build_model
+from smalldet.engine.trainer import Trainer
+from smalldet.layers.norms import ChannelLayerNorm
+
+Step = Callable[[], dict[str, float]]
+DEMO = "configs/debug/demo/heads.py"
+DEMO_SPEED, FULL_SPEED = 1.35, 1.2  # times Detectron2's
+TOLERANCE = 1e-5  # of each loss
+
+
+def rows() -> Iterator[Row]:
+    """Step by step (one micro-batch, forward, backward, AdamW, logs), as losses agree."""
+    for name, config, speed, rounds in (
+        ("OFAT step, demo", DEMO, DEMO_SPEED, 9),
+        ("OFAT step, 640 px, 2 images", BASELINE, FULL_SPEED, 3),
+    ):
+        reference, candidate = calls(config)
+        losses, ours = reference(), candidate()
+        for key, loss in losses.items():
+            assert abs(ours[key] - loss) <= TOLERANCE * abs(loss), key
+        yield from compare(reference, {name: Candidate(candidate, speed)}, rounds)
+
+
+def calls(config: str) -> tuple[Step, Step]:
+    """Detectron2's step and ours, which give the losses by name; the weights stay as they are."""
+    ours = build(config, "train.device=cpu")
+    stock = build_stock(ours)
+    size = ours.cfg["dataloader"]["image_size"]
+    batch = [picture(size, seed) for seed in range(ours.settings.micro_batch_size)]
+    reference = SimpleTrainer(stock, Repeated(batch), optimizer_of(stock))
+    candidate = Trainer(ours.model, Repeated([batch]), optimizer_of(ours.model), dump_folder=None)
+    return step_of(reference), step_of(candidate)
+
+
+class Repeated:
+    """A loader that gives one batch for ever."""
+
+    def __init__(self, batch: list[Any]) -> None:
+        self.batch = batch
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        return repeat(self.batch)
+
+    def seek(self, samples: int) -> None:
+        """Every place is the same."""
+
+
+def build_stock(ours: Built) -> nn.Module:
+    """The model of the same config and weights with the pooler and box heads of Detectron2."""
+    heads = ours.cfg["model"]["roi_heads"]
+    model: Any = build_model(ours.cfg, ours.settings)
+    model.roi_heads.box_pooler = instantiate({**heads["box_pooler"], "_target_": ROIPooler})
+    for stage, head in enumerate(heads["box_heads"]):
+        parts = {name: value for name, value in head.items() if name != "checkpoint"}
+        # Detectron2 0.5 knows no "LN", but takes a class.
+        parts.update(_target_=FastRCNNConvFCHead, conv_norm=ChannelLayerNorm)
+        model.roi_heads.box_head[stage] = instantiate(parts)
+    model.load_state_dict(ours.model.state_dict())
+    return model
+
+
+def optimizer_of(model: nn.Module) -> torch.optim.Optimizer:
+    """All that AdamW does, at a learning rate that moves nothing: each step is the first."""
+    return torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.0)
+
+
+def step_of(trainer: TrainerBase) -> Step:
+    def call() -> dict[str, float]:
+        torch.manual_seed(0)  # of the sampling of anchors and proposals
+        trainer.train(0, 1)
+        latest = trainer.storage.latest()
+        return {key: value for key, (value, _) in latest.items() if "loss" in key}
+
+    return call
