@@ -4,65 +4,94 @@
 Absolute times change with the machine and with whatever else it does; the ratios hold. A part is
 a module of benchmarks/parts with a function rows(), and maybe notes(rows), sentences that follow
 from them. Ends with status 1 if a ratio is missed.
+
+Look at what was found; then --write docs keeps it, in benchmarks/results by class of machine, and
+makes docs/speed.md from all that is kept there. Without parts, --write measures nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
 # Before torch is imported: on a machine that does nothing else, threads had better not sleep.
 os.environ.pop("OMP_WAIT_POLICY", None)
 
-import torch
-
 from benchmarks.measure import Row
+from benchmarks.speed.kept import keep, load, too_strict
+from benchmarks.speed.machine import Machine, measured
+from benchmarks.speed.page import PAGE, write_page
+from runfolder.files import read_json, write_json
 
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE.parent / "work_dirs" / "bench.json"
+MEASURED = HERE.parent / "work_dirs" / "bench"  # a file for each class of machine
 PARTS = sorted(p.stem for p in (HERE / "parts").glob("[!_]*.py"))
-HEADINGS = ("", "reference ms", "candidate ms", "ratio", "required", "noise")
+HEADINGS = ("", "reference ms", "candidate ms", "ratio", "required", "goal", "noise")
 
 
 def line(row: Row) -> str:
     """One line of the table."""
-    numbers = f"{row.reference_ms:12.2f}  {row.candidate_ms:12.2f}  {row.ratio:7.1f}"
+    numbers = f"{row.reference_ms:12.2f}  {row.candidate_ms:12.2f}  {row.ratio:7.2f}"
+    goal = f"{row.goal:.2f}" if row.goal else "-"
     mark = "" if row.passed else "  MISSED"
-    return f"{row.name:36}  {numbers}  {row.required:8.1f}  {row.noise:5.0%}{mark}"
+    return f"{row.name:40}  {numbers}  {row.required:8.2f}  {goal:>6}  {row.noise:5.0%}{mark}"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; default all")
-    names = parser.parse_args().parts or PARTS
-    if unknown := sorted(set(names) - set(PARTS)):
+    parser.add_argument("--write", type=Path, metavar="FOLDER", help=f"gets {PAGE}: docs")
+    options = parser.parse_args()
+    if unknown := sorted(set(options.parts) - set(PARTS)):
         parser.error(f"no part is called {', '.join(unknown)}; there are {', '.join(PARTS)}.")
-    load = os.getloadavg()[0]
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, load before {load:.1f}")
-    print(f"{HEADINGS[0]:36}  " + "  ".join(HEADINGS[1:]))
-    rows: list[Row] = []
-    notes: list[str] = []
+    return options
+
+
+def measure(names: Iterable[str]) -> bool:
+    """Print and note the rows of these parts; whether all reached what is required."""
+    machine = measured()
+    print(f"{machine}; load before {os.getloadavg()[0]:.1f}")
+    print(f"{HEADINGS[0]:40}  " + "  ".join(HEADINGS[1:]))
+    passed = True
     for name in names:
         part = import_module(f"benchmarks.parts.{name}")
         found = []
         for row in part.rows():
             found.append(row)
             print(line(row), flush=True)
-        said = list(part.notes(found)) if hasattr(part, "notes") else []
-        print("".join(f"  {sentence}\n" for sentence in said), end="", flush=True)
-        rows += found
-        notes += said
-    results = {
-        **{"torch": torch.__version__, "threads": torch.get_num_threads(), "load": load},
-        "rows": [{**row._asdict(), "passed": row.passed} for row in rows],
-        "notes": notes,
-    }
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    return int(not all(row.passed for row in rows))
+        notes = list(part.notes(found)) if hasattr(part, "notes") else []
+        print("".join(f"  {sentence}\n" for sentence in notes), end="", flush=True)
+        note(machine, name, found, notes)
+        passed &= all(row.passed for row in found)
+    return passed
+
+
+def note(machine: Machine, part: str, rows: list[Row], notes: list[str]) -> None:
+    """Put a part into the file of this machine's class, beside those measured before."""
+    path = MEASURED / f"{machine.name}.json"
+    parts = (read_json(path) or {"parts": {}})["parts"]
+    found = {"rows": [row._asdict() for row in rows], "notes": notes}
+    write_json(path, {"machine": machine._asdict(), "parts": {**parts, part: found}})
+
+
+def main() -> int:
+    options = parse_arguments()
+    passed = True
+    if options.parts or not options.write:
+        passed = measure(options.parts or PARTS)
+    if options.write:
+        for path in MEASURED.glob("*.json"):
+            keep(path)
+        classes = load()
+        write_page(options.write, classes)
+        print("".join(f"{sentence}\n" for sentence in too_strict(classes)), end="")
+    return int(not passed)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from benchmarks.saved import memory_row, saved_mb
 from smalldet.heads.yolox_cells import to_centres
 
 STREAMS, STEPS, LABELLED, OBJECTS = 2, 5, (0, 2, 4), 15
-SPEED, MEMORY = 1.3, 1.0  # times the published; published memory over ours
+SPEED, GOAL = 1.17, 1.5  # times the published
+MEMORY = 1.0  # published over ours
 CHECKPOINTS = 2.0  # times less memory than without them
 
 
@@ -24,7 +25,7 @@ def rows() -> Iterator[Row]:
     reference, candidate, parameters = training_calls()
     kept = [saved_mb(call, parameters) for call in (reference, candidate)]
     yield memory_row("RVT tiny, kept for backward, MB", *kept, MEMORY)
-    step = {"RVT tiny, a training step": Candidate(candidate, SPEED)}
+    step = {"RVT tiny, a training step": Candidate(candidate, SPEED, GOAL)}
     yield from compare(reference, step, rounds=5)
     kept = [saved_mb(*training_calls(patch_size=2, checkpoint=on)[1:]) for on in (False, True)]
     yield memory_row("patch 2, without / with checkpoints, MB", *kept, CHECKPOINTS)
