@@ -19,27 +19,24 @@ from console.status import exit_status
 
 
 def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,  # those of GeneratedRecordings, as they stand above
+    )
+    parser.add_argument("out", type=Path, help="a new folder; it gets train, val and test")
+    parser.add_argument("--train", type=int, help="number of training recordings")
+    parser.add_argument("--valid", "--val", dest="val", type=int, help="likewise")
+    parser.add_argument("--test", type=int, help="likewise")
+    parser.add_argument("--seconds", type=float, help="length of each")
+    parser.add_argument("--width", type=int, help="px")
+    parser.add_argument("--height", type=int, help="px")
+    parser.add_argument("--seed", type=int, help="decides every recording")
+    parser.add_argument("--workers", type=int, default=0, help="processes (%(default)s: this one)")
+    options = vars(parser.parse_args(arguments))
     from toydata.folder import GeneratedDataError
     from toydata.streets import GeneratedRecordings
 
-    usual = GeneratedRecordings()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("out", type=Path, help="a new folder; it gets train, val and test")
-    parser.add_argument("--train", type=int, default=usual.train, help="recordings (%(default)s)")
-    parser.add_argument(
-        "--valid", "--val", dest="val", type=int, default=usual.val, help="likewise (%(default)s)"
-    )
-    parser.add_argument("--test", type=int, default=usual.test, help="likewise (%(default)s)")
-    parser.add_argument(
-        "--seconds", type=float, default=usual.seconds, help="length of each (%(default)s)"
-    )
-    parser.add_argument("--width", type=int, default=usual.width, help="px (%(default)s)")
-    parser.add_argument("--height", type=int, default=usual.height, help="px (%(default)s)")
-    parser.add_argument("--seed", type=int, default=usual.seed, help="(%(default)s)")
-    parser.add_argument("--workers", type=int, default=0, help="processes (%(default)s: this one)")
-    options = vars(parser.parse_args(arguments))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     out, workers = options.pop("out"), options.pop("workers")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from console import data
 from console.main import COMMANDS
+from labbook import cli as lab
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "configs/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
@@ -18,7 +21,25 @@ import sys
 sys.modules |= dict.fromkeys(("torch", "torchvision", "detectron2"))
 """
 AS_COMMAND = "from console.main import main; sys.exit(main(sys.argv[1:]))"
-AS_SCRIPT = "import runpy; sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
+LARGE = ("torch", "torchvision", "detectron2", "timm", "pandas", "matplotlib", "cv2", "h5py")
+EACH_HELP = """
+import contextlib, io, json, runpy, sys
+large = set(sys.argv[1:])
+for command in sys.stdin.read().splitlines():
+    sys.argv, before = [*command.split(), "--help"], set(sys.modules)
+    status, said = "none", io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            if command.endswith(".py"):
+                runpy.run_path(command, run_name="__main__")
+            else:
+                from console.main import main
+                sys.exit(main())
+    except SystemExit as error:
+        status = error.code
+    print(json.dumps([status, said.getvalue(), sorted(large & (sys.modules.keys() - before))]))
+"""
+SCRIPTS = sorted([*(ROOT / "tools").glob("*.py"), *(ROOT / "datasets").glob("*.py")])
 
 
 def run(code: str, *words: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -28,21 +49,25 @@ def run(code: str, *words: str, folder: Path) -> subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=folder, check=False, **options)
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_needs_no_torch_and_starts_nothing(tmp_path, command):
-    done = run(AS_COMMAND, *command.split(), "--help", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"usage: smalldet {command}".strip())
-    assert not list(tmp_path.iterdir())
-    if not command:
-        assert all(name in done.stdout for name in COMMANDS)
-
-
-@pytest.mark.parametrize("script", ["lazyconfig_train_net", "predict", "export", "doctor"])
-def test_help_of_a_script_names_the_script(tmp_path, script):
-    done = run(AS_SCRIPT, f"{ROOT}/tools/{script}.py", "-h", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"usage: tools/{script}.py")
+def test_help_loads_no_large_library_and_starts_nothing(tmp_path):
+    """Every command and sub-command, one after the other in a fresh process."""
+    lab_commands = [f"smalldet lab {name}" for name in lab.COMMANDS]
+    parts = [f"smalldet data {name}" for name in data.OTHERS]
+    parts += [f"smalldet doctor {topic}" for topic in ("data", "config", "weights")]
+    commands = ["smalldet", *(f"smalldet {name}" for name in COMMANDS), *parts, *lab_commands]
+    commands += map(str, SCRIPTS)
+    done = subprocess.run(
+        [sys.executable, "-c", EACH_HELP, *LARGE],
+        input="\n".join(commands), cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "projects")},
+    )  # fmt: skip
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == len(commands) and not done.stderr and not list(tmp_path.iterdir())
+    for command, (status, said, loaded) in zip(commands, answers, strict=True):
+        assert (status, loaded) == (0, []), command
+        words = command.removeprefix(f"{ROOT}/")
+        assert said.startswith(f"usage: {words}") or f"usage: {Path(command).name}" in said, said
+    assert all(name in answers[0][1] for name in COMMANDS)
 
 
 @pytest.mark.parametrize("words", [f"train --config-file {CONFIG}", "predict RUN photo.jpg"])
@@ -63,9 +88,6 @@ def test_a_script_outside_of_any_environment_ends_in_a_sentence(words):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Run: " in done.stderr and "Traceback" not in done.stderr
-
-
-SCRIPTS = sorted([*(ROOT / "tools").glob("*.py"), *(ROOT / "datasets").glob("*.py")])
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
