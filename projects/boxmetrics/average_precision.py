@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from boxmetrics.boxes import Floats, box_area, iou_matrix
+from boxmetrics.boxes import Floats, box_area
 from boxmetrics.matching import (
     AREA_RANGES,
     COCO_THRESHOLDS,
@@ -21,9 +21,10 @@ from boxmetrics.matching import (
     Ints,
     Mask,
     by_score,
-    match_in_ranges,
+    match_pairs,
     outside_ranges,
 )
+from boxmetrics.pairs import overlapping
 from boxmetrics.tables import BoxTable, rank_in_class
 
 RECALL_POINTS: Floats = np.linspace(0.0, 1.0, 101)
@@ -140,14 +141,11 @@ def _match(table: BoxTable, aside: Mask, ranges: Floats, thresholds: Floats) -> 
     outside = outside_ranges(box_area(table.det_box), ranges)
     hit = np.zeros((len(ranges), len(thresholds), len(rows)), dtype=bool)
     ignored = np.repeat(outside[:, None], len(thresholds), axis=1)
-    for dets, gts in table.shared_groups():
-        crowd = table.gt_crowd[gts]
-        ious = iou_matrix(table.det_box[dets], table.gt_box[gts], crowd)
-        matches = match_in_ranges(ious, aside[:, gts], crowd, thresholds)
-        matched = matches != UNMATCHED
-        hit[:, :, dets] = matched
-        gt_aside = np.take_along_axis(aside[:, None, gts], matches, axis=2)
-        ignored[:, :, dets] = np.where(matched, gt_aside, ignored[:, :, dets])
+    pairs = overlapping(table, thresholds)
+    for a, gt_aside in enumerate(aside):
+        matches = match_pairs(pairs, gt_aside, table.gt_crowd, thresholds, len(rows))
+        hit[a] = matches != UNMATCHED
+        ignored[a] = np.where(hit[a], np.append(gt_aside, False)[matches], ignored[a])
     return _Matched(table.det_class, table.det_score, rank[rows], hit, ignored)
 
 

@@ -64,9 +64,21 @@ def iou_matrix(boxes: ArrayLike, gt_boxes: ArrayLike, gt_crowd: ArrayLike | None
     """
     found, truth = as_boxes(boxes), as_boxes(gt_boxes)
     crowd = np.zeros(len(truth), bool) if gt_crowd is None else np.asarray(gt_crowd, bool)
-    corners_low = np.maximum(found[:, None, :2], truth[None, :, :2])
-    corners_high = np.minimum(found[:, None, 2:], truth[None, :, 2:])
-    intersection = np.clip(corners_high - corners_low, 0, None).prod(axis=2)
-    own = box_area(found)[:, None]
-    union = np.where(crowd, own, own + box_area(truth) - intersection)
+    return iou_of_edges(found.T[:, :, None], truth.T[:, None, :], crowd)
+
+
+def iou_of_edges(boxes: Floats, gt_boxes: Floats, gt_crowd: NDArray[np.bool_]) -> Floats:
+    """Overlap of boxes in pairs, as :func:`iou_matrix`.
+
+    Args:
+        boxes: predicted ones (4, ...): left, top, right and bottom edges.
+        gt_boxes: the ground-truth box of each pair (4, ...), to be broadcast against them.
+        gt_crowd: which of these are crowd regions (...).
+    """
+    width = np.minimum(boxes[2], gt_boxes[2]) - np.maximum(boxes[0], gt_boxes[0])
+    height = np.minimum(boxes[3], gt_boxes[3]) - np.maximum(boxes[1], gt_boxes[1])
+    intersection = np.maximum(width, 0) * np.maximum(height, 0)
+    own = (boxes[2] - boxes[0]) * (boxes[3] - boxes[1])
+    other = (gt_boxes[2] - gt_boxes[0]) * (gt_boxes[3] - gt_boxes[1])
+    union = np.where(gt_crowd, own, own + other - intersection)
     return np.divide(intersection, union, out=np.zeros_like(intersection), where=intersection > 0)

@@ -28,7 +28,7 @@ import numpy as np
 from boxmetrics.average_precision import AP_DETECTIONS
 from boxmetrics.boxes import Floats, iou_matrix
 from boxmetrics.matches import Matches
-from boxmetrics.matching import UNMATCHED, Ints, Mask, match_in_ranges, outside_ranges
+from boxmetrics.matching import UNMATCHED, Ints, Mask, match_greedily, outside_ranges
 from boxmetrics.tables import rank_in_class
 
 
@@ -94,9 +94,8 @@ def label_errors(
     kept = np.flatnonzero(rank_in_class(matches.det_image, matches.det_class) < AP_DETECTIONS)
     for dets, gts in matches.by_image(kept):
         overlaps = _overlaps(matches, dets, gts)
-        taken = match_in_ranges(
-            overlaps.matching, ~gt_counts[None, gts], matches.gt_crowd[gts], [threshold]
-        )[0, 0]
+        crowd, ignored = matches.gt_crowd[gts], ~gt_counts[gts]
+        taken = match_greedily(overlaps.matching, crowd, threshold, ignored)[:, 0]
         hit = (taken != UNMATCHED) & np.append(gt_counts[gts], False)[taken]
         wrong = (taken == UNMATCHED) & ~det_outside[dets]
         labels[dets[hit]] = Label.HIT

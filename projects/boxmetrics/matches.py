@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from boxmetrics.boxes import Floats, box_area, iou_matrix
-from boxmetrics.matching import COCO_THRESHOLDS, UNMATCHED, Ints, Mask, match_greedily
+from boxmetrics.boxes import Floats, box_area
+from boxmetrics.matching import COCO_THRESHOLDS, UNMATCHED, Ints, Mask, match_pairs
+from boxmetrics.pairs import overlapping
 from boxmetrics.tables import BoxTable, ImageBoxes, load_columns
 
 
@@ -86,22 +87,18 @@ class Matches:
 
 
 def match_images(images: Iterable[ImageBoxes], thresholds: ArrayLike = COCO_THRESHOLDS) -> Matches:
-    """Match every image and class by :func:`boxmetrics.matching.match_greedily`."""
+    """Match every image and class by :func:`boxmetrics.matching.match_pairs`."""
     return match_table(BoxTable.of_images(images), thresholds)
 
 
 def match_table(table: BoxTable, thresholds: ArrayLike = COCO_THRESHOLDS) -> Matches:
     """The same for a table; the rows of the matches are those of the table."""
     limits = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))
-    det_gt = np.full((len(table.det_class), len(limits)), UNMATCHED, dtype=np.int64)
+    pairs, crowd = overlapping(table, limits), table.gt_crowd
+    det_gt = match_pairs(pairs, crowd, crowd, limits, len(table.det_class)).T.copy()
     det_iou = np.zeros(det_gt.shape)
-    for dets, gts in table.shared_groups():
-        crowd = table.gt_crowd[gts]
-        ious = iou_matrix(table.det_box[dets], table.gt_box[gts], crowd)
-        found = match_greedily(ious, crowd, limits)
-        matched = found != UNMATCHED
-        det_gt[dets] = np.where(matched, gts.start + found, UNMATCHED)
-        det_iou[dets] = np.where(matched, np.take_along_axis(ious, found, axis=1), 0.0)
+    rows, columns = np.nonzero(det_gt[pairs.det] == pairs.gt[:, None])
+    det_iou[pairs.det[rows], columns] = pairs.iou[rows]
     names = {field.name for field in fields(Matches)}
     return Matches(
         iou_thresholds=limits,

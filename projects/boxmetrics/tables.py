@@ -5,7 +5,7 @@ Shape shorthand: N images (for recordings: labelled times), D predictions, G gro
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -147,14 +147,11 @@ class BoxTable:
         """The same boxes with the confidence in the class as their score."""
         return replace(self, det_score=self.det_class_confidence).sorted()
 
-    def shared_groups(self) -> Iterator[tuple[slice, slice]]:
-        """Rows of predictions and of ground truth of each image and class that has both."""
+    def truth_of_predictions(self) -> tuple[Ints, Ints]:
+        """Where ground truth of each prediction's image and class begins and ends, (D,) each."""
         dets = _groups(self.det_image, self.det_class)
         gts = _groups(self.gt_image, self.gt_class)
-        shared = np.intersect1d(dets, gts)
-        edges = [np.searchsorted(g, shared, end) for g in (dets, gts) for end in ("left", "right")]
-        for d0, d1, g0, g1 in zip(*edges, strict=True):
-            yield slice(d0, d1), slice(g0, g1)
+        return np.searchsorted(gts, dets), np.searchsorted(gts, dets, side="right")
 
     @classmethod
     def load(cls, path: Path) -> BoxTable:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from benchmarks.published import events, simota
+from benchmarks.published import evaluation, events, simota
 from benchmarks.published.rvt import PublishedRVT
 from torch import Tensor
 
@@ -86,3 +86,19 @@ def test_histograms():
         columns = [arrays[f"{case['name']}/{column}"].long() for column in "xypt"]
         found = events.histogram(*columns, case["height"], case["width"])
         assert torch.equal(found, arrays[f"{case['name']}/out"]), case["name"]
+
+
+def test_scores():
+    arrays, meta = read("evaluator")
+    with np.load(GOLDEN / "rvt" / "evaluator.npz") as file:
+        boxes = {k: file[k] for k in file.files if file[k].dtype.names}
+    (case,) = (case for case in meta["cases"] if case["downsample_by_2"])
+    recordings = []  # each frame by itself
+    for what in ("labels", "preds"):
+        ends = arrays[f"{case['name']}/{what}_split"].tolist()
+        recordings.append(np.split(boxes[f"{case['name']}/{what}"], ends[:-1]))
+    classes = [str(k) for k in range(case["num_classes"])]
+    scores = evaluation.evaluate(*recordings, classes)
+    names = ("AP", "AP_50", "AP_75", "AP_S", "AP_M", "AP_L")
+    expected = [case["metrics"][name] for name in names]
+    np.testing.assert_allclose(scores[:6], expected, rtol=0, atol=1e-9)
