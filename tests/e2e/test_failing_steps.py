@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import pytest
 import torch
 from script_runs import assert_equal_ends, metrics
 
+import smalldet.engine.evaluate
 from console.main import main
+from console.train import parse
+from console.train import train as train_command
 from labbook.config.load import load_config, to_plain
 from labbook.run.ledger import entry_of
 from labbook.run.session import recorded_run
-from runfolder.records import write_results
+from runfolder.records import read_record, write_results
 from runfolder.run import read_run
 from smalldet.engine.run import run
 from smalldet.engine.trainer import NonFiniteLoss, Trainer
@@ -96,6 +100,29 @@ def test_a_halved_run_is_the_run_of_the_smaller_micro_batch(small, tmp_path, mon
     train(small, halved, *four, resume=True)
     assert_equal_ends(halved, begun)
     assert read_run(halved).lowered_micro_batch == 2
+
+
+def test_an_evaluation_that_does_not_fit_goes_on_as_its_sentence_says(small, tmp_path, monkeypatch):
+    genuine = smalldet.engine.evaluate.inference_on_dataset
+
+    def fits_one(model, loader, evaluator):
+        if any(len(batch) > 1 for batch in loader):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return genuine(model, loader, evaluator)
+
+    monkeypatch.setattr("smalldet.engine.evaluate.inference_on_dataset", fits_one)
+    config, words = small
+    overrides = [*words, f"train.output_dir={tmp_path / 'run'}", "dataloader.valid.batch_size=1"]
+    command = ["--config-file", config, "--resume", *overrides, "dataloader.test.batch_size=2"]
+    with pytest.raises(SystemExit) as caught:
+        train_command(parse(command, "train"))
+    reason = str(caught.value.code)  # is printed
+    assert reason == read_record(tmp_path / "run").exit_reason
+    assert reason.startswith("ValueError: The GPU is out of memory in the evaluation on test: 2 ")
+    advice = re.search(r"dataloader\.test\.batch_size=\d+", reason)
+    train_command(parse([*command, advice[0]], "train"))
+    record = read_record(tmp_path / "run")
+    assert (record.status, record.attempts, record.iterations) == ("finished", 2, 2)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ RUN_ONLY_KEYS = (
     "dataloader.resizes.*",
     "dataloader.num_workers",
     "dataloader.*.num_workers",
+    "dataloader.valid.batch_size",  # what is seen at a time, where nothing is learned
+    "dataloader.test.batch_size",
     "model.backbone.checkpoint",
     "model.backbone.bottom_up.checkpoint",
     "model.backbone.bottom_up.scan_backend",

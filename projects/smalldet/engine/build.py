@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import nn
 from runfolder.names import EVALUATION, SPLITS
 from smalldet.data.catalog import registered
 from smalldet.engine.distributed import unwrapped
+from smalldet.engine.faults.memory import in_evaluation
 from smalldet.engine.hooks.metrics import LOGGERS
 from smalldet.engine.loaders import BatchPerStep
 from smalldet.engine.settings import TrainSettings
@@ -152,6 +154,10 @@ class Evaluation:
     def build_loader(self) -> Any:
         """Lists of Detectron2 dicts, each image once."""
         return instantiate(self.loader)
+
+    def fitting(self) -> AbstractContextManager[None]:
+        """Around its scoring: :func:`smalldet.engine.faults.memory.in_evaluation`."""
+        return in_evaluation(self.split, self.loader.get("batch_size") or 1)
 
     def build_tiled(self, model: nn.Module, tiling: Tiling) -> nn.Module:
         """``model`` as it looks at tiles of the images of this split.

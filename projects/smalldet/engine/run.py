@@ -156,22 +156,22 @@ def evaluation_hooks(
         logger.warning("Nothing is evaluated: the config has no evaluator.")
         return []
     evaluation = next(iter(evaluations.values()))
-    loader, evaluator = evaluation.build_loader(), evaluation.build_evaluator()
+    loader = evaluation.build_loader()
     if evaluation.folder:
         check_metric(settings.best_metric, evaluation.build_evaluator(leaves_files=False))
 
-    def score() -> dict[str, float | None]:
-        losses = {}
-        if settings.validation_loss and evaluation.split == "valid":
-            losses = validation_losses(model, loader, settings.seed)
-        return evaluate(model, loader, evaluator) | losses
+    def score(evaluator: Any, with_losses: bool = False) -> dict[str, float | None]:
+        with evaluation.fitting():
+            losses = validation_losses(model, loader, settings.seed) if with_losses else {}
+            return evaluate(model, loader, evaluator) | losses
 
     common = (checkpointer, settings.best_metric)
-    found = [Evaluate(settings.eval_period, score, *common)]
+    has_losses = settings.validation_loss and evaluation.split == "valid"
+    score_weights = partial(score, evaluation.build_evaluator(), has_losses)
+    found = [Evaluate(settings.eval_period, score_weights, *common)]
     if settings.ema_decay:
         average = WeightAverage(model, settings.ema_decay)
-        silent = evaluation.build_evaluator(leaves_files=False)
-        score_average = partial(evaluate, model, loader, silent)
+        score_average = partial(score, evaluation.build_evaluator(leaves_files=False))
         found.append(EvaluateAverage(average, settings.eval_period, score_average, *common))
     return found
 
@@ -234,12 +234,14 @@ def score_splits(
     results = {}
     for split, evaluation in evaluations_of(cfg, settings.output_dir).items():
         evaluator = evaluation.build_evaluator(leaves_files)
-        results[split] = evaluate(model, evaluation.build_loader(), evaluator)
+        with evaluation.fitting():
+            results[split] = evaluate(model, evaluation.build_loader(), evaluator)
         if hasattr(evaluator, "write_gallery"):
             evaluator.write_gallery()
         if tiling := getattr(evaluator, "tiling", None):
             tiled = evaluation.build_tiled(unwrapped(model), tiling)
             silent = evaluation.build_evaluator(leaves_files=False)
-            scores = evaluate(tiled, evaluation.build_loader(), silent)
+            with evaluation.fitting():
+                scores = evaluate(tiled, evaluation.build_loader(), silent)
             results[split] |= {k.replace("bbox/", "tiled/", 1): v for k, v in scores.items()}
     return results

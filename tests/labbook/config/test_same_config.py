@@ -43,6 +43,8 @@ def test_what_does_not_change_the_measurement_is_allowed(path: Path, tmp_path: P
         ("model.backbone.bottom_up.init_checkpoint", True),
         ("train.checkpointer.period", False),
         ("dataloader.train.num_workers", False),
+        ("dataloader.test.batch_size", False),
+        ("dataloader.train.batch_size", True),
         ("evaluation.test.slices.night", False),
         ("dataloader.resize", False),  # the mappers' resize is
         ("dataloader.train.mapper.augmentations.0.shape", True),

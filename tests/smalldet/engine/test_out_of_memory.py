@@ -20,7 +20,7 @@ from toys import (
 )
 
 from runfolder.records import read_record, start_record
-from smalldet.engine.faults.memory import in_micro_batches, smaller
+from smalldet.engine.faults.memory import in_evaluation, in_micro_batches, smaller
 from smalldet.engine.hooks.micro_batch import RecordMicroBatch
 from smalldet.layers.step_normalised import StepNormalised
 
@@ -179,6 +179,16 @@ def test_what_the_optimizer_lacks_no_micro_batch_gives(monkeypatch):
     monkeypatch.setattr(trainer.optimizer, "step", fail)
     with pytest.raises(ValueError, match=r"optimizer's step.* has no part"):
         take_steps(trainer)
+
+
+@pytest.mark.parametrize(("size", "less"), [(8, "4"), (3, "1"), (1, None)])
+def test_an_evaluation_that_does_not_fit_says_what_to_try(size, less):
+    with pytest.raises(ValueError, match="out of memory") as caught, in_evaluation("valid", size):
+        raise ERROR
+    said = str(caught.value)
+    found = re.search(r"dataloader\.valid\.batch_size=(\d+)", said)
+    assert (found and found[1]) == less and "--resume" in said and caught.value.__cause__ is ERROR
+    assert ("train.device=cpu" in said) == (less is None)
 
 
 def test_several_processes_do_not_halve_and_are_not_told_to(monkeypatch):

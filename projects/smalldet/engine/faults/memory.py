@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 
 import torch
@@ -51,6 +53,34 @@ def smaller(micro_batches: list[Batch], on_oom: str, error: torch.OutOfMemoryErr
     if comm.get_world_size() == 1:
         advice += " A run that has checkpoints goes on with --resume train.on_oom=halve."
     raise ValueError(f"{found} {advice} {_SAVES}, too.") from error
+
+
+@contextmanager
+def in_evaluation(split: str, size: int) -> Iterator[None]:
+    """Have an evaluation that does not fit end in what to try.
+
+    Args:
+        split: that is scored.
+        size: samples that its loader gives at a time.
+
+    Raises:
+        ValueError: the GPU is out of memory.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        found = f"The GPU is out of memory in the evaluation on {split}: {size} at once do not fit."
+        if size > 1:
+            advice = (
+                f"Try dataloader.{split}.batch_size={size // 2}, on which scores do not depend; a "
+                "run that has checkpoints goes on with --resume and that."
+            )
+        else:
+            advice = (
+                "End other programs on it and go on with --resume; smaller inputs need less. Where "
+                "scores alone are missing, train.device=cpu computes them, slowly, without it."
+            )
+        raise ValueError(f"{found} {advice}") from error
 
 
 def check_halving(on_oom: str) -> None:
