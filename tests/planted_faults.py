@@ -28,8 +28,8 @@ SECONDS = 600  # tests that take longer hang, and so have noticed
 
 FAULTS = """
 greedy-matching: A true box may be found by several predictions.
-  - free[area, threshold, chosen] = gt_crowd[chosen]
-  + free[area, threshold, chosen] = True
+  - is_taken[gt[final]] = ~gt_crowd[gt[final]]
+  + is_taken[gt[final]] = False
   @ boxmetrics/**/*match*
 recall-points: A recall point is reached only beyond it.
   - first = np.searchsorted(recall, RECALL_POINTS, side="left")
