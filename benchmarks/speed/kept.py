@@ -91,8 +91,9 @@ def rows_of(classes: Mapping[str, Kept]) -> dict[str, dict[str, dict[str, Kept]]
     found: dict[str, dict[str, dict[str, Kept]]] = {}
     for name, kept in classes.items():
         for part, content in kept["parts"].items():
+            rows = found.setdefault(part, {})
             for row, numbers in content["rows"].items():
-                found.setdefault(part, {}).setdefault(row, {})[name] = numbers
+                rows.setdefault(row, {})[name] = numbers
     return found
 
 

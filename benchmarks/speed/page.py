@@ -102,7 +102,7 @@ def sections(classes: Mapping[str, Kept], folder: Path) -> dict[str, str]:
             for name, kept in classes.items()
             for sentence in kept["parts"].get(part, {}).get("notes", [])
         )
-        blocks = (f"**{part}**: {about}", table(headings, lines), said)
+        blocks = (f"**{part}**: {about}", table(headings, lines) if rows else "", said)
         found[part] = "\n\n".join(filter(None, blocks))
     return found
 

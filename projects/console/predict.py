@@ -52,6 +52,12 @@ def parse(arguments: Sequence[str], prog: str) -> Namespace:
     )
     parser.add_argument("--weights", default="", help="checkpoint (the run's best model)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="bf16: for GPUs, and CPUs with AVX512-BF16 or AMX (%(default)s)",
+    )
     options = add_trust(parser).parse_args(arguments)
     if not options.tile and (options.overlap, options.merge) != (0.2, "nms"):
         parser.error("--overlap and --merge are for tiles: give the size of those with --tile")
@@ -66,7 +72,7 @@ def predict(options: Namespace) -> tuple[str, bool]:
     from smalldet.predict.loading import load
 
     run = find_config(str(options.run))
-    predictor = load(run, options.weights, options.device, options.overrides)
+    predictor = load(run, options.weights, options.device, options.overrides, options.precision)
     if options.tile:
         if not isinstance(predictor, ImagePredictor):
             raise ValueError("--tile is for images; this run looks at event recordings.")

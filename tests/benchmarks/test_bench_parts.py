@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import time
 from importlib import import_module
 
 import pytest
 import torch
 from benchmarks.bench import PARTS
-from benchmarks.parts import feature_cache, memory, overhead
+from benchmarks.ofat import ROOT
+from benchmarks.parts import bf16, feature_cache, memory, overhead
+from detectron2.config import instantiate
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from benchmarks import saved
+from labbook.config.load import load_config, save_config, to_plain
+from smalldet.engine.checkpoint import save_whole
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -105,6 +110,23 @@ def test_the_part_that_keeps_most(monkeypatch):
         assert whole == pytest.approx(images * 4 * (4 + 8 + 32) / 1e6), "input, two outputs"
         assert largest == pytest.approx(images * 4 * 32 / 1e6)
     assert not any(module._forward_hooks for module in toy.modules())
+
+
+def test_bf16_is_left_out_in_a_sentence_where_there_are_no_instructions(monkeypatch):
+    monkeypatch.setattr(bf16, "bf16_instructions", list)
+    assert not list(bf16.rows()) and "AVX512-BF16" in next(bf16.notes([]))
+
+
+def test_what_bf16_costs_of_the_scores_of_a_run(tmp_path):
+    small = {"dataset.generate": "{seed: 1, image_size: 160, train: 2, valid: 2, test: 2}"}
+    small |= {"dataset.root": tmp_path / "data", "train.images": 2}
+    cfg = load_config(ROOT / bf16.DEMO[0], [f"{key}={value}" for key, value in small.items()])
+    save_config(cfg, tmp_path / "run")
+    model = instantiate(to_plain(cfg.model))
+    save_whole({"model": model.state_dict()}, tmp_path / "run" / "model_best.pth")
+    assert re.fullmatch(
+        r"run: bbox/AP50 \d.* in fp32, \d.* in bf16\.", bf16.difference(tmp_path / "run")
+    )
 
 
 def test_the_sweep_is_nine_runs():

@@ -72,6 +72,7 @@ def test_the_page_shows_the_range_over_all_machines(measured):
     text = page.page(classes)
     assert "| x | 1.5 - 2 | 1 | 5 | 2 (10 ms) | 1.5 (10 ms) |" in text
     assert text.count("a sentence") == 2 and page.NO_GPU in text
+    assert page.page(measured([], part="bf16")).count("a sentence") == 3  # left out, with a note
 
 
 def test_a_required_ratio_is_that_of_the_slowest_machine_less_a_tenth(measured):

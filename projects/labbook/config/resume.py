@@ -21,6 +21,7 @@ RUN_ONLY_KEYS = (
     "experiment.*",  # what it says about itself
     "train.output_dir",
     "train.device",
+    "train.eval_precision",  # further scores beside the others
     "train.log_period",
     "train.on_oom",  # the micro-batch that is used then counts
     "train.checkpointer.*",

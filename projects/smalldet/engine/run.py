@@ -21,6 +21,7 @@ from runfolder.names import FINGERPRINT, METRICS
 from runfolder.records import has_checkpoint
 from smalldet.engine.build import (
     Config,
+    Evaluation,
     build_model,
     build_trainer,
     evaluations_of,
@@ -44,6 +45,7 @@ from smalldet.engine.settings import DDP, TrainSettings, read_settings
 from smalldet.engine.trainer import Trainer
 from smalldet.engine.weights import best_checkpoint, load_scored, load_weights
 from smalldet.engine.writers import build_writers, require_wandb, rewind_metrics
+from smalldet.predict.precision import in_precision
 
 logger = logging.getLogger(__name__)
 
@@ -229,7 +231,8 @@ def score_splits(
 ) -> dict[str, Any]:
     """Flat scores of ``model`` on valid and test; {} for each outside the main process.
 
-    Where the evaluator asks for tiles, the scores with them stand beside, as ``tiled/AP50``.
+    Where the evaluator asks for tiles, the scores with them stand beside, as ``tiled/AP50``; where
+    ``train.eval_precision`` asks for it, those in bfloat16, as ``bf16/bbox/AP50``.
     """
     results = {}
     for split, evaluation in evaluations_of(cfg, settings.output_dir).items():
@@ -239,9 +242,34 @@ def score_splits(
         if hasattr(evaluator, "write_gallery"):
             evaluator.write_gallery()
         if tiling := getattr(evaluator, "tiling", None):
-            tiled = evaluation.build_tiled(unwrapped(model), tiling)
-            silent = evaluation.build_evaluator(leaves_files=False)
-            with evaluation.fitting():
-                scores = evaluate(tiled, evaluation.build_loader(), silent)
+            scores = score_beside(evaluation, evaluation.build_tiled(unwrapped(model), tiling))
             results[split] |= {k.replace("bbox/", "tiled/", 1): v for k, v in scores.items()}
+        if settings.eval_precision != "fp32":
+            rounded = in_precision(unwrapped(model), settings.eval_precision)
+            scores = score_beside(evaluation, rounded)
+            log_difference(split, settings, results[split], scores)
+            results[split] |= {f"{settings.eval_precision}/{k}": v for k, v in scores.items()}
     return results
+
+
+def score_beside(evaluation: Evaluation, model: nn.Module) -> dict[str, float | None]:
+    """Scores of a variant of the model, which leaves no files."""
+    silent = evaluation.build_evaluator(leaves_files=False)
+    with evaluation.fitting():
+        return evaluate(model, evaluation.build_loader(), silent)
+
+
+def log_difference(
+    split: str,
+    settings: TrainSettings,
+    scores: Mapping[str, float | None],
+    rounded: Mapping[str, float | None],
+) -> None:
+    """Say what the precision costs of the score that chooses the best model."""
+    name = settings.best_metric
+    exact, other = scores.get(name), rounded.get(name)
+    if exact is not None and other is not None:
+        logger.info(
+            f"{name} on {split}: {exact:.2f} in fp32, {other:.2f} in {settings.eval_precision} "
+            f"({other - exact:+.2f})."
+        )

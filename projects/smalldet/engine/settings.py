@@ -12,6 +12,7 @@ from smalldet.engine.faults.memory import ON_OOM
 from smalldet.engine.hooks.profile import steps_to_profile
 
 DTYPES = ("bf16", "fp16")
+PRECISIONS = ("fp32", "bf16")
 AMP = {"enabled": False, "dtype": "bf16"}
 DDP = {"broadcast_buffers": False, "find_unused_parameters": False, "fp16_compression": False}
 CHECKPOINTER = {"period": 5000, "max_to_keep": 2}
@@ -32,13 +33,15 @@ class TrainSettings:
             One of another program (``.pkl``, ``detectron2://...``, or RVT's ``.ckpt``) is loaded as
             far as it fits.
         max_iter: Optimisation steps.
-        amp: ``enabled``, and ``dtype``: "bf16" or "fp16" (GPU only; with loss scaling). Evaluation
-            and validation loss are fp32 always.
+        amp: ``enabled``, and ``dtype``: "bf16" or "fp16" (GPU only; with loss scaling). Validation
+            loss, and the scores that count, are fp32 always.
         ddp: Of several processes: ``broadcast_buffers``, ``find_unused_parameters``,
             ``fp16_compression`` of the gradients that they exchange.
         checkpointer: ``period``, steps between checkpoints; ``max_to_keep``, how many of the newest
             stay on disk.
         eval_period: Steps between evaluations on the valid split; 0 evaluates at the end only.
+        eval_precision: "bf16" scores the best model in bfloat16, too, beside the others under names
+            that begin with ``bf16/``, and logs the difference; "fp32" does not.
         log_period: Steps between lines in ``log.txt``, ``metrics.json`` and TensorBoard.
         device: "auto" (the GPU if there is one), "cuda" or "cpu".
         images: Number of images in the training split; compared with the data set at start. 0
@@ -85,6 +88,7 @@ class TrainSettings:
     ddp: dict[str, Any] = field(default_factory=DDP.copy)
     checkpointer: dict[str, Any] = field(default_factory=CHECKPOINTER.copy)
     eval_period: int = 5000
+    eval_precision: str = "fp32"
     log_period: int = 20
     device: str = "auto"
     images: int = 0
@@ -116,6 +120,10 @@ class TrainSettings:
         self.checkpointer = _filled("checkpointer", self.checkpointer, CHECKPOINTER)
         if self.amp["dtype"] not in DTYPES:
             raise ValueError(f'train.amp.dtype is "{self.amp["dtype"]}"; expected one of {DTYPES}.')
+        if self.eval_precision not in PRECISIONS:
+            raise ValueError(
+                f'train.eval_precision is "{self.eval_precision}"; expected one of {PRECISIONS}.'
+            )
         if self.on_oom not in ON_OOM:
             raise ValueError(f'train.on_oom is "{self.on_oom}"; expected one of {ON_OOM}.')
         numbers = vars(self) | {f"checkpointer.{k}": v for k, v in self.checkpointer.items()}

@@ -24,6 +24,7 @@ from smalldet.engine.faults.nan_dump import write_dump
 from smalldet.engine.faults.step_start import Batch, StepStart, history_of
 from smalldet.engine.optim import total_gradient_norm
 from smalldet.engine.random_state import restore_random_state
+from smalldet.layers.precision import bf16_instructions
 from smalldet.layers.step_normalised import step_normalised_part
 
 logger = logging.getLogger(__name__)
@@ -93,9 +94,9 @@ class Trainer(TrainerBase):
         self.device = next(model.parameters()).device
         if amp_dtype == "fp16" and self.device.type != "cuda":
             raise ValueError("train.amp.dtype=fp16 needs a GPU; on a CPU use bf16.")
-        if amp_dtype and self.device.type == "cpu":
+        if amp_dtype and self.device.type == "cpu" and not bf16_instructions():
             logger.warning(
-                "Training in bf16 on a CPU: without instructions for it (AVX-512, AMX) "
+                "Training in bf16 on a CPU without instructions for it (AVX512-BF16, AMX): "
                 "convolutions take up to hundreds of times as long. train.amp.enabled=false "
                 "trains in float32."
             )

@@ -28,6 +28,7 @@ from smalldet.predict.exported import (
 )
 from smalldet.predict.images import ImagePredictor
 from smalldet.predict.manifest import CONFIG_KEY, read_config_text, read_manifest
+from smalldet.predict.precision import in_precision
 from smalldet.predict.recordings import EventPredictor
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ def load(
     weights: str | Path = "",
     device: str = "auto",
     overrides: Sequence[str] = (),
+    precision: str = "fp32",
 ) -> Predictor:
     """The predictor of a trained run; mapper, sizes and classes come from its config.
 
@@ -69,22 +71,30 @@ def load(
             ``train.init_checkpoint`` or the best model in ``train.output_dir``.
         device: "auto" (a GPU if there is one), "cpu" or "cuda"; a ``.pt2`` file runs on the CPU.
         overrides: ``key=value`` for the config.
+        precision: "fp32", or "bf16" on a GPU, or on a CPU with instructions for it; see
+            :func:`smalldet.predict.precision.in_precision`. A graph (``.onnx``, ``.pt2``) has its
+            own.
 
     Returns:
         An :class:`ImagePredictor`, or an :class:`EventPredictor` if the model is recurrent.
 
     Raises:
-        ValueError: it is no run folder and no config, or config and weights do not fit.
+        ValueError: it is no run folder and no config, or config and weights do not fit; a precision
+            that is not there.
         FileNotFoundError: there are no weights.
     """
     run = Path(run)
     if run.suffix in GRAPHS:
         if weights:
             raise ValueError(f"{run} holds its weights; others ({weights}) cannot be put into it.")
+        if precision != "fp32":
+            raise ValueError(f"{run} computes as it was exported; name its run for {precision}.")
         exported, config = exported_model(run, device)
         return predictor_of(read_config_text(config, run, overrides), exported)
     source = find_source(run, str(weights), overrides)
-    return predictor_of(source.cfg, load_model(source, device))
+    predictor = predictor_of(source.cfg, load_model(source, device))
+    predictor.model = in_precision(predictor.model, precision)
+    return predictor
 
 
 def load_model(source: Source, device: str = "auto") -> nn.Module:

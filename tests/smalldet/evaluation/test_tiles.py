@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -15,6 +16,7 @@ from detectron2.structures import Boxes, Instances
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from squares import SquareFinder, boxes_of, predictor, with_squares
+from torch import nn
 
 from smalldet.data.catalog import register
 from smalldet.data.loader import build_eval_loader
@@ -147,20 +149,45 @@ def test_tiles_without_size_or_step_are_refused(wrong):
         Tiling(**wrong)
 
 
-def test_a_run_is_scored_with_tiles_beside_the_whole_images(tmp_path):
+def scored(folder: Path, model: nn.Module, train: dict[str, Any], **evaluator: Any):
+    """Scores of a model on one image of two squares, resized to a third."""
     corners = [(30, 170), (150, 20)]
-    write_split(tmp_path / "data", dict.fromkeys(("train", "valid", "test"), corners))
-    register(CocoSplits(str(tmp_path / "data"), ("light",), name="tiled_squares"))
+    write_split(folder / "data", dict.fromkeys(("train", "valid", "test"), corners))
+    name = folder.name
+    register(CocoSplits(str(folder / "data"), ("light",), name=name))
     resize = LazyCall(T.Resize)(shape=[80, 80])
     mapper = LazyCall(SeededMapper)(augmentations=[resize], is_train=False)
-    loader = LazyCall(build_eval_loader)(dataset="tiled_squares_test", mapper=mapper, num_workers=0)
-    tiles = dict(tile=80, overlap=0.25, tile_merge="nmm")
-    evaluator = LazyCall(CocoBoxEvaluator)(dataset="tiled_squares_test", **tiles)
+    loader = LazyCall(build_eval_loader)(dataset=f"{name}_test", mapper=mapper, num_workers=0)
+    evaluator = LazyCall(CocoBoxEvaluator)(dataset=f"{name}_test", **evaluator)
     cfg = {"dataloader": {"test": loader}, "evaluation": {"test": evaluator}}
+    settings = TrainSettings(output_dir=str(folder), max_iter=1, **train)
+    return score_splits(cfg, settings, model)["test"]
+
+
+def test_a_run_is_scored_with_tiles_beside_the_whole_images(tmp_path):
     model = SquareFinder(least=10).eval()
-    scores = score_splits(cfg, TrainSettings(output_dir=str(tmp_path), max_iter=1), model)["test"]
+    scores = scored(tmp_path, model, {}, tile=80, overlap=0.25, tile_merge="nmm")
     assert scores["bbox/AP50"] == 0 and scores["tiled/AP50"] == pytest.approx(100)
     assert not model.training and scores["tiled/num_images"] == 1
+
+
+def test_a_run_is_scored_in_bf16_beside_fp32(tmp_path, caplog):
+    class Blinded(SquareFinder):
+        """Sees nothing where it is rounded."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def forward(self, inputs):
+            self.least = 1000 if torch.is_autocast_enabled("cpu") else 0
+            return super().forward(inputs)
+
+    with caplog.at_level("INFO", "smalldet.engine.run"):
+        scores = scored(tmp_path, Blinded().eval(), {"eval_precision": "bf16"})
+    assert scores["bbox/AP50"] == pytest.approx(100) and scores["bf16/bbox/AP50"] == 0
+    (said,) = [text for text in caplog.messages if text.startswith("bbox/AP on test")]
+    assert f"{-scores['bbox/AP']:+.2f}" in said
 
 
 def write_split(root: Path, splits: dict[str, list[tuple[int, int]]]) -> None:

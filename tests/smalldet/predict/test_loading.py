@@ -13,6 +13,8 @@ import smalldet
 from labbook.config.load import load_config, save_config, to_plain
 from smalldet.data.catalog import registered
 from smalldet.engine.checkpoint import save_whole
+from smalldet.layers.recurrent_state import map_state
+from smalldet.predict import precision
 from smalldet.predict.images import ImagePredictor
 from smalldet.predict.recordings import EventPredictor
 
@@ -86,6 +88,36 @@ def test_a_config_file_takes_the_weights_that_are_named(run):
     own = smalldet.load(folder, device="cpu")
     weights = zip(named.model.state_dict().values(), own.model.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in weights)
+
+
+def test_in_bf16_nearly_the_same_is_found_and_memory_is_not_rounded(run, monkeypatch, caplog):
+    kind, folder = run
+    for instructions in (["AMX"], []):
+        monkeypatch.setattr(precision, "bf16_instructions", lambda here=instructions: here)
+        caplog.clear()
+        rounded = smalldet.load(folder, device="cpu", precision="bf16")
+        assert bool(caplog.messages) == (not instructions)
+    scores = []
+    for predictor in (smalldet.load(folder, device="cpu"), rounded):
+        if isinstance(predictor, ImagePredictor):
+            found = [predictor.predict(np.full((64, 64, 3), 90, np.uint8))]
+        else:
+            counts = torch.rand(7, 20, 96, 128, generator=torch.Generator().manual_seed(0)) < 0.1
+            found = [frame.instances for frame in predictor.stream(counts.byte().numpy())]
+        scores.append(torch.cat([one.scores.sort(descending=True).values[:20] for one in found]))
+        assert all(one.pred_boxes.tensor.dtype == torch.float32 for one in found)
+    assert not torch.equal(*scores)
+    torch.testing.assert_close(scores[1], scores[0], atol=0.02, rtol=0.05)
+    if kind == "events":
+        (state,), kept = rounded.model.model._watched.state_dict().values(), []
+        map_state(lambda x: kept.append(x.dtype), state)
+        assert kept and set(kept[1::2]) == {torch.float32}  # the cells, behind what they give out
+
+
+@pytest.mark.parametrize(("name", "words"), [("", "fp32 or bf16"), ("graph.onnx", "exported")])
+def test_a_precision_that_is_not_there_is_refused(name, words, run):
+    with pytest.raises(ValueError, match=words):
+        smalldet.load(run[1] / name, device="cpu", precision="bf16" if name else "half")
 
 
 def test_what_is_no_run_or_has_no_weights_ends_in_a_sentence(tmp_path, run):
