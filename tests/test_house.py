@@ -48,6 +48,9 @@ FORBIDDEN_LIBRARIES = {  # package -> libraries that it never imports, not even 
 ON_USE = {"projects/labbook/config/load.py": {"detectron2"}}
 NEEDS_ONLY = {"boxmetrics": {"numpy"}, "nativecode": set()}  # besides the standard library
 LATE = {"console"}  # packages that import all but themselves and the standard library on use
+LARGE = {"matplotlib", "pandas", "timm"}  # a second or so each
+QUICK = ("labbook.commands.configs", "labbook.run.session", "smalldet.engine.run")
+"""What diff, explain and training begin with; with what configs name, free of ``LARGE``."""
 
 LOW = {"losses", "layers", "kernels"}
 DATA = {"data", "evaluation"}
@@ -305,6 +308,34 @@ def test_no_import_goes_round():
     assert not import_circles(import_edges(modules()))
     edges = {"a": {"b"}, "b": {"c"}, "c": {"b", "e"}, "d": {"a"}, "e": set()}
     assert import_circles(edges) == {"b": {"c"}, "c": {"b"}}
+
+
+def imported_with(starts: set[str], direct: dict[str, set[str]]) -> set[str]:
+    """All names that are imported when these modules are, directly or through others."""
+    seen: set[str] = set()
+    while starts:
+        seen |= starts
+        starts = {m for n in starts for m in direct.get(n, set()) | packages_of(n)} - seen
+    return seen
+
+
+def test_configs_load_and_training_starts_without_large_libraries():
+    found = modules()
+    trees = {name: ast.parse(path.read_text("utf-8")) for name, path in found.items()}
+    direct = {
+        name: {
+            part
+            for one in imports_of(tree, relative(found[name]))
+            for part in {one.name, one.name.rpartition(".")[0]}
+            if not one.on_use
+        }
+        for name, tree in trees.items()
+    }
+    configs = [ast.parse(path.read_text("utf-8")) for path in (ROOT / "configs").rglob("*.py")]
+    named = {one.name.rpartition(".")[0] for tree in configs for one in imports_of(tree, "")}
+    loaded = imported_with({*QUICK, *named}, direct)
+    assert {"smalldet.backbones.timm", "labbook.run.notes", "torch"} <= loaded
+    assert not {name for name in loaded if name.split(".")[0] in LARGE}
 
 
 def test_every_room_says_what_it_is_for():

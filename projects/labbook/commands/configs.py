@@ -6,14 +6,12 @@ import argparse
 import time
 from pathlib import Path
 
-from labbook.authoring.study import new_study, toy_problems
 from labbook.called import lab
 from labbook.config.differences import show_differences
 from labbook.config.explain import explain
 from labbook.config.lineage import find_experiment
 from labbook.config.studies import find_experiments, get_study
 from labbook.results.text import duration
-from labbook.run.preflight import FOLDER, preflight
 
 
 def show_difference(options: argparse.Namespace, root: Path) -> int:
@@ -33,6 +31,8 @@ def show_origin(options: argparse.Namespace, root: Path) -> int:
 
 def write_study(options: argparse.Namespace, root: Path) -> int:
     """Write a study and print its files, what is amiss at toy size, and what comes next."""
+    from labbook.authoring.study import new_study, toy_problems  # needs jinja2
+
     for path in new_study(options.new, options.source, options.factor, root):
         print(path.relative_to(root))
     for problem in toy_problems(options.new, root):
@@ -43,6 +43,8 @@ def write_study(options: argparse.Namespace, root: Path) -> int:
 
 def try_configs(options: argparse.Namespace, root: Path) -> int:
     """Print a line for each config as it is tried; 1 if one failed."""
+    from labbook.run.preflight import FOLDER, preflight
+
     study = get_study(options.study.removesuffix("-debug"), root)  # with --debug or without
     names = list(find_experiments(study, root, options.only))
     width, start, failed = max(map(len, names)), time.monotonic(), 0

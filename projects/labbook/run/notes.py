@@ -7,6 +7,7 @@ it. Nothing that goes wrong with a note ends a run.
 from __future__ import annotations
 
 import logging
+import math
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,6 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 from omegaconf import DictConfig
-from pandas import DataFrame
 
 from labbook.called import lab
 from labbook.config.differences import differences_text
@@ -46,6 +46,9 @@ START_NOTES = (
 )
 BASELINE = "It is a baseline: it has no parent to differ from."
 UNDECLARED = "No experiment is declared, so there is nothing to differ from."
+
+Scores = dict[str, list[float]]
+"""In percent by title, one for each split; NaN where there is none."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def end_facts(run: Run, lineage: Lineage) -> dict[str, Any]:
         "averaged": _scores(averaged, metrics) if averaged else None,
         "targets": [verdict(name, values.get(name), target) for name, target in targets],
         "relatives": [
-            (role, other and scores - _scores(other.results, metrics))
+            (role, other and _against(other, scores, metrics))
             for role, other in _relatives(run, lineage)
         ],
         "advice": next_steps(run),
@@ -239,8 +242,16 @@ def _relatives(run: Run, lineage: Lineage) -> Iterator[tuple[str, Run | None]]:
         yield f"{role} {name}", next((other for other in runs if other.is_finished), None)
 
 
-def _scores(results: Mapping[str, Any], metrics: Mapping[str, str]) -> DataFrame:
-    """Scores in percent by title and split; NaN where there is none."""
-    splits = [results.get(split) or {} for split in names.SPLITS]
-    rows = {title: [split.get(key) for split in splits] for title, key in metrics.items()}
-    return DataFrame.from_dict(rows, orient="index", columns=names.SPLITS, dtype=float)
+def _scores(results: Mapping[str, Any], metrics: Mapping[str, str]) -> Scores:
+    found = [results.get(split) or {} for split in names.SPLITS]
+    values = {title: [split.get(key) for split in found] for title, key in metrics.items()}
+    return {title: [math.nan if x is None else x for x in row] for title, row in values.items()}
+
+
+def _against(other: Run, scores: Scores, metrics: Mapping[str, str]) -> Scores:
+    """What the scores are above those of another run."""
+    theirs = _scores(other.results, metrics)
+    return {
+        title: [a - b for a, b in zip(row, theirs[title], strict=True)]
+        for title, row in scores.items()
+    }

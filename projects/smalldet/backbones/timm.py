@@ -1,4 +1,7 @@
-"""Any timm image model as a backbone, by what timm itself says of its features."""
+"""Any timm image model as a backbone, by what timm itself says of its features.
+
+timm, which takes its time to load, is imported on use: most runs have none of its models.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import timm
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
-from timm.layers import Format, freeze_batch_norm_2d
-from timm.models import get_pretrained_cfg, load_state_dict_from_hf, model_entrypoint
 from torch import Tensor, nn
 
 from smalldet.backbones.base import FeatureBackbone
@@ -68,6 +68,9 @@ class TimmBackbone(FeatureBackbone):
         init_checkpoint: str = "",
         pretrained: bool = False,
     ) -> None:
+        import timm
+        from timm.layers import Format, freeze_batch_norm_2d
+
         super().__init__()
         self.model_name = model_name
         self.init_checkpoint, self.pretrained = init_checkpoint, pretrained
@@ -121,6 +124,9 @@ class TimmBackbone(FeatureBackbone):
 
     def _adapted(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """``weights`` as timm brings them to this model: today's names, grids resized."""
+        import timm
+        from timm.models import model_entrypoint
+
         module = sys.modules[model_entrypoint(self.model_name).__module__]
         adapt = getattr(module, "checkpoint_filter_fn", None)
         if adapt is None:
@@ -142,6 +148,8 @@ def hub_weights(model_name: str) -> tuple[dict[str, Tensor], str]:
     Raises:
         CheckpointError: the hub has none for that name, or cannot be reached.
     """
+    from timm.models import get_pretrained_cfg, load_state_dict_from_hf
+
     known = get_pretrained_cfg(model_name)
     if known is None or not known.hf_hub_id:
         raise CheckpointError(

@@ -10,7 +10,6 @@ import timm
 import torch
 from omegaconf import OmegaConf
 
-import smalldet.backbones.timm as adapter
 from smalldet.backbones.timm import TimmBackbone
 from smalldet.engine.build import load_pretrained
 from smalldet.necks.simple_pyramid import SimpleFeaturePyramid
@@ -122,7 +121,7 @@ def hub(monkeypatch) -> list[tuple]:
         asked.append(page)
         return dict(weights)
 
-    monkeypatch.setattr(adapter, "load_state_dict_from_hf", fetch)
+    monkeypatch.setattr(timm.models, "load_state_dict_from_hf", fetch)
     return asked
 
 
@@ -152,7 +151,7 @@ def test_without_a_network_a_sentence_says_what_to_do_and_doing_it_works(
     def fail(*page):
         raise ConnectionError("no route\nto the host")
 
-    monkeypatch.setattr(adapter, "load_state_dict_from_hf", fail)
+    monkeypatch.setattr(timm.models, "load_state_dict_from_hf", fail)
     backbone = convnext(pretrained=True)
     with pytest.raises(ValueError, match=r"ConnectionError: no route\)") as found:
         backbone.load_pretrained()
