@@ -8,5 +8,5 @@ restates published code to be measured against. Parts and curves share ``measure
 ``saved.py`` (memory kept for the backward pass) and ``ofat.py`` (models built from configs).
 
 May import all packages; nothing imports it. Results go to ``work_dirs``. Start with ``measure.py``,
-then ``parts/scan.py``.
+then ``parts/models/scan.py``.
 """

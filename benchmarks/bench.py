@@ -2,7 +2,7 @@
 """Speed as ratios, each beside the one required: make bench [PARTS="scan vim"]
 
 Absolute times change with the machine and with whatever else it does; the ratios hold. A part is
-a module of benchmarks/parts with a function rows(), and maybe notes(rows), sentences that follow
+a module below benchmarks/parts with a function rows(), and maybe notes(rows), sentences that follow
 from them. Ends with status 1 if a ratio is missed.
 
 Look at what was found; then --write docs keeps it, in benchmarks/results by class of machine, and
@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 # Before torch is imported: on a machine that does nothing else, threads had better not sleep.
 os.environ.pop("OMP_WAIT_POLICY", None)
@@ -29,7 +30,7 @@ from runfolder.files import read_json, write_json
 
 HERE = Path(__file__).resolve().parent
 MEASURED = HERE.parent / "work_dirs" / "bench"  # a file for each class of machine
-PARTS = sorted(p.stem for p in (HERE / "parts").glob("[!_]*.py"))
+PARTS = {path.stem: path for path in sorted((HERE / "parts").glob("*/[!_]*.py"))}
 HEADINGS = ("", "reference ms", "candidate ms", "ratio", "required", "goal", "noise")
 
 
@@ -53,6 +54,11 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
+def module_of(part: str) -> ModuleType:
+    """The module of a part."""
+    return import_module(f"benchmarks.parts.{PARTS[part].parent.name}.{part}")
+
+
 def measure(names: Iterable[str]) -> bool:
     """Print and note the rows of these parts; whether all reached what is required."""
     machine = measured()
@@ -60,7 +66,7 @@ def measure(names: Iterable[str]) -> bool:
     print(f"{HEADINGS[0]:40}  " + "  ".join(HEADINGS[1:]))
     passed = True
     for name in names:
-        part = import_module(f"benchmarks.parts.{name}")
+        part = module_of(name)
         found = []
         for row in part.rows():
             found.append(row)

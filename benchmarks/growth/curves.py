@@ -14,9 +14,9 @@ from faster_coco_eval import COCO, COCOeval_faster
 
 from benchmarks.growth.fit import Line
 from benchmarks.measure import Call, repeats_of, sample
-from benchmarks.parts import scan
-from benchmarks.parts.evaluation import generated, prepared
-from benchmarks.parts.events import HEIGHT, RATE, WIDTH, prepare_street, recorded
+from benchmarks.parts.data.evaluation import generated, prepared
+from benchmarks.parts.data.events import HEIGHT, RATE, WIDTH, prepare_street, recorded
+from benchmarks.parts.models import scan
 from benchmarks.published.pair import CHANNELS, rvt_pair
 from eventcam.io import BBOX_DTYPE, write_bbox, write_h5_recording
 from smalldet.kernels.scan.backends import why_unusable

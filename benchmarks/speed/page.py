@@ -94,7 +94,8 @@ def sections(classes: Mapping[str, Kept], folder: Path) -> dict[str, str]:
     headings = ("", "all", "required", "goal", *(f"`{name}`" for name in classes))
     found = {}
     for part, rows in sorted(rows_of(classes).items()):
-        text = (folder / f"{part}.py").read_text(encoding="utf-8")
+        (path,) = folder.glob(f"**/{part}.py")
+        text = path.read_text(encoding="utf-8")
         about = (ast.get_docstring(ast.parse(text)) or "").partition("\n\n")[0]
         lines = (cells(row, by_class, classes) for row, by_class in rows.items())
         said = "\n".join(

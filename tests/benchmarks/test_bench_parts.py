@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from importlib import import_module
 
 import pytest
 import torch
-from benchmarks.bench import PARTS
+from benchmarks.bench import PARTS, module_of
 from benchmarks.ofat import ROOT
-from benchmarks.parts import bf16, feature_cache, memory, overhead
+from benchmarks.parts.models import bf16, feature_cache, memory, overhead
 from detectron2.config import instantiate
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -22,7 +21,7 @@ from smalldet.engine.checkpoint import save_whole
 
 @pytest.mark.parametrize("name", PARTS)
 def test_every_part_is_measured_with_the_code_of_today(name):
-    assert callable(import_module(f"benchmarks.parts.{name}").rows)
+    assert callable(module_of(name).rows)
 
 
 def test_the_share_outside_of_the_model():

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.measure import Call, Candidate, Row, compare
 from benchmarks.ofat import ROOT
-from benchmarks.parts.vim import vim
+from benchmarks.parts.models.vim import vim
 from benchmarks.published.pair import counts, rvt_pair
 from labbook.config.load import load_config
 from smalldet.engine.build import register_data

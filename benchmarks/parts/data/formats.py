@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import Candidate, Row, compare
-from benchmarks.parts.events import HEIGHT, WIDTH, recorded
+from benchmarks.parts.data.events import HEIGHT, WIDTH, recorded
 from eventcam.io import Events, open_events
 from eventcam.io.readers.evt import EVT2, EVT3, Decoder, Encoding
 

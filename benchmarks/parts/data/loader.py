@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.measure import Call, Candidate, Row, compare
-from benchmarks.parts.events import SETTINGS, write_street
+from benchmarks.parts.data.events import SETTINGS, write_street
 from benchmarks.published.pair import rvt_pair
 from eventcam.io.rvt_folder import RvtFolder
 from eventcam.prepare.folder import prepare_all

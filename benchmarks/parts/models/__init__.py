@@ -1,0 +1,1 @@
+"""Kernels, backbones and training steps, against published code or the library that is named."""
