@@ -12,6 +12,7 @@ import sys
 import threading
 from argparse import REMAINDER, ArgumentParser, Namespace, RawTextHelpFormatter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from console.home import add_trust, find_config, train_script
@@ -82,25 +83,26 @@ def execute(args: Namespace) -> None:
     from detectron2.utils import comm
 
     from labbook.config.load import load_config, to_plain
-    from labbook.run.session import recorded_loss, recorded_run
+    from labbook.run.session import record_loss, recorded_loss, recorded_run
     from runfolder.records import write_results
     from runfolder.trust import trust
-    from smalldet.engine.distributed import one_reason
+    from smalldet.engine.faults.job import Job
     from smalldet.engine.run import run
 
     for module in args.trust:  # in each process
         trust(module)
     cfg = load_config(args.config_file, args.opts)
     folder = Path(cfg.train.get("output_dir", "."))
-    with one_reason(folder):
+    job = Job(folder)
+    with job.watched(partial(record_loss, folder)), job.one_reason():
         if args.eval_only:
             run(to_plain(cfg), eval_only=True)
         elif comm.is_main_process():
             called = (args.command, args.resume, args.config_file, args.opts, comm.get_world_size())
-            with recorded_run(cfg, *called), one_reason(folder):
+            with recorded_run(cfg, *called), job.one_reason():
                 write_results(folder, run(to_plain(cfg), resume=args.resume))
         else:
-            with recorded_loss(folder), one_reason(folder):
+            with recorded_loss(folder), job.one_reason():
                 run(to_plain(cfg), resume=args.resume)
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from script_runs import CONFIG, ROOT, command, environment, small_overrides, wait_for
+from script_runs import CONFIG, ROOT, SCRIPT, command, environment, small_overrides, wait_for
 
 LONG = ["train.epochs=1000", "train.log_period=1", "train.eval_period=10000"]
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", SCRIPT]
+LAUNCH = ["tests/e2e/launch_script.py", "--num-gpus=3"]
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +24,11 @@ def small(tmp_path_factory) -> list[str]:
     return small_overrides(tmp_path_factory.mktemp("data") / "heads")
 
 
-def start(folder: Path, overrides: list[str], *launcher: str) -> subprocess.Popen[str]:
+def start(folder: Path, overrides: list[str], *program: str) -> subprocess.Popen[str]:
     """A run that would be long, in its second step or later."""
-    python, *words = command(CONFIG, folder, [*overrides, *LONG])
+    python, script, *words = command(CONFIG, folder, [*overrides, *LONG])
     process = subprocess.Popen(
-        [python, *launcher, *words],
+        [python, *(program or [script]), *words],
         cwd=ROOT,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -83,6 +84,35 @@ def test_a_killed_process_of_two(small, tmp_path, rank):
     reason = end_of(process, tmp_path, "KilledError")
     assert "of the 2 processes" in reason and "--resume" in reason
     assert time.monotonic() - started < 60 and not any(child.is_running() for child in ranks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_killed_process_of_three_without_torchrun(small, tmp_path, rank):
+    process = start(tmp_path, [*small, "train.total_batch_size=6"], *LAUNCH)
+    others = psutil.Process(process.pid).children()  # and one that looks after semaphores
+    ranks = [child for child in others if "spawn_main" in " ".join(child.cmdline())]
+    ranks.sort(key=lambda child: child.pid)
+    assert (
+        len(ranks) == 3 and ranks[0].pid == json.loads((tmp_path / "run.json").read_text())["pid"]
+    )
+    ranks[rank].kill()
+    assert "of the 3 processes" in end_of(process, tmp_path, "KilledError")
+    assert not any(child.is_running() for child in ranks)
+
+
+@pytest.mark.slow
+def test_a_process_killed_in_the_last_evaluation(tmp_path):
+    overrides = small_overrides(tmp_path / "heads")
+    overrides[1] = "dataset.generate={seed: 0, image_size: 64, train: 8, valid: 200, test: 2}"
+    folder = tmp_path / "run"
+    process = start(folder, [*overrides, "train.max_iter=2"], *TORCHRUN)
+    while (folder / "log.txt").read_text().count("Start inference") < 2:
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.5)
+    max(psutil.Process(process.pid).children(), key=lambda child: child.pid).kill()
+    assert "process 1" in end_of(process, folder, "KilledError")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import traceback
 from collections.abc import Iterator, Sequence
@@ -98,10 +99,19 @@ def recorded_loss(folder: Path) -> Iterator[None]:
     try:
         yield
     except KilledError as error:
-        record = read_record(folder)
-        if record and record.status == "running" and run_status(folder) == "interrupted":
-            finish_record(folder, "interrupted", reason_of(error))
+        record_loss(folder, error)
         raise
+
+
+def record_loss(folder: Path, error: BaseException) -> None:
+    """Record what ends a run in whose place it was not raised: this process keeps the record, or
+    the one that kept it is gone."""
+    record = read_record(folder)
+    if record is None or record.status != "running":
+        return
+    if record.pid == os.getpid() or run_status(folder) == "interrupted":
+        reason = reason_of(error)
+        finish_record(folder, "interrupted" if says_killed(reason) else "failed", reason)
 
 
 def _record_error(folder: Path, error: BaseException, started: RunRecord, lineage: Lineage) -> None:

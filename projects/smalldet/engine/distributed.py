@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,10 +17,7 @@ from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from runfolder.faults import KilledError, ToldError, causes, named, reason_of
-
-_REASON = "why the job ended"  # key in the store that all processes of the job share
-_LOST = re.compile(r"/gloo/|ncclRemoteError|[Cc]onnection (closed|reset)|recvValue failed")
+from smalldet.engine.faults.job import end_process
 
 
 def started_by_torchrun() -> bool:
@@ -34,15 +31,13 @@ def run_distributed(main: Callable[..., None], args: Any) -> None:
     Args:
         main: Called as ``main(args)``.
         args: Detectron2's launch arguments: ``num_gpus``, ``num_machines``, ``machine_rank``,
-            ``dist_url`` ("auto": a free port). Under torchrun they are not read; its processes
-            use NCCL with GPUs and gloo without.
+            ``dist_url`` ("auto": a file of this machine). Under torchrun they are not read; its
+            processes use NCCL with GPUs and gloo without.
     """
     if started_by_torchrun():
         _join_torchrun_job()
-        try:
-            main(args)
-        finally:
-            dist.destroy_process_group()
+        _in_one_of_several(main, args)
+        dist.destroy_process_group()
         return
     if args.num_gpus * args.num_machines > 1 and not torch.cuda.is_available():
         raise SystemExit(
@@ -50,22 +45,38 @@ def run_distributed(main: Callable[..., None], args: Any) -> None:
             "on the CPU, or start several CPU processes with: torchrun --nproc-per-node N "
             "tools/lazyconfig_train_net.py ..."
         )
-    launch(
-        main,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args,),
-    )
+    if args.num_gpus * args.num_machines == 1:
+        main(args)
+        return
+    with tempfile.TemporaryDirectory(prefix="smalldet_") as folder:
+        # A file outlives each of the processes, and takes no port from others.
+        is_here = args.dist_url == "auto" and args.num_machines == 1
+        launch(
+            partial(_in_one_of_several, main),
+            args.num_gpus,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=f"file://{folder}/processes" if is_here else args.dist_url,
+            args=(args,),
+        )
+
+
+def _in_one_of_several(main: Callable[..., None], args: Any) -> None:
+    """Call ``main``; where it ends the process, that happens at once."""
+    # One that is asked to end, because another one has failed, can then look for the reason.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        main(args)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        end_process(end.code if isinstance(end.code, int) else int(end.code is not None))
 
 
 def _join_torchrun_job() -> None:
     local_rank = int(os.environ["LOCAL_RANK"])
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank)
-    # One that torchrun asks to end, because another one has failed, can then look for the reason.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     # Detectron2 asks for the group of the processes on this machine; only its launch() makes one.
     local_size = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -74,53 +85,6 @@ def _join_torchrun_job() -> None:
         group = dist.new_group(ranks)
         if dist.get_rank() in ranks:
             comm._LOCAL_PROCESS_GROUP = group
-
-
-@contextmanager
-def one_reason(folder: Path) -> Iterator[None]:
-    """Have what breaks the block off say why in a sentence, and once for all processes of the job.
-
-    Where one fails, the others lose it in the middle of an exchange, or are asked to end: they then
-    raise :class:`ToldError` with its reason.
-
-    Args:
-        folder: of the run.
-
-    Raises:
-        KilledError: a process is gone that has not said why.
-    """
-    try:
-        yield
-    except (Exception, KeyboardInterrupt) as error:
-        if comm.get_world_size() > 1:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends already, and has to say why
-        fault = named(error, folder)
-        if comm.get_world_size() > 1 and not isinstance(fault, ToldError):
-            fault = _first_told(fault)
-        if fault is error:
-            raise
-        raise fault from error
-
-
-def _first_told(error: BaseException) -> BaseException:
-    """The error, or what another process of the job has met before it."""
-    lost = next((c for c in causes(error) if _LOST.search(str(c))), None)
-    if lost is not None and not isinstance(error, KilledError):
-        error = KilledError(
-            f"Another of the {comm.get_world_size()} processes of the run was killed or lost "
-            f"({lost}). The same command with --resume goes on."
-        )
-    mine = f"{comm.get_rank()} {reason_of(error)}"
-    store = dist.distributed_c10d._get_default_store()
-    try:
-        if isinstance(error, KeyboardInterrupt):
-            first = store.get(_REASON).decode() if store.check([_REASON]) else mine
-        else:
-            first = store.compare_set(_REASON, "", mine).decode()
-    except RuntimeError:  # it was in the process that is gone
-        return error
-    rank, _, reason = first.partition(" ")
-    return error if int(rank) == comm.get_rank() else ToldError(reason)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,12 +16,8 @@ import torch.multiprocessing as mp
 from torch import nn
 
 from runfolder.faults import reason_of
-from smalldet.engine.distributed import (
-    _REASON,
-    mean_over_processes,
-    one_reason,
-    share_batch_statistics,
-)
+from smalldet.engine.distributed import mean_over_processes, share_batch_statistics
+from smalldet.engine.faults import job
 from smalldet.engine.hooks.saving import StopOnRequest
 
 
@@ -65,42 +63,77 @@ def end(rank: int, folder: Path, how: str, found) -> None:
     """A process of three, of which the second ends as ``how`` says, and the others with it."""
     meeting = f"file://{folder / 'meeting'}"
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=3)
-    try:
-        with one_reason(folder), one_reason(folder):  # as for the record and for the console
-            if how == "lost":
-                if rank != 1:
-                    raise RuntimeError("[/gloo/transport/tcp/pair.cc:1] Connection reset by peer")
-                return
-            if rank == 1:
-                raise ValueError("no image")
-            if how == "asked":
-                while not dist.distributed_c10d._get_default_store().check([_REASON]):
-                    time.sleep(0.02)
-                raise KeyboardInterrupt
-            dist.all_reduce(torch.zeros(1))
-    except (Exception, KeyboardInterrupt) as error:
+    job.CHECK_SECONDS, job.GRACE_SECONDS = 0.05, 0.5
+    this = job.Job(folder)
+
+    def note(error: BaseException) -> None:
         found[rank] = (type(error).__name__, reason_of(error))
 
+    try:
+        watching = this.watched(note) if how in ("left", "stuck") else nullcontext()
+        with watching, this.one_reason(), this.one_reason():  # as for the record and the console
+            act(rank, how, this)
+    except (Exception, KeyboardInterrupt) as error:
+        note(error)
 
-@pytest.mark.parametrize("how", ["fails", "asked", "lost"])
-def test_one_process_says_why_all_end(tmp_path, how):
+
+def act(rank: int, how: str, this: job.Job) -> None:
+    """What the process does until it ends."""
+    if rank == 1 and how in ("killed", "stuck"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "lost" and rank != 1:
+        raise RuntimeError("[/gloo/transport/tcp/pair.cc:1] Connection reset by peer")
+    if rank == 1 and how in ("asked", "fails"):
+        raise ValueError("no image")
+    if rank == 1:
+        return
+    if how == "asked":
+        while not dist.distributed_c10d._get_default_store().check([job.REASON]):
+            time.sleep(0.02)
+        raise KeyboardInterrupt
+    if how == "killed":  # and its launcher asks the others to end
+        while not this._lost():
+            time.sleep(0.02)
+        raise KeyboardInterrupt
+    if how == "stuck":
+        dist.recv(torch.zeros(1), src=2 - rank)  # each waits for the other
+    if how == "left":
+        time.sleep(3)
+        return
+    dist.all_reduce(torch.zeros(1))
+
+
+def ends(folder: Path, how: str) -> tuple[dict[int, tuple[str, str]], list[int | None]]:
+    """What each of three processes ended with, and its exit status; none is left."""
     context = mp.get_context("spawn")
     with context.Manager() as manager:
         found = manager.dict()
-        three = [
-            context.Process(target=end, args=(rank, tmp_path, how, found)) for rank in range(3)
-        ]
+        three = [context.Process(target=end, args=(rank, folder, how, found)) for rank in range(3)]
         for process in three:
             process.start()
         for process in three:
-            process.join(60)
-        alive = [process.kill() for process in three if process.is_alive()]
-        assert not alive
-        names, reasons = zip(*dict(found).values(), strict=True)
+            process.join(120)
+        assert not [process.kill() for process in three if process.is_alive()]
+        return dict(found), [process.exitcode for process in three]
+
+
+@pytest.mark.parametrize("how", ["fails", "asked", "lost", "killed", "stuck"])
+def test_one_process_says_why_all_end(tmp_path, how, capfd):
+    found, status = ends(tmp_path, how)
+    names, reasons = zip(*found.values(), strict=True)
     (reason,) = set(reasons)
-    if how == "lost":
-        assert sorted(names) == ["KilledError", "ToldError"]
-        assert "of the 3 processes" in reason and reason.count("killed or lost") == 1
-    else:
+    if how in ("fails", "asked"):
         assert sorted(names) == ["ToldError", "ToldError", "ValueError"]
         assert reason == "ValueError: no image"
+    else:
+        assert sorted(names) == ["KilledError", "ToldError"]
+        assert "of the 3 processes" in reason and reason.count("killed or lost") == 1
+    if how in ("killed", "stuck"):
+        assert "process 1" in reason and status[1] == -signal.SIGKILL
+    if how == "stuck":  # who ends by force says it itself; the other may hear of that in time
+        assert 1 in status and capfd.readouterr().err.count(reason) == 1
+
+
+def test_who_has_left_is_not_lost(tmp_path):
+    found, status = ends(tmp_path, "left")
+    assert found == {} and status == [0, 0, 0]
