@@ -11,7 +11,7 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils import comm
 
-from runfolder.checkpoints import periodic_checkpoints
+from runfolder.checkpoints import last_checkpoint, periodic_checkpoints
 from runfolder.checksums import ChecksumWriter
 from runfolder.files import replacing
 from runfolder.names import LAST_CHECKPOINT
@@ -91,13 +91,18 @@ def link_or_copy(source: Path, target: Path) -> None:
 def prune_checkpoints(folder: Path, max_to_keep: int, keep_every: int) -> list[Path]:
     """Remove periodic checkpoints but the newest and every n-th; return what was removed.
 
+    The newest is the one to go on from. Those of more steps are of a course that the run has left,
+    for one of its earlier checkpoints; they stay until it has come as far again.
+
     Args:
         folder: The run folder.
         max_to_keep: How many of the newest stay.
         keep_every: Those whose number of finished steps is a multiple of this stay; 0: none.
             Names of earlier versions have one step less and stay likewise.
     """
-    numbered = periodic_checkpoints(folder)
+    numbered, last = periodic_checkpoints(folder), last_checkpoint(folder)
+    newest = next((steps for steps, path in numbered if path == last), None)
+    numbered = [pair for pair in numbered if newest is None or pair[0] <= newest]
     removed = [
         path
         for steps, path in numbered[:-max_to_keep]

@@ -72,6 +72,18 @@ def test_prune_keeps_the_newest_and_every_nth(tmp_path, steps):
     assert {"model_best.pth", "model_final.pth", "model_old.pth", names[1]} <= left
 
 
+@pytest.mark.parametrize(("last", "removed"), [(4, [2]), (6, [2, 4]), (10, [2, 4, 6, 8])])
+def test_prune_never_removes_what_a_run_went_back_to(tmp_path, last, removed):
+    numbers = {2, 4, 6, 8, last}
+    for step in numbers:
+        (tmp_path / f"model_{step:07d}.pth").touch()
+    (tmp_path / "last_checkpoint").write_text(f"model_{last:07d}.pth")
+    found = prune_checkpoints(tmp_path, max_to_keep=1, keep_every=0)
+    assert [path.name for path in found] == [f"model_{step:07d}.pth" for step in removed]
+    left = {path.name for path in tmp_path.glob("*.pth")}
+    assert left == {f"model_{step:07d}.pth" for step in numbers - {*removed}}
+
+
 def test_final_name_costs_no_copy_and_survives_pruning(tmp_path):
     source, final = tmp_path / "model_0000009.pth", tmp_path / "model_final.pth"
     source.write_bytes(b"weights")
