@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from runfolder import schema
 from runfolder.files import read_json
 from runfolder.names import (
@@ -21,6 +19,7 @@ from runfolder.names import (
     SPLITS,
 )
 from runfolder.records import RunRecord, Status, read_record, read_results, run_status
+from runfolder.yaml_files import read_yaml
 
 
 @dataclass(frozen=True)
@@ -121,8 +120,8 @@ def _config_in(path: Path) -> Any:
     if not path.is_file():
         return None
     try:
-        return OmegaConf.to_container(OmegaConf.load(path))
-    except Exception as error:  # YAML and OmegaConf have many
+        return read_yaml(path)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} is no config: {error}. Restore or remove it.") from error
 
 

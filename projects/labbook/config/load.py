@@ -27,6 +27,7 @@ from labbook.config.studies import real_config, toy_file
 from labbook.config.trees import flatten, is_key, select, written
 from runfolder.files import write_text
 from runfolder.trust import TrustError, check_targets, targets
+from runfolder.yaml_files import read_yaml
 
 _LOADER_PACKAGE = "detectron2._cfg_loader"  # Detectron2 runs config files in packages so named
 
@@ -179,7 +180,7 @@ def read_config(path: Path, known: Collection[str] = ()) -> DictConfig:
 
 def _read_yaml(path: Path) -> DictConfig:
     try:
-        loaded = OmegaConf.load(path)  # a safe loader: it builds no Python objects
+        loaded = OmegaConf.create(read_yaml(path))
     except Exception as error:
         raise ConfigError(f"{path} is not plain YAML: {error}") from error
     if not isinstance(loaded, DictConfig):

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from omegaconf import OmegaConf
 
 from labbook.authoring.python import WIDTH, assignment, code
 from labbook.called import lab
@@ -20,6 +19,7 @@ from runfolder.files import write_text
 from runfolder.names import CONFIG, CONFIG_SOURCE
 from runfolder.run import Run
 from runfolder.trust import check_targets
+from runfolder.yaml_files import read_yaml
 
 
 def write_combined(combination: Combination, root: Path) -> Path:
@@ -74,11 +74,9 @@ def _value(run: Run, key: str) -> Any:
     """What the run's config has at ``key``, with its interpolations where they were kept."""
     for name in (CONFIG_SOURCE, CONFIG):
         path = run.folder / name
-        if path.is_file():
-            tree = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-            if (value := select(tree, key)) != MISSING:
-                check_targets(value, key)  # what is written is a program
-                return value
+        if path.is_file() and (value := select(read_yaml(path), key)) != MISSING:
+            check_targets(value, key)  # what is written is a program
+            return value
     raise ValueError(
         f"The config in {run.folder} has no key {key}, which its experiment declares to move. "
         "Remove or rename that folder, and run the experiment again."

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from labbook.config.studies import Study, find_studies
 from runfolder.names import CONFIG
 from runfolder.run import Run, read_run
+from runfolder.yaml_files import read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -82,9 +81,9 @@ def run_folder(name: str, root: Path, work_folders: Iterable[str] = ()) -> Path 
 def _is_made_in(place: Path, folder: Path, study: Study) -> bool:
     """Whether a run of the study was made in ``place``, not put there since as into ``older``."""
     try:
-        cfg = OmegaConf.load(folder / CONFIG)
-        made = Path(cfg.train.output_dir).parent.name
-        return (cfg.experiment.study, made) == (study.name, place.name)
+        cfg = read_yaml(folder / CONFIG)
+        made = Path(cfg["train"]["output_dir"]).parent.name
+        return (cfg["experiment"]["study"], made) == (study.name, place.name)
     except Exception:  # no run folder, or a damaged one
         return False
 
@@ -92,6 +91,6 @@ def _is_made_in(place: Path, folder: Path, study: Study) -> bool:
 def _study_in(folder: Path) -> str | None:
     """What a damaged run folder's config says that it belongs to, if it can still be asked."""
     try:
-        return OmegaConf.load(folder / CONFIG).experiment.study
+        return read_yaml(folder / CONFIG)["experiment"]["study"]
     except Exception:  # that is the damage
         return None
