@@ -74,6 +74,8 @@ class RunRecord:
     """That train together."""
     micro_batch_size: int | None = None
     """Samples of a forward pass, where memory ran out and they became fewer than the config's."""
+    micro_batch_step: int | None = None
+    """The step, counted from 0, in which that happened; None with the config's, or unknown."""
     devices: Devices = field(default_factory=Devices)
     """See :func:`runfolder.provenance.devices`."""
     code: Code = field(default_factory=Code)
@@ -122,6 +124,7 @@ def start_record(
         process_start=process_start(os.getpid()),
         processes=processes,
         micro_batch_size=before.micro_batch_size if before else None,
+        micro_batch_step=before.micro_batch_step if before else None,
         devices=devices(),
         code={**code_version(), "patch": patch.describe() if patch else None},
         environment=environment(),
@@ -162,16 +165,19 @@ def finish_record(
     return record
 
 
-def note_micro_batch(folder: str | Path, size: int | None) -> None:
+def note_micro_batch(folder: str | Path, size: int | None, step: int) -> None:
     """Write what micro-batch the run uses into its record, if it has one.
 
     Args:
         folder: the run folder.
         size: None: that of its config.
+        step: the first with it, counted from 0.
     """
     record = read_record(folder)
     if record is not None and record.micro_batch_size != size:
-        _write(Path(folder), dataclasses.replace(record, micro_batch_size=size))
+        since = None if size is None else step
+        changed = dataclasses.replace(record, micro_batch_size=size, micro_batch_step=since)
+        _write(Path(folder), changed)
 
 
 def write_results(folder: str | Path, results: Mapping[str, Any]) -> None:

@@ -24,6 +24,8 @@ from runfolder.run import Run, read_run
 
 LIMIT_SECONDS = 3600.0
 FOLDER = "work_dirs/debug/measure"
+WINDOW = 20
+"""Steps whose median a line of metrics has."""
 
 _COSTLY = ("model", "optimizer", "dataset", "dataloader.train", "train.total_batch_size",
            "train.micro_batch_size", "train.amp", "train.device")  # fmt: skip
@@ -155,9 +157,12 @@ def _ran_on(run: Run) -> str:
 
 
 def _cost_of(run: Run) -> StepCost | None:
-    """What a finished run measured, or one that has written steps so far."""
+    """What a finished run measured, or one that has written steps so far.
+
+    Of one whose micro-batch became smaller on its way, the steps from there on count.
+    """
     source, seconds = f"run {run.folder.name}", run.results.get("seconds_per_iteration")
-    if run.is_finished and seconds:
+    if run.is_finished and seconds and not run.lowered_micro_batch:
         return StepCost(seconds, run.results.get("peak_memory_mb"), source)
     return _cost_so_far(run, source)
 
@@ -165,6 +170,11 @@ def _cost_of(run: Run) -> StepCost | None:
 def _cost_so_far(run: Run, source: str) -> StepCost | None:
     """From the steps that a run has written: the median of the last; None before the first."""
     rows = [row for row in read_metrics(run.folder) if row.get("images_per_second")]
+    if run.record and run.lowered_micro_batch:
+        since = run.record.micro_batch_step
+        rows = (
+            [] if since is None else [r for r in rows if r.get("iteration", -1) >= since + WINDOW]
+        )
     batch = (run.config.get("train") or {}).get("total_batch_size")
     if not rows or not batch:
         return None

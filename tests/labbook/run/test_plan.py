@@ -29,7 +29,7 @@ from labbook.run.jobs import Job
 from labbook.run.plan import make_plan, summary
 from runfolder.files import write_json, write_text
 from runfolder.records import finish_record, start_record
-from runfolder.run import read_run
+from runfolder.run import read_run, with_micro_batch
 
 OFAT = STUDIES["ofat"]
 SETTINGS = """
@@ -143,6 +143,22 @@ def test_runs_tell_what_they_took(tmp_path):
     write_text(running / "metrics.json", "\n".join(map(json.dumps, steps)))
     found = known_costs(OFAT, tmp_path, "one", [read_run(running)])
     assert found == {key: StepCost(2.0, 7.0, "run running")}
+
+
+def test_of_a_run_whose_micro_batch_became_smaller_the_steps_since_count(tmp_path):
+    took = {"seconds_per_iteration": 0.25, "peak_memory_mb": 9.0}
+    run = make_run(tmp_path, "lowered", "finished", **took)
+    speeds = {39: 8.0, 49: 6.0, 59: 2.0, 69: 4.0}
+    rows = [
+        {"iteration": n, "images_per_second": speed, "memory_mb": speed}
+        for n, speed in speeds.items()
+    ]
+    write_text(run / "metrics.json", "\n".join(map(json.dumps, rows)))
+    key = step_key(with_micro_batch(config(), 1))
+    for step, expected in ((39, (2.0, 4.0)), (40, (2.0, 4.0)), (50, None), (None, None)):
+        change_record(run, micro_batch_size=1, micro_batch_step=step)
+        found = known_costs(OFAT, tmp_path, "one", [read_run(run)])
+        assert found == ({key: StepCost(*expected, "run lowered")} if expected else {}), step
 
 
 def test_other_devices_do_not_count(tmp_path):

@@ -208,12 +208,14 @@ def test_the_record_has_the_micro_batch_used_from_the_step_on_and_no_other(tmp_p
     class Watch(RecordMicroBatch):
         def after_step(self):
             super().after_step()
-            noted.append(read_record(tmp_path).micro_batch_size)
+            record = read_record(tmp_path)
+            noted.append((record.micro_batch_size, record.micro_batch_step))
 
     trainer.register_hooks([Watch(tmp_path, 8)])
     take_steps(trainer, 4)
-    assert noted == [None, None, None, 4, 4]
-    assert start_record(tmp_path, ["train", "--resume"]).micro_batch_size == 4
+    assert noted == [*[(None, None)] * 3, (4, 2), (4, 2)]
+    resumed = start_record(tmp_path, ["train", "--resume"])
+    assert (resumed.micro_batch_size, resumed.micro_batch_step) == (4, 2)
     again = toy_trainer(micro_batch_size=8)  # from before that step
     again.register_hooks([RecordMicroBatch(tmp_path, 8)])
     take_steps(again)

@@ -93,7 +93,11 @@ def check_halving(on_oom: str) -> None:
 
 
 def release() -> None:
-    """Give back what a failed step had on the GPU; its error must be gone by then."""
+    """Give back what a failed step had on the GPU, and let the peak be that of steps that fit.
+
+    Its error must be gone by then.
+    """
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()

@@ -31,5 +31,6 @@ class RecordMicroBatch(HookBase):
     def after_step(self) -> None:
         used = self.trainer.micro_batch_size
         if used != self._noted:
-            note_micro_batch(self.folder, None if used == self.configured else used)
+            size = None if used == self.configured else used
+            note_micro_batch(self.folder, size, self.trainer.iter)
             self._noted = used
