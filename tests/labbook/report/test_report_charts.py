@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas import DataFrame, Series
 from report_html import parse
-from report_toys import OFAT, make_study
+from report_toys import ETRAM, OFAT, make_study
 
 from labbook.report import plots
 from labbook.report.curves import thin_out
 from labbook.report.data import ReportData, report_data
-from labbook.report.effects import effects, level_of
+from labbook.report.effects import effect_charts, effects, level_of
 from labbook.report.summary import comparisons, may_be_chance
 from labbook.results.collect import collect
 
@@ -166,6 +166,28 @@ def test_effects_of_a_tree_start_at_the_parent(etram_data: ReportData) -> None:
     assert list(rescue.levels["name"]) == ["off", "on"]
     assert rescue.levels["low"].isna().tolist() == [True, False]
     assert sum(len(factors) > 1 for factors in found) == 2
+
+
+@pytest.mark.parametrize("end", ["failed", "running", None])  # None: no folder
+def test_levels_whose_reference_has_no_score_are_not_drawn(tmp_path: Path, end: str | None) -> None:
+    facts = {name: {**ETRAM[name]} for name in ETRAM}
+    reference = facts.pop("3scale_sizeaware_100k")
+    if end:
+        facts["3scale_sizeaware_100k"] = {**reference, "end": end}
+    study = make_study(tmp_path, "etram", facts, images=24)
+    data = report_data(collect(study, tmp_path, map(study.run_name, ETRAM)), tmp_path)
+    found = effects(data, data.metric)
+    assert sorted(data.labels[effect.reference] for effect in found) == ["4scale", "baseline"]
+    drawn = {data.labels[title] for effect in found for title in effect.levels.index}
+    assert drawn == {"baseline", "4scale", "4scale sizeaware"}
+    assert all(effect.levels["score"].notna().all() for effect in found)
+    charts = [chart for group in effect_charts(data) for chart in group["charts"]]
+    assert len(charts) == len(found) * len(data.metrics)
+    facts["baseline_3scale_100k"]["end"] = "failed"
+    alone = make_study(tmp_path / "alone", "etram", dict(list(facts.items())[:2]), images=24)
+    names = map(alone.run_name, list(facts)[:2])
+    lone = report_data(collect(alone, tmp_path / "alone", names), tmp_path / "alone")
+    assert effect_charts(lone) == []
 
 
 def test_the_levels_of_a_factor_are_of_one_kind(tmp_path: Path) -> None:
