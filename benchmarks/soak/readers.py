@@ -111,6 +111,7 @@ def read_runs(folder: Path, rng: Random) -> None:
     run = next(path for path in sorted((folder / "work_dirs/debug").iterdir()) if path.is_dir())
     own = {"reproduce": [run.name], "clean": ["ofat", "--yes"]}
     own["explain"] = [samples.RUNS[1], "train.max_iter"]
+    own["plan"] = ["ofat", "--only", *samples.RUNS]
     commands = (*("list", "table", "analyse", "report", "combine", "watch"), *own)
     command = rng.choice(commands)
     main([command, *own.get(command, ["ofat"]), "--debug"], folder, toys.SCRIPT)

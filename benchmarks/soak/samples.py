@@ -117,6 +117,15 @@ def runs(folder: Path) -> None:
             config = yaml.safe_load(path.read_text())
             path.write_text(yaml.safe_dump({key: config[key] for key in SECTIONS}))
         (run / "last_checkpoint").write_text("model_0000006.pth")
+    _exchange(*(work / f"ofat_{name.removeprefix('ofat_')}" for name in RUNS))
+
+
+def _exchange(baseline: Path, level: Path) -> None:
+    """Make the level, which scored lower, the better one: so there is something to combine."""
+    for name in ("evaluation", "results.json"):
+        kept = (baseline / name).rename(baseline / "kept")
+        (level / name).rename(baseline / name)
+        kept.rename(level / name)
 
 
 def _write(path: Path, content: bytes) -> None:
