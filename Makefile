@@ -12,12 +12,13 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.12 python3.11,$(shell $(p) -c 
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-matrix lint bench growth soak
+.PHONY: help install demo test test-slow test-matrix test-gpu lint bench bench-gpu growth soak
 
 help:
 	@echo "make demo       generate data, train, evaluate, print a table (under 10 minutes on 2 cores)"
 	@echo "make test       the default test suite        make test-slow  full-size models, whole runs"
 	@echo "make lint       ruff, import rules, types     make bench      speed ratios"
+	@echo "make test-gpu   the tests that need a GPU     make bench-gpu  speed and memory on it"
 	@echo "make growth     how cost grows: docs/growth.md"
 	@echo "make soak       kills, damaged inputs, long runs: docs/soak.md (sized for 25 minutes; FULL=1: hours)"
 	@echo "make test-matrix  the tests with other Pythons, Detectron2s and dependencies, if at hand"
@@ -42,6 +43,9 @@ test: $(READY)
 test-slow: $(READY)
 	$(PY) -m pytest -m slow --durations=15 $(ARGS)
 
+test-gpu: $(READY)
+	$(PY) -m pytest -m gpu $(ARGS)
+
 lint: $(READY)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -50,6 +54,9 @@ lint: $(READY)
 
 bench: $(READY)
 	$(PY) -m benchmarks.bench $(PARTS)
+
+bench-gpu: $(READY)
+	$(PY) -m benchmarks.bench --device cuda $(PARTS)
 
 growth: $(READY)
 	$(PY) -m benchmarks.bench_growth --write docs

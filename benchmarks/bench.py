@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Speed as ratios, each beside the one required: make bench [PARTS="scan vim"]
+"""Speed as ratios, each beside the one required: make bench [PARTS="scan vim"], make bench-gpu
 
 Absolute times change with the machine and with whatever else it does; the ratios hold. A part is
-a module below benchmarks/parts with a function rows(), and maybe notes(rows), sentences that follow
-from them. Ends with status 1 if a ratio is missed.
+a module below benchmarks/parts (benchmarks/gpu for a GPU) with a function rows(), and maybe
+notes(rows), sentences that follow from them. Ends with status 1 if a ratio is missed.
 
 Look at what was found; then --write docs keeps it, in benchmarks/results by class of machine, and
 makes docs/speed.md from all that is kept there. Without parts, --write measures nothing.
@@ -22,6 +22,8 @@ from types import ModuleType
 # Before torch is imported: on a machine that does nothing else, threads had better not sleep.
 os.environ.pop("OMP_WAIT_POLICY", None)
 
+import torch
+
 from benchmarks.measure import Row
 from benchmarks.speed.kept import keep, load, too_strict
 from benchmarks.speed.machine import Machine, measured
@@ -30,7 +32,11 @@ from runfolder.files import read_json, write_json
 
 HERE = Path(__file__).resolve().parent
 MEASURED = HERE.parent / "work_dirs" / "bench"  # a file for each class of machine
-PARTS = {path.stem: path for path in sorted((HERE / "parts").glob("*/[!_]*.py"))}
+PARTS, GPU_PARTS = (
+    {path.stem: path for path in sorted((HERE / folder).rglob("[!_]*.py"))}
+    for folder in ("parts", "gpu")
+)
+DEVICES = {"cpu": PARTS, "cuda": GPU_PARTS}
 HEADINGS = ("", "reference ms", "candidate ms", "ratio", "required", "goal", "noise")
 
 
@@ -47,26 +53,34 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; default all")
+    parser.add_argument(
+        "--device", choices=DEVICES, default="cpu", help=f"parts of cuda: {', '.join(GPU_PARTS)}"
+    )
     parser.add_argument("--write", type=Path, metavar="FOLDER", help=f"gets {PAGE}: docs")
     options = parser.parse_args()
-    if unknown := sorted(set(options.parts) - set(PARTS)):
-        parser.error(f"no part is called {', '.join(unknown)}; there are {', '.join(PARTS)}.")
+    known = DEVICES[options.device]
+    if unknown := sorted(set(options.parts) - set(known)):
+        parser.error(f"no part is called {', '.join(unknown)}; there are {', '.join(known)}.")
+    if not options.parts and not options.write:
+        options.parts = list(known)
+    if options.parts and options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch sees no GPU (tools/doctor.py says why); make bench measures the CPU.")
     return options
 
 
-def module_of(part: str) -> ModuleType:
+def module_of(path: Path) -> ModuleType:
     """The module of a part."""
-    return import_module(f"benchmarks.parts.{PARTS[part].parent.name}.{part}")
+    return import_module(".".join(["benchmarks", *path.relative_to(HERE).with_suffix("").parts]))
 
 
-def measure(names: Iterable[str]) -> bool:
+def measure(names: Iterable[str], device: str) -> bool:
     """Print and note the rows of these parts; whether all reached what is required."""
-    machine = measured()
+    machine = measured(device)
     print(f"{machine}; load before {os.getloadavg()[0]:.1f}")
     print(f"{HEADINGS[0]:40}  " + "  ".join(HEADINGS[1:]))
     passed = True
     for name in names:
-        part = module_of(name)
+        part = module_of(DEVICES[device][name])
         found = []
         for row in part.rows():
             found.append(row)
@@ -88,9 +102,7 @@ def note(machine: Machine, part: str, rows: list[Row], notes: list[str]) -> None
 
 def main() -> int:
     options = parse_arguments()
-    passed = True
-    if options.parts or not options.write:
-        passed = measure(options.parts or PARTS)
+    passed = measure(options.parts, options.device) if options.parts else True
     if options.write:
         for path in MEASURED.glob("*.json"):
             keep(path)

@@ -18,7 +18,9 @@ DETECTIONS = 200  # cells of a frame above that confidence
 DEPTHS = {"tiny": 0.33, "small": 0.33, "base": 0.67}
 
 
-def rvt_pair(variant: str, **backbone: int) -> tuple[RecurrentDetector, PublishedRVT]:
+def rvt_pair(
+    variant: str, device: str = "cpu", **backbone: int
+) -> tuple[RecurrentDetector, PublishedRVT]:
     """Random weights, with statistics and numbers of detections as after training."""
     torch.manual_seed(0)
     sizes = {**VARIANTS[variant], **backbone}
@@ -30,6 +32,7 @@ def rvt_pair(variant: str, **backbone: int) -> tuple[RecurrentDetector, Publishe
             if name.endswith("gamma"):
                 parameter.fill_(0.5)
         enliven(detector)
+    detector.to(device)
     published = PublishedRVT(
         {published_name(name): x for name, x in detector.state_dict(keep_vars=True).items()},
         sizes["dim_head"],

@@ -124,9 +124,11 @@ class PublishedRVT:
             )
             found.append(torch.cat([boxes, objectness, classes], dim=1).flatten(2).permute(0, 2, 1))
             rows, columns = x.shape[-2:]
-            down, right = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+            down, right = torch.meshgrid(
+                *(torch.arange(n, device=x.device) for n in (rows, columns)), indexing="ij"
+            )
             places.append(torch.stack([right, down], dim=-1).view(-1, 2).float())
-            strides.append(torch.full((rows * columns,), 2.0 ** (i + 1) * self.patch_size))
+            strides.append(x.new_full((rows * columns,), 2.0 ** (i + 1) * self.patch_size))
         return torch.cat(found, dim=1), torch.cat(places), torch.cat(strides)
 
     def detect(self, levels: Sequence[Tensor], confidence: float, overlap: float) -> list[Tensor]:

@@ -42,6 +42,9 @@ it. What a part compares is said above its rows.
 
 ## On a GPU
 
+`make bench-gpu` measures scans, inference, and training steps by precision with their peak memory;
+`make test-gpu` (`pytest -m gpu`) runs the tests that need a GPU.
+
 {gpu}
 
 {estimated}

@@ -7,7 +7,7 @@ import time
 
 import pytest
 import torch
-from benchmarks.bench import PARTS, module_of
+from benchmarks.bench import GPU_PARTS, PARTS, module_of
 from benchmarks.ofat import ROOT
 from benchmarks.parts.models import bf16, feature_cache, memory, overhead
 from detectron2.config import instantiate
@@ -19,9 +19,9 @@ from labbook.config.load import load_config, save_config, to_plain
 from smalldet.engine.checkpoint import save_whole
 
 
-@pytest.mark.parametrize("name", PARTS)
-def test_every_part_is_measured_with_the_code_of_today(name):
-    assert callable(module_of(name).rows)
+@pytest.mark.parametrize("path", [*PARTS.values(), *GPU_PARTS.values()], ids=lambda path: path.stem)
+def test_every_part_is_measured_with_the_code_of_today(path):
+    assert callable(module_of(path).rows)
 
 
 def test_the_share_outside_of_the_model():

@@ -49,9 +49,9 @@ def notes(rows: Sequence[Row]) -> Iterator[str]:
         yield difference(run) if there else f"{run.name} is not there: make demo trains it."
 
 
-def in_autocast(call: Call) -> Call:
+def in_autocast(call: Call, device: str = "cpu", dtype: torch.dtype = torch.bfloat16) -> Call:
     def rounded() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device, dtype):
             call()
 
     return rounded

@@ -26,10 +26,10 @@ def rows() -> Iterator[Row]:
             yield Row(name, STEP_MS, found.candidate_ms, ratio, required, found.noise)
 
 
-def step_calls(variant: str) -> tuple[Call, Call]:
+def step_calls(variant: str, device: str = "cpu") -> tuple[Call, Call]:
     """Both go on through the same recording, one step a call."""
-    detector, published = rvt_pair(variant)
-    frame = counts(1)[0]
+    detector, published = rvt_pair(variant, device)
+    frame = counts(1)[0].to(device)
     states = {"published": [None] * 4, "steps": 0}
 
     @torch.no_grad()
@@ -45,5 +45,7 @@ def step_calls(variant: str) -> tuple[Call, Call]:
         return detector([sample])[0]["instances"].scores
 
     theirs, ours = (call()[: DETECTIONS // 2] for call in (reference, candidate))
-    torch.testing.assert_close(theirs, ours, rtol=1e-3, atol=1e-6)
+    exact = {"rtol": 1e-3, "atol": 1e-6}  # a GPU rounds what convolutions take to 10 bits
+    close = exact if device == "cpu" else {"rtol": 0.05, "atol": 1e-3}
+    torch.testing.assert_close(theirs, ours, **close)
     return reference, candidate

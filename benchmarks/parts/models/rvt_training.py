@@ -81,7 +81,7 @@ def samples_of(events: Tensor) -> list[dict[str, Any]]:
             "is_first": True,
             "stream": stream,
         }
-        for stream in range(STREAMS)
+        for stream in range(events.shape[1])
     ]
 
 

@@ -31,7 +31,7 @@ def rows() -> Iterator[Row]:
         yield from compare(backward("reference", tensors), found, rounds=5)
 
 
-def inputs(batch: int = 1, length: int = LENGTH) -> dict[str, torch.Tensor]:
+def inputs(batch: int = 1, length: int = LENGTH, device: str = "cpu") -> dict[str, torch.Tensor]:
     """Arguments of ``selective_scan``, with everything that is optional."""
     generator = torch.Generator().manual_seed(0)
 
@@ -41,7 +41,8 @@ def inputs(batch: int = 1, length: int = LENGTH) -> dict[str, torch.Tensor]:
     u, delta, z = (normal(batch, CHANNELS, length) for _ in range(3))
     B, C = (normal(batch, STATES, length) for _ in range(2))
     A, D, bias = -normal(CHANNELS, STATES).abs(), normal(CHANNELS), normal(CHANNELS)
-    return dict(u=u, delta=delta, A=A, B=B, C=C, D=D, z=z, delta_bias=bias)
+    tensors = dict(u=u, delta=delta, A=A, B=B, C=C, D=D, z=z, delta_bias=bias)
+    return {name: x.to(device) for name, x in tensors.items()}
 
 
 def forward(backend: str, tensors: dict[str, torch.Tensor]) -> Call:

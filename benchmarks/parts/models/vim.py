@@ -11,6 +11,7 @@ from benchmarks.measure import Call, Candidate, Row, compare
 from smalldet.backbones.vim import VisionMamba
 from smalldet.kernels.scan.backends import why_unusable
 
+SIZE = 640  # px
 WITH_COMPILER, WITHOUT_COMPILER = 25.0, 5.0
 AGAINST_VIT, GOAL = 0.9, 1.25  # times the speed of ViT-Tiny
 
@@ -27,14 +28,15 @@ def rows() -> Iterator[Row]:
         yield from compare(vit(), rival, rounds=15)
 
 
-def vim(backend: str) -> Call:
-    model, image = VisionMamba(frozen=True, scan_backend=backend), picture()
+def vim(backend: str, device: str = "cpu") -> Call:
+    model = VisionMamba(SIZE, frozen=True, scan_backend=backend).to(device)
+    image = picture().to(device)
     return lambda: model(image)
 
 
-def vit() -> Call:
-    model = timm.create_model("vit_tiny_patch16_224", img_size=640, num_classes=0).eval()
-    image = picture()
+def vit(device: str = "cpu") -> Call:
+    model = timm.create_model("vit_tiny_patch16_224", img_size=SIZE, num_classes=0)
+    model, image = model.eval().to(device), picture().to(device)
 
     def call() -> None:
         with torch.no_grad():
@@ -44,4 +46,4 @@ def vit() -> Call:
 
 
 def picture() -> torch.Tensor:
-    return torch.randn(1, 3, 640, 640, generator=torch.Generator().manual_seed(0))
+    return torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
