@@ -98,14 +98,22 @@ class Import(NamedTuple):
 def imports_of(tree: ast.AST, path: str, inside: bool = False) -> Iterator[Import]:
     """Every import under ``tree``, with relative names made absolute."""
     for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.expr):
+            continue  # no import is inside
         if isinstance(node, ast.Import):
             yield from (Import(node.lineno, alias.name, inside) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = absolute_base(node, path)
             for alias in node.names:
                 yield Import(node.lineno, f"{base}.{alias.name}", inside)
-        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         yield from imports_of(node, path, inside or is_function)
+
+
+@cache
+def imports_in(path: Path) -> list[Import]:
+    """Those of a file."""
+    return [*imports_of(ast.parse(path.read_text("utf-8")), relative(path))]
 
 
 def absolute_base(node: ast.ImportFrom, path: str) -> str:
@@ -296,7 +304,7 @@ def import_edges(found: dict[str, Path]) -> dict[str, set[str]]:
     """Which modules each module imports, also in functions and for types."""
     edges = {}
     for name, path in found.items():
-        names = {i.name for i in imports_of(ast.parse(path.read_text("utf-8")), relative(path))}
+        names = {one.name for one in imports_in(path)}
         targets = {n if n in found else n.rpartition(".")[0] for n in names} & found.keys()
         # A module is imported after the packages that it lies in; these have been, of our own.
         targets |= {parent for target in targets for parent in packages_of(target)}
@@ -320,19 +328,17 @@ def imported_with(starts: set[str], direct: dict[str, set[str]]) -> set[str]:
 
 
 def test_configs_load_and_training_starts_without_large_libraries():
-    found = modules()
-    trees = {name: ast.parse(path.read_text("utf-8")) for name, path in found.items()}
     direct = {
         name: {
             part
-            for one in imports_of(tree, relative(found[name]))
-            for part in {one.name, one.name.rpartition(".")[0]}
+            for one in imports_in(path)
             if not one.on_use
+            for part in (one.name, one.name.rpartition(".")[0])
         }
-        for name, tree in trees.items()
+        for name, path in modules().items()
     }
-    configs = [ast.parse(path.read_text("utf-8")) for path in (ROOT / "configs").rglob("*.py")]
-    named = {one.name.rpartition(".")[0] for tree in configs for one in imports_of(tree, "")}
+    configs = (ROOT / "configs").rglob("*.py")
+    named = {one.name.rpartition(".")[0] for path in configs for one in imports_in(path)}
     loaded = imported_with({*QUICK, *named}, direct)
     assert {"smalldet.backbones.timm", "labbook.run.notes", "torch"} <= loaded
     assert not {name for name in loaded if name.split(".")[0] in LARGE}

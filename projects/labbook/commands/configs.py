@@ -43,7 +43,7 @@ def write_study(options: argparse.Namespace, root: Path) -> int:
 
 def try_configs(options: argparse.Namespace, root: Path) -> int:
     """Print a line for each config as it is tried; 1 if one failed."""
-    from labbook.run.preflight import FOLDER, preflight
+    from labbook.run.trials.preflight import FOLDER, preflight
 
     study = get_study(options.study.removesuffix("-debug"), root)  # with --debug or without
     names = list(find_experiments(study, root, options.only))

@@ -8,6 +8,7 @@ relative to it.
 
 The two halves meet in the folder alone. ``jobs`` -> ``runner`` (or ``slurm``) -> ``processes``
 start the training script; inside it ``session`` holds the folder, writes the record, the ledger
-entry and the notes. Start reading at ``runner`` for the one, at ``session`` for the other.
+entry and the notes. Start reading at ``runner`` for the one, at ``session`` for the other;
+``trials`` starts the script for a few steps only.
 May import ``labbook.config``, ``runfolder`` and, for how numbers are shown, ``labbook.results``.
 """

@@ -16,7 +16,8 @@ from labbook.config.overrides import assignment, present_overrides
 from labbook.config.signatures import MISSING
 from labbook.config.studies import Study
 from labbook.config.trees import below, flatten, select
-from labbook.run.jobs import Job, try_job
+from labbook.run.jobs import Job
+from labbook.run.trials.attempts import try_job
 from runfolder.files import read_json, write_json
 from runfolder.metrics import read_metrics
 from runfolder.names import CONSOLE

@@ -5,21 +5,16 @@ from __future__ import annotations
 import copy
 import dataclasses
 import glob
-import shutil
-import subprocess
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from omegaconf import DictConfig
 
 from labbook.config.lineage import Family
 from labbook.config.load import ConfigError
 from labbook.config.overrides import apply_overrides, assignment
-from labbook.run.processes import Processes, RunProcess
-from runfolder.records import run_status
+from labbook.run.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -44,34 +39,6 @@ class Job:
     def is_on_cpu(self) -> bool:
         """Whether its config leaves GPUs alone."""
         return self.cfg.train.get("device", "auto") == "cpu"
-
-
-class Trial(NamedTuple):
-    """How a job with a time limit went."""
-
-    name: str
-    is_ok: bool
-    text: str
-    """The last line that it wrote; the error's sentence if it failed."""
-    seconds: float = 0.0
-
-
-def try_job(job: Job, root: Path, limit: float) -> Trial:
-    """Run a job and wait for its end; what its folder holds is removed before.
-
-    After ``limit`` seconds it is ended and counts as failed.
-    """
-    shutil.rmtree(job.folder, ignore_errors=True)
-    start = time.monotonic()
-    process = RunProcess(job.folder, job.command(), root)
-    try:
-        is_ok = process.wait(limit) == 0 and run_status(job.folder) == "finished"
-        text = process.tail(lines=1) or "It ended without a word."
-    except subprocess.TimeoutExpired:
-        is_ok, text = False, f"It did not end within {limit:.0f} s."
-    finally:
-        process.end()
-    return Trial(job.name, is_ok, text, time.monotonic() - start)
 
 
 def plan_jobs(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import IO, Any
 
 import psutil
 
@@ -83,16 +84,28 @@ class RunProcess:
             out.write(f"$ {' '.join(command)}\n".encode())
             out.flush()
             self._start = self._place = out.tell()
-            self._process = subprocess.Popen(
-                command,
-                cwd=root,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
-                start_new_session=True,
-                pass_fds=inherited,
-            )
+            whole = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
+            self._process = self._begin(command, root, out, whole, inherited)
+
+    def _begin(
+        self,
+        command: Sequence[str],
+        root: Path,
+        out: IO[bytes],
+        environment: Mapping[str, str],
+        inherited: Sequence[int],
+    ) -> Any:
+        """Start ``command``; what is returned has the methods of a ``Popen`` that are used here."""
+        return subprocess.Popen(
+            command,
+            cwd=root,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+            pass_fds=inherited,
+        )
 
     @property
     def pid(self) -> int:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from short_run_toys import SCRIPT
 
 from labbook import cli
-from labbook.run import preflight
+from labbook.config.lineage import Family
+from labbook.config.studies import get_study
+from labbook.run.jobs import plan_jobs
+from labbook.run.processes import RunProcess
+from labbook.run.trials import preflight
+from labbook.run.trials.attempts import try_jobs
+from labbook.run.trials.forked import ForkedRun
+from runfolder.records import run_status
 
 ROOT = Path(__file__).resolve().parents[3]
 LOADER = 'dataloader["valid"] = L(loader)(dataset="${dataset}", batch=1, limit=None)'
@@ -40,7 +49,7 @@ def test_all_or_some_would_run(study, capsys):
     assert [line.split()[:2] for line in lines[:2]] == [["ok", "good"], ["ok", "other"]]
     assert lines[2].startswith("All 2 configs of the study ofat would run (")
     calls = [json.loads(line) for line in (root / "calls.jsonl").read_text().splitlines()]
-    assert [config for config, _ in calls] == [
+    assert sorted(config for config, _ in calls) == [
         "configs/debug/ofat/good.py", "configs/debug/ofat/other.py",
     ]  # fmt: skip
     assert {"train.max_iter=2", "train.device=cpu", "dataloader.valid.limit=2"} <= set(calls[0][1])
@@ -81,6 +90,23 @@ def test_each_failure_is_told_and_the_others_are_tried(study, write_config, caps
     assert told["d_good"].startswith("ok")
     assert "7 of 8 would fail" in out
     assert len((root / "calls.jsonl").read_text().splitlines()) == 4  # the others cannot start
+
+
+@pytest.mark.parametrize("run", [RunProcess, ForkedRun])
+def test_what_runs_is_ended_where_the_caller_breaks_off(study, run):
+    root = study("a_good", "c_hangs")
+    family = Family(get_study("ofat", root, debug=True), root)
+    jobs = [
+        replace(job, overrides=(f"train.output_dir='{job.folder}'",))
+        for job in plan_jobs(family, ["a_good", "c_hangs"], "fake.py")
+    ]
+    trials = try_jobs(jobs, root, 60.0, at_a_time=2, run=run)
+    assert next(trials).is_ok
+    hanging = jobs[1].folder
+    while run_status(hanging) != "running":
+        time.sleep(0.05)
+    trials.close()
+    assert run_status(hanging) == "interrupted" and run_status(jobs[0].folder) == "finished"
 
 
 @pytest.mark.slow
