@@ -12,7 +12,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.12 python3.11,$(shell $(p) -c 
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-matrix test-gpu lint bench bench-gpu growth soak
+.PHONY: help install demo test test-slow test-matrix test-gpu lint bench bench-gpu growth soak docs
 
 help:
 	@echo "make demo       generate data, train, evaluate, print a table (under 10 minutes on 2 cores)"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-gpu   the tests that need a GPU     make bench-gpu  speed and memory on it"
 	@echo "make growth     how cost grows: docs/growth.md"
 	@echo "make soak       kills, damaged inputs, long runs: docs/soak.md (sized for 25 minutes; FULL=1: hours)"
+	@echo "make docs       the pages of docs/ as a site: site/index.html"
 	@echo "make test-matrix  the tests with other Pythons, Detectron2s and dependencies, if at hand"
 
 install: $(READY)
@@ -63,6 +64,12 @@ growth: $(READY)
 
 soak: $(READY)
 	$(PY) -m benchmarks.bench_soak $(PARTS) $(if $(FULL),--full) --write docs
+
+# The theme speaks of its successor at each build; that is no concern of who reads the pages.
+docs: $(READY)
+	$(PIP) --no-build-isolation -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	@echo "site/index.html"
 
 test-matrix: $(READY)
 	$(PY) tests/environments.py $(if $(DETECTRON2),--detectron2 $(DETECTRON2)) -- $(ARGS)

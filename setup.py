@@ -98,6 +98,13 @@ setup(
         "supervision": ["supervision>=0.25"],
         "sweep": ["submitit>=1.5"],
         "wandb": ["wandb>=0.17"],
+        "docs": [
+            "ipykernel>=6.29",
+            "mkdocs-material>=9.5",
+            "mkdocstrings[python]>=0.26",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
+        ],
         "dev": [
             "hypothesis>=6.100",
             "pyright>=1.1.380",

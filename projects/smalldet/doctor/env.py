@@ -31,7 +31,7 @@ KERNELS = ("causal_conv", "group_attention", "lstm_update", "onednn", "roi_align
 def install_line(extra: str = "train") -> str:
     """The command that installs what an extra of ``setup.py`` needs.
 
-    In a checkout it is that of the README. An installed package has no folder to name, so the
+    In a checkout it is that of docs/index.md. An installed package has no folder to name, so the
     requirements themselves are, those of the base included, as far as they are missing.
     """
     if IN_CHECKOUT:

@@ -22,7 +22,7 @@ FILTERED_NAME = "_annotations.coco_filtered.json"
 FORMAT_VERSION = 1
 LAYOUT = (
     "Expected layout: ROOT/train, ROOT/valid and ROOT/test, each with its images and "
-    f"{SOURCE_NAME}, as labelling services export COCO data (see datasets/README.md). For painted "
+    f"{SOURCE_NAME}, as labelling services export COCO data (see docs/data.md). For painted "
     "data to try things with: `python datasets/make_head_dataset.py --root ROOT`."
 )
 

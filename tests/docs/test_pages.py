@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from commands import FENCED, ROOT
+
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
 FOLDERS = ("configs", "docs", "projects", "tests", "tools", "benchmarks")
 MADE = re.compile(
@@ -25,7 +25,7 @@ def files_named(text: str) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_files_and_links_of_a_page_exist(page):
-    text = page.read_text(encoding="utf-8")
+    text = FENCED.sub("", page.read_text(encoding="utf-8"))
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
     missing = [name for name in files_named(text) if not (ROOT / name).exists()]
     missing += [link for link in links if not (page.parent / link).exists()]
