@@ -69,7 +69,7 @@ soak: $(READY)
 docs: $(READY)
 	$(PIP) --no-build-isolation -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
-	@echo "site/index.html"
+	@echo "site/index.html; with its search: $(PY) -m http.server -d site"
 
 test-matrix: $(READY)
 	$(PY) tests/environments.py $(if $(DETECTRON2),--detectron2 $(DETECTRON2)) -- $(ARGS)

@@ -158,8 +158,10 @@ class SizeAwareLossWrapper(nn.Module):
     Args:
         loss: called with all but the last argument of :meth:`forward`; gives (N,) or (N, ...), one
             row an object, so it must not reduce.
-        size_aware_weight, small_threshold, medium_threshold, weight_type: as in
-            :func:`compute_size_weights`.
+        size_aware_weight: as in :func:`compute_size_weights`; so are the next three.
+        small_threshold: px².
+        medium_threshold: px².
+        weight_type: one of the three.
         reduction: "none", "mean" (over the entries, not over the weights) or "sum".
 
     Raises:
