@@ -1,4 +1,4 @@
-"""Every command of README and pages is one that its program takes, with files and keys that exist."""
+"""Every command of the pages is one that its program takes, with files and keys that exist."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from importlib import import_module, util
 from pathlib import Path
 
 import pytest
+from page_commands import READERS, ROOT, Command, commands
 from torch.distributed.run import get_args_parser
 
-from commands import READERS, ROOT, Command, commands
 from console.main import COMMANDS
 from labbook import cli
 from labbook.config.load import load_config
@@ -173,7 +173,9 @@ def overrides_by_config() -> dict[Path, list[str]]:
             experiments = find_experiments(get_study(studies[0], ROOT), ROOT)
             configs = [str(next(iter(experiments.values())))]
         if assigned:
-            config = Path(*configs[:1]) if configs else Path("configs/etram/baseline_3scale_100k.py")
+            config = (
+                Path(*configs[:1]) if configs else Path("configs/etram/baseline_3scale_100k.py")
+            )
             found[ROOT / config] += [w for w in assigned if not w.startswith("--")]
     return found
 

@@ -24,7 +24,9 @@ SIZE = 64  # px
 def page() -> dict[str, Any]:
     """Names that the code of the page defines."""
     names: dict[str, Any] = {"__name__": "docs_extend"}
-    for block in re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S):
+    for block in re.findall(
+        r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S
+    ):
         exec(compile(block, str(PAGE), "exec"), names)
     return names
 

@@ -9,14 +9,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-
-from commands import ROOT
+from page_commands import ROOT
 
 pytest.importorskip("mkdocs", reason="the site wants the extra docs (make docs installs it)")
 LOADING = {"script": "src", "img": "src", "iframe": "src", "source": "srcset", "link": "href"}
 NAMED_ONLY = {"canonical", "next", "prev", "alternate"}  # kinds of links that are not loaded
 # The theme's script has these for diagrams of mermaid, which no page has, and for browsers that
 # lack what all have had since 2020.
+CDN = re.compile(r"https?://(?:unpkg\.com|cdn\.\w[\w.]*|\w*\.googleapis\.com)/([\w./@-]+)")
 SPARE = {"mermaid@11/dist/mermaid.min.js", "resize-observer-polyfill"}
 
 
@@ -67,12 +67,12 @@ def test_styles_and_scripts_load_nothing_from_another_host(site):
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"url\(\W*(https?:)?//|@import", text), path
     for path in site.rglob("*.js"):
-        hosts = re.findall(r"https?://(?:unpkg\.com|cdn\.\w[\w.]*|\w*\.googleapis\.com)/([\w./@-]+)", path.read_text(encoding="utf-8"))
-        assert set(hosts) <= SPARE, path
+        assert set(CDN.findall(path.read_text(encoding="utf-8"))) <= SPARE, path
 
 
 def test_diagrams_are_drawings_of_ours():
     made = {path.suffix for path in (ROOT / "docs" / "images").iterdir()}
     assert made <= {".svg", ".png", ".jpg"}
     for path in ROOT.glob("docs/**/*.svg"):
-        assert not re.search(r"(href|src)=.https?://|@import|<script", path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"(href|src)=.https?://|@import|<script", text)

@@ -1,7 +1,7 @@
 """The commands that README and the pages tell to type, taken apart.
 
-A command stands in a block of ``sh``, or in back ticks with at least one argument. Words in capitals
-are the reader's: ``STUDY``, ``RUN``, ``configs/ofat/NAME.py``.
+A command stands in a block of ``sh``, or in back ticks with at least one argument. Words in
+capitals are the reader's: ``STUDY``, ``RUN``, ``configs/ofat/NAME.py``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ PAGES = [
 ]
 BLOCK = re.compile(r"^( *)```sh\n(.*?)^ *```", re.M | re.S)
 FENCED = re.compile(r"^ *```.*?^ *```", re.M | re.S)
-PROGRAMS = r"(tools|datasets|tests|docs)/\w+\.py|lab\.py|\./\w+\.sh|make|smalldet|python3?|pip|pytest"
+PROGRAMS = (
+    r"(tools|datasets|tests|docs)/\w+\.py|lab\.py|\./\w+\.sh|make|smalldet|python3?|pip|pytest"
+)
 INLINE = re.compile(rf"`((?:{PROGRAMS}|torchrun|tensorboard) [^`]+)`")
 READERS = re.compile(r"\b(NAME|STUDY|CONFIG|RUN|X)\b")
 STANDS_FOR = {
