@@ -63,7 +63,7 @@ TRAIN = [
 
 setup(
     name="smalldet",
-    version="0.1.0",
+    version="0.2.0",
     description="Small-object detection research on Detectron2: frozen Vision Mamba, "
     "event cameras, one factor at a time",
     license="Apache-2.0",

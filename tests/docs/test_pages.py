@@ -7,10 +7,9 @@ import subprocess
 import sys
 
 import pytest
+from page_commands import FENCED, ROOT
 
-from commands import FENCED, ROOT
-
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")]
 FOLDERS = ("configs", "docs", "projects", "tests", "tools", "benchmarks")
 MADE = re.compile(
     r"configs/(debug/(STUDY|ofat|etram|rvt)/|ofat/NAME|.*\bcombined\.py)|STUDY|NAME|\*|…"
@@ -30,6 +29,18 @@ def test_files_and_links_of_a_page_exist(page):
     missing = [name for name in files_named(text) if not (ROOT / name).exists()]
     missing += [link for link in links if not (page.parent / link).exists()]
     assert not missing
+
+
+def test_the_version_is_the_newest_of_the_changelog():
+    def first(pattern: str, name: str) -> tuple[str, ...]:
+        found = re.search(pattern, (ROOT / name).read_text(encoding="utf-8"), re.M)
+        assert found, name
+        return found.groups()
+
+    version, date = first(r"^## (\d+\.\d+\.\d+) - (\d{4}-\d\d-\d\d)$", "CHANGELOG.md")
+    assert first(r'^    version="(.+)",$', "setup.py") == (version,)
+    assert first(r"^version: (.+)$", "CITATION.cff") == (version,)
+    assert first(r"^date-released: (.+)$", "CITATION.cff") == (date,)
 
 
 def test_the_page_of_studies_lists_every_experiment():
