@@ -50,6 +50,8 @@ def test_every_page_is_built(site):
     pages = {path.relative_to(ROOT / "docs").with_suffix("") for path in ROOT.glob("docs/**/*.md")}
     built = {path.relative_to(site).with_suffix("") for path in site.rglob("*.html")}
     assert len(pages) > 15 and pages <= built
+    reference = [path.read_text(encoding="utf-8") for path in site.glob("reference/*.html")]
+    assert not [text for text in reference if re.search(r":(func|class|meth|mod|attr|data):", text)]
 
 
 def test_pages_load_nothing_from_another_host(site):
