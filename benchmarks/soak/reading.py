@@ -32,7 +32,8 @@ MEMORY = 1536 * 2**20
 
 def main() -> None:
     name, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    reader, out = READERS[name], os.fdopen(os.dup(1), "w", buffering=1)  # readers may print
+    reader, out = READERS[name], os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # libraries of readers print, in C, too
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory(prefix="soak_") as scratch:
