@@ -57,6 +57,7 @@ TRAIN = [
     "opencv-python>=4.8",
     "pycocotools>=2.0.7",
     "faster-coco-eval>=1.6",
+    "simplejpeg>=1.8",
     "tensorboard>=2.15",
     *DETECTRON2_NEEDS,
 ]
@@ -73,6 +74,7 @@ setup(
     cmdclass={"build_py": WithConfigs},
     entry_points={"console_scripts": ["smalldet = console.main:main"]},
     package_data={
+        "smalldet.data": ["csrc/*"],
         "smalldet.kernels": ["csrc/*"],
         "eventcam": ["csrc/*"],
         "labbook": ["**/*.j2", "**/*.css"],

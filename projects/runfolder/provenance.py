@@ -27,6 +27,7 @@ PACKAGES = (
     "hydra-core",
     "opencv-python",
     "Pillow",
+    "simplejpeg",
     "pycocotools",
     "faster-coco-eval",
     "h5py",

@@ -4,6 +4,7 @@ from detectron2.config import LazyCall as L
 from detectron2.data import transforms as T
 
 from smalldet.data.augment import ResizeToFit
+from smalldet.data.resize import Resize
 from smalldet.data.splits import CocoSplits
 from smalldet.data.loader import build_eval_loader, build_train_loader
 from smalldet.data.mapper import SeededMapper
@@ -37,7 +38,7 @@ dataloader = dict(
     image_size=640,  # px, height and width of the network input
     resize="stretch",  # or keep_aspect: as large as fits, padded at the bottom or right
     resizes=dict(
-        stretch=L(T.Resize)(shape="${dataloader.image_size}"),
+        stretch=L(Resize)(shape="${dataloader.image_size}"),
         keep_aspect=L(ResizeToFit)(shape="${dataloader.image_size}"),
     ),
     num_workers=4,

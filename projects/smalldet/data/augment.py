@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from detectron2.data import transforms as T
 
+from nativecode import UsesKernels
+from smalldet.data.resize import KERNEL, ResizeTransform
+
 
 class LabelledImage(T.AugInput):
     """An image whose boxes are cut to it after each step, so that none grows into later padding.
@@ -42,7 +45,7 @@ class LabelledImage(T.AugInput):
         self.visible = self.visible * areas(self.boxes) / np.maximum(areas(whole), 1e-9)
 
 
-class ResizeToFit(T.Augmentation):
+class ResizeToFit(UsesKernels, T.Augmentation):
     """Resize to the largest image of the same aspect ratio that fits.
 
     Detectors pad it at the bottom or right as their backbone needs, and give boxes without that.
@@ -50,6 +53,8 @@ class ResizeToFit(T.Augmentation):
     Args:
         shape: height and width to fit into, px; a number for both.
     """
+
+    kernels = (KERNEL,)
 
     def __init__(self, shape: int | Sequence[int]) -> None:
         super().__init__()
@@ -60,7 +65,7 @@ class ResizeToFit(T.Augmentation):
         height, width = image.shape[:2]
         scale = min(self.shape[0] / height, self.shape[1] / width)
         new_height, new_width = (max(1, round(scale * side)) for side in (height, width))
-        return T.ResizeTransform(height, width, new_height, new_width)
+        return ResizeTransform(height, width, new_height, new_width)
 
 
 class CropAroundBox(T.Augmentation):

@@ -10,12 +10,14 @@ Detectron2, whose reader turns TIFFs twice, though: Pillow has done it already.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
 
+import cv2
 import numpy as np
+import simplejpeg
 from detectron2.data import detection_utils
 from detectron2.utils.file_io import PathManager
 from PIL import Image
@@ -37,6 +39,7 @@ _TURNS = {
     8: Transpose.ROTATE_90,
 }
 _BITS_PER_SAMPLE = 258  # tag of TIFF
+_JPEG = ("JPEG", "MPO")  # the latter are several in one file, the first of which counts
 
 
 class DepthError(DataError):
@@ -50,8 +53,8 @@ def read_image(path: Path | str, image_format: str) -> np.ndarray:
         DataError: it is not there, is no image, ends early, or has another depth.
     """
     try:
-        with _opened(path) as image:
-            return detection_utils.convert_PIL_to_numpy(as_shown(image), image_format)
+        with _opened(path) as (image, data):
+            return _pixels(image, data, image_format)
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
         reason = str(error) if isinstance(error, DepthError) else f"{type(error).__name__}: {error}"
         raise DataError(f"{path} cannot be read as an image ({reason}).") from error
@@ -64,9 +67,7 @@ def as_shown(image: Image.Image) -> Image.Image:
         DepthError: its pixels have another depth. Pillow raises others where it cannot be decoded.
     """
     image.load()  # PNG may have EXIF behind the pixels; a TIFF is turned now, and then has none
-    turn = _TURNS.get(_orientation(image))
-    plain = eight_bits(image)
-    return plain if turn is None else plain.transpose(turn)
+    return _turned(eight_bits(image), _orientation(image))
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
@@ -87,6 +88,15 @@ def eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(values * (255 / full)).astype(np.uint8))
 
 
+def channels_first(image: np.ndarray) -> np.ndarray:
+    """A copy (C, H, W) of ``image`` (H, W, C), which may be a view, such as a mirrored one."""
+    is_mirrored = image.strides[1] < 0
+    whole = np.ascontiguousarray(image[:, ::-1] if is_mirrored else image)
+    planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
+    cv2.split(cv2.flip(whole, 1) if is_mirrored else whole, list(planes))
+    return planes
+
+
 def check_image(path: Path) -> Size | str:
     """The size of an image that is whole, which is decoded for it, else what is wrong with it.
 
@@ -94,9 +104,10 @@ def check_image(path: Path) -> Size | str:
         One of :data:`smalldet.data.filter.report.FINDINGS` in place of the size.
     """
     try:
-        with _opened(path) as image:
+        with _opened(path) as (image, data):
             try:
-                return as_shown(image).size
+                height, width = _pixels(image, data, "RGB").shape[:2]
+                return width, height
             except DepthError:
                 return "images_of_other_depth"
             except Exception:
@@ -106,10 +117,34 @@ def check_image(path: Path) -> Size | str:
 
 
 @contextmanager
-def _opened(path: Path | str) -> Iterator[Image.Image]:
-    # By its stream: given a path, Pillow maps plain TIFFs into memory and turns them twice.
-    with PathManager.open(str(path), "rb") as file, Image.open(cast(IO[bytes], file)) as image:
-        yield image
+def _opened(path: Path | str) -> Iterator[tuple[Image.Image, bytes]]:
+    """The image, not yet decoded, and the content of its file."""
+    with PathManager.open(str(path), "rb") as file:
+        data = file.read()
+    with Image.open(io.BytesIO(data)) as image:
+        yield image, data
+
+
+def _pixels(image: Image.Image, data: bytes, image_format: str) -> np.ndarray:
+    """(H, W, C) uint8 as shown; see :func:`read_image`."""
+    is_jpeg = image.format in _JPEG and image.mode in ("L", "RGB")
+    if is_jpeg and image_format in ("RGB", "BGR"):
+        try:
+            pixels = simplejpeg.decode_jpeg(data, image_format)
+        except ValueError as error:
+            if "premature end" in str(error).lower():
+                raise OSError(f"image file is truncated: {error}") from error
+        else:
+            orientation = _orientation(image)
+            if orientation not in _TURNS:
+                return pixels
+            return np.asarray(_turned(Image.fromarray(pixels), orientation))
+    return detection_utils.convert_PIL_to_numpy(as_shown(image), image_format)
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
 
 
 def _has_known_range(image: Image.Image) -> bool:

@@ -14,7 +14,7 @@ from detectron2.structures import Boxes, BoxMode, Instances
 
 from smalldet.data.augment import LabelledImage
 from smalldet.data.errors import DataError
-from smalldet.data.images import read_image
+from smalldet.data.images import channels_first, read_image
 
 _ROUNDING = 1e-6
 _WORD = 0xFFFFFFFF
@@ -88,10 +88,9 @@ class SeededMapper:
         seen = read_labelled(record, self.image_format)
         with seeded_numpy(self.seed, int(record.get("sample_counter", 0))):
             self.augmentations(seen)
-        pixels = np.array(seen.image.transpose(2, 0, 1), order="C")  # a copy of our own
         keys = ("file_name", "image_id", "height", "width", "sample_counter")
         sample = {key: record[key] for key in keys if key in record}
-        sample["image"] = torch.from_numpy(pixels)
+        sample["image"] = torch.from_numpy(channels_first(seen.image))
         if self.with_instances:
             sample["instances"] = make_instances(seen, self.min_visible)
             sample["dropped_boxes"] = len(seen.boxes) - len(sample["instances"])

@@ -13,6 +13,7 @@ from detectron2.structures import Instances
 from torch import nn
 
 from smalldet.data.errors import DataError
+from smalldet.data.images import channels_first
 from smalldet.data.images import read_image as read_file
 from smalldet.data.mapper import read_checked
 from smalldet.evaluation.tiles import Tiling, detect_tiled
@@ -105,7 +106,7 @@ class ImagePredictor:
         seen = T.AugInput(pixels)
         self.augmentations(seen)
         resized = cast(np.ndarray, seen.image)  # fvcore's abstract apply_image reads as None
-        image = torch.from_numpy(np.array(resized.transpose(2, 0, 1), order="C"))
+        image = torch.from_numpy(channels_first(resized))
         return {"image": image, "height": pixels.shape[0], "width": pixels.shape[1]}
 
 

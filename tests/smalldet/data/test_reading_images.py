@@ -98,6 +98,28 @@ def test_eight_bits_are_read_as_detectron2_reads_them(tmp_path, mode, wanted) ->
     assert check_image(path) == (40, 30)
 
 
+@pytest.mark.filterwarnings("ignore")  # Pillow's about MPO of CMYK
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"quality": 60, "subsampling": "4:4:4"},
+        {"quality": 98, "subsampling": "4:2:2", "progressive": True},
+        {"keep_rgb": True},
+        {"format": "MPO", "save_all": True, "append_images": [Image.new("RGB", (40, 30))]},
+        {"restart_marker_blocks": 2, "dpi": (300, 300), "comment": "after the header"},
+    ],
+)
+@pytest.mark.parametrize("wanted", ["RGB", "BGR", "L"])
+def test_jpegs_are_read_as_detectron2_reads_them(tmp_path, mode, how, wanted) -> None:
+    path = tmp_path / "a.jpg"
+    noise = np.random.default_rng(0).integers(0, 255, (37, 51, 3), np.uint8)
+    Image.fromarray(noise).convert(mode).save(path, **how)
+    assert np.array_equal(read_image(path, wanted), detection_utils.read_image(str(path), wanted))
+    assert check_image(path) == (51, 37)
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
 @pytest.mark.parametrize("orientation", range(10))  # 0 and 9 mean nothing
 def test_images_are_turned_as_detectron2_turns_them(tmp_path, suffix, orientation) -> None:
@@ -132,6 +154,30 @@ def test_images_that_decode_only_in_part_are_told_apart(tmp_path, suffix, how, s
     for read in (lambda: read_image(path, "RGB"), lambda: read_to_predict(path, "RGB", "RGB")):
         with pytest.raises((DataError, OSError), match="truncated"):
             read()
+
+
+END = b"\xff\xd9"  # of a JPEG
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("end", [END, bytes(99) + END])
+def test_jpegs_cut_short_are_known_although_they_end_well(tmp_path, progressive, end) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
+    path = saved(tmp_path / "a.jpg", noise, progressive=progressive)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + end)
+    assert check_image(path) == "images_cut_short"
+    with pytest.raises(DataError, match="truncated"):
+        read_image(path, "RGB")
+
+
+def test_jpegs_with_bytes_too_many_are_whole(tmp_path) -> None:
+    path = saved(tmp_path / "a.jpg", np.dstack([SHOWN] * 3))
+    content, seen = path.read_bytes(), read_image(path, "RGB")
+    for odd in (content + bytes(50), content[:-2] + b"\x12" * 50 + END):
+        path.write_bytes(odd)
+        assert check_image(path) == (40, 30)
+        assert np.array_equal(read_image(path, "RGB"), seen)
 
 
 def test_what_cannot_be_used_is_counted_in_training_and_doctor_alike(tmp_path) -> None:

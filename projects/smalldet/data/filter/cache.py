@@ -19,7 +19,7 @@ from smalldet.data.images import check_image
 
 SOURCE_NAME = "_annotations.coco.json"
 FILTERED_NAME = "_annotations.coco_filtered.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # since JPEGs cut short before an end marker are left out
 LAYOUT = (
     "Expected layout: ROOT/train, ROOT/valid and ROOT/test, each with its images and "
     f"{SOURCE_NAME}, as labelling services export COCO data (see docs/data.md). For painted "
