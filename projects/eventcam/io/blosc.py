@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
 from typing import Self
@@ -32,6 +32,7 @@ from eventcam.io.hdf5 import (
 
 LOG = logging.getLogger(__name__)
 _OVERHEAD = 16  # bytes by which c-blosc's result can exceed what it was given
+_BLOCK = 1 << 19  # bytes that are compressed by themselves; c-blosc's choice, 32 KB, is slow
 _WAITING = 3  # entries that are compressed or wait for it; bounds the memory
 _THREADS = 2  # that decompress
 _SIZE, _POINTER, _INT = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int
@@ -89,7 +90,7 @@ class ChunkWriter:
 
 
 class ColumnReader:
-    """Reads the same stretch of all columns, as ``column[start:stop]`` would.
+    """Reads the same stretch of all columns, as ``column[start:stop]`` would, in the background.
 
     Args:
         columns: one-dimensional datasets.
@@ -102,15 +103,18 @@ class ColumnReader:
         self._order = sorted(columns, key=lambda name: -columns[name].dtype.itemsize)
         self._threads = ThreadPoolExecutor(_THREADS, "decompress") if self._direct else None
 
-    def read(self, start: int, stop: int) -> dict[str, np.ndarray]:
-        """Values ``start`` to ``stop`` - 1 of each column.
+    def begin(self, start: int, stop: int) -> Callable[[], dict[str, np.ndarray]]:
+        """Begin to read values ``start`` to ``stop`` - 1 of each column.
 
-        Raises:
-            Exception: whatever h5py raises for chunks that cannot be read.
+        Returns:
+            What waits for the values and gives them, by column; it raises whatever h5py raises for
+            chunks that cannot be read.
         """
         task = partial(self._read, start=start, stop=stop)
-        found = (self._threads.map if self._threads else map)(task, self._order)
-        return dict(zip(self._order, found, strict=True))
+        if self._threads is None:
+            return lambda: {name: task(name) for name in self._order}
+        begun = {name: self._threads.submit(task, name) for name in self._order}
+        return lambda: {name: values.result() for name, values in begun.items()}
 
     def close(self) -> None:
         if self._threads is not None:
@@ -145,7 +149,7 @@ def _read_directly(column: Dataset, start: int, stop: int) -> np.ndarray | None:
 
 
 def compress(values: np.ndarray) -> bytes:
-    """What the filter of :data:`eventcam.io.hdf5.COMPRESSION` makes of a whole chunk.
+    """A whole chunk so that the filter of :data:`eventcam.io.hdf5.COMPRESSION` reads it.
 
     Args:
         values: the chunk, contiguous.
@@ -158,7 +162,7 @@ def compress(values: np.ndarray) -> bytes:
     out = np.empty(values.nbytes + _OVERHEAD, np.uint8)
     settings = LEVEL, SHUFFLE, values.itemsize, values.nbytes
     buffers = values.ctypes.data, out.ctypes.data, out.nbytes
-    size = functions.blosc_compress_ctx(*settings, *buffers, COMPRESSOR.encode(), 0, 1)
+    size = functions.blosc_compress_ctx(*settings, *buffers, COMPRESSOR.encode(), _BLOCK, 1)
     if size <= 0:
         raise RuntimeError(f"Blosc could not compress {values.nbytes} bytes (status {size}).")
     return out[:size].tobytes()

@@ -58,7 +58,7 @@ def test_any_stretch_is_as_hdf5_reads_it(path, start, count):
     with h5py.File(path) as file:
         reader = ColumnReader(columns(file))
         assert reader._direct == {*DIRECT, "hole", "noise"}
-        for name, found in reader.read(start, stop).items():
+        for name, found in reader.begin(start, stop)().items():
             wanted = file[name][start:stop]
             assert found.dtype == wanted.dtype and np.array_equal(found, wanted)
         reader.close()
@@ -69,7 +69,7 @@ def test_without_direct_access_hdf5_reads(path, monkeypatch):
     before = threading.active_count()
     with h5py.File(path) as file:
         reader = ColumnReader(columns(file))
-        found = reader.read(3, 999)
+        found = reader.begin(3, 999)()
         assert threading.active_count() == before and not reader._direct
         reader.close()
         assert all(np.array_equal(found[name], file[name][3:999]) for name in file)
@@ -80,7 +80,7 @@ def test_what_can_be_read_directly_is(path, monkeypatch):
     monkeypatch.setattr(blosc.Dataset, "__getitem__", None)
     with h5py.File(path) as file:
         reader = ColumnReader({name: file.get(name) for name in DIRECT})
-        assert all(len(values) == 996 for values in reader.read(3, 999).values())
+        assert all(len(values) == 996 for values in reader.begin(3, 999)().values())
         reader.close()
 
 
@@ -95,7 +95,7 @@ def test_damaged_chunks_are_errors_or_other_values(path, tmp_path, seed):
     with h5py.File(tmp_path / "a.h5") as file:
         reader = ColumnReader({"zstd": file["zstd"]})
         with contextlib.suppress(OSError):
-            found = reader.read(0, LENGTH)["zstd"]
+            found = reader.begin(0, LENGTH)()["zstd"]
             assert np.array_equal(found, file["zstd"][:])
         reader.close()
 
@@ -112,8 +112,8 @@ def test_a_chunk_whose_header_lies_is_refused(path, tmp_path, name, place, numbe
     with h5py.File(tmp_path / "a.h5") as file:
         reader = ColumnReader({name: file[name]})
         with pytest.raises(OSError, match="row 128"):
-            reader.read(*stretch)
-        assert len(reader.read(0, 100)[name]) == 100
+            reader.begin(*stretch)()
+        assert len(reader.begin(0, 100)()[name]) == 100
         reader.close()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain, pairwise, starmap
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +67,15 @@ class H5Reader(EventReader):
             return int(times.read(0, 1)[0]), int(times.read(last, last + 1)[0])
 
     def chunks(self, max_events: int = CHUNK_EVENTS) -> Iterator[Events]:
-        """Blocks of at most ``max_events`` events, in file order."""
+        """Blocks of at most ``max_events`` events, in file order; the next is read meanwhile."""
         total = self.num_events()
         longest = max(len(column) for column in self._columns.values())
         self.counts = Counter(events_incomplete=longest - total)
-        for start in range(0, total, max_events):
-            stop = min(start + max_events, total)
+        spans = [(n, min(n + max_events, total)) for n in range(0, total, max_events)]
+        begun = starmap(self._reader.begin, spans)
+        for (start, stop), (read, _) in zip(spans, pairwise(chain(begun, [None])), strict=True):
             try:
-                columns = self._reader.read(start, stop)
+                columns = read()
             except Exception as error:  # which one depends on the damage
                 LOG.warning("%s: events %d to %d unreadable (%s)", self.path, start, stop, error)
                 self.counts["events_unreadable"] += stop - start
