@@ -52,8 +52,7 @@ def show(options: Namespace) -> str:
             f"{options.run} has predictions of {done or 'no split'}, not of '{options.split}'. "
             f"They come from `tools/lazyconfig_train_net.py --config-file {config} --eval-only`."
         )
-    if options.data_root:
-        cfg["dataset"]["root"] = options.data_root
+    cfg["dataset"]["root"] = options.data_root or cfg["dataset"]["root"]
     dataset = instantiate(cfg["dataset"])
     split = splits[options.split]["dataset"].removeprefix(f"{dataset.name}_")
     theme = LIGHT if options.light else DARK
@@ -67,12 +66,13 @@ def show(options: Namespace) -> str:
 
 def show_images(options: Namespace, dataset, split: str, folder: Path, theme) -> str:
     from pictures.predictions import prediction_sheet
+    from smalldet.data.images import read_image
 
     if options.out.suffix.lower() != ".png" or options.recording or options.seconds:
         raise ValueError(f"{options.run} is a run on images: name a .png file, and no recording.")
-    truth, images = dataset.filtered(split).path, dataset.filtered(split).path.parent
-    files = truth, images, folder / "predictions.json", options.out
-    prediction_sheet(*files, options.images, min_score=options.min_score, theme=theme)
+    truth, read = dataset.filtered(split).path, lambda path: read_image(path, "RGB")
+    files = truth, truth.parent, folder / "predictions.json", options.out
+    prediction_sheet(*files, read, options.images, min_score=options.min_score, theme=theme)
     return f"{options.out}: up to {options.images} images of {truth}"
 
 

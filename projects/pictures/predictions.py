@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from pictures.boxes import DARK, BoxSet, Theme, class_legend
@@ -24,6 +23,7 @@ def prediction_sheet(
     image_root: Path,
     predictions: Path,
     out: Path,
+    read: Callable[[Path], np.ndarray],
     images: int = 6,
     columns: int = 3,
     min_score: float = 0.5,
@@ -37,6 +37,7 @@ def prediction_sheet(
         image_root: folder of its images.
         predictions: ``predictions.json`` of an evaluation (COCO results, boxes xywh in pixels).
         out: the PNG to write.
+        read: gives an image as (H, W, 3) RGB uint8, or raises ValueError.
         images: how many images to show at most.
         columns: images side by side.
         min_score: predictions below it are not drawn.
@@ -54,7 +55,7 @@ def prediction_sheet(
     found = _by_image(entry for entry in results if entry["score"] >= min_score)
     pictures = []
     for entry in sorted(content["images"], key=lambda i: (-len(boxes[i["id"]]), i["id"]))[:images]:
-        image = _read(image_root / entry["file_name"])
+        image = _read(read, image_root / entry["file_name"])
         there, seen = (_box_set(x[entry["id"]], ids) for x in (boxes, found))
         zoom = tile / max(image.shape[:2])
         pictures.append(draw_frame(image, there, seen, names, theme, zoom))
@@ -82,12 +83,11 @@ def _by_image(entries: Entries) -> dict[int, list[Mapping[str, Any]]]:
     return found
 
 
-def _read(path: Path) -> np.ndarray:
-    """An image (H, W, 3, RGB uint8)."""
-    image = cv2.imread(str(path))
-    if image is None:
+def _read(read: Callable[[Path], np.ndarray], path: Path) -> np.ndarray:
+    try:
+        return read(path)
+    except ValueError as error:
         raise ValueError(
-            f"{path} is missing or cannot be read, but predictions on it are to be shown. Put the "
-            "images of the evaluated split back, or name their place with --data-root."
-        )
-    return image[..., ::-1]
+            f"{error} Predictions on it are to be shown: put the images of the evaluated split "
+            "back, or name their place with --data-root."
+        ) from error

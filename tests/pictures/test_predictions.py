@@ -36,7 +36,13 @@ def columns_of(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
 
 def sheet_of(split, **how) -> np.ndarray:
     paths = (split / "truth.json", split, split / "found.json", split / "out.png")
-    return cv2.imread(str(prediction_sheet(*paths, **SCENE | how)))
+    return cv2.imread(str(prediction_sheet(*paths, read, **SCENE | how)))
+
+
+def read(path) -> np.ndarray:
+    if not path.exists():
+        raise ValueError(f"{path} is missing.")
+    return cv2.imread(str(path))[..., ::-1]
 
 
 def test_truth_is_dashed_and_strong_predictions_solid_in_the_colour_of_their_class(split):
