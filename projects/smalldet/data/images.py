@@ -14,6 +14,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -120,7 +121,7 @@ def check_image(path: Path) -> Size | str:
 def _opened(path: Path | str) -> Iterator[tuple[Image.Image, bytes]]:
     """The image, not yet decoded, and the content of its file."""
     with PathManager.open(str(path), "rb") as file:
-        data = file.read()
+        data = cast(bytes, file.read())
     with Image.open(io.BytesIO(data)) as image:
         yield image, data
 

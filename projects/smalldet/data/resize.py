@@ -95,6 +95,10 @@ KERNEL = CheckedKernel("compiled resize", _agrees, Path(__file__).with_name("csr
 class ResizeTransform(T.ResizeTransform):
     """Detectron2's, with another way to the same pixels."""
 
+    interp: int
+    new_h: int
+    new_w: int
+
     def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
         """``img`` (H, W) or (H, W, C) resized by a filter of Pillow's, the transform's if None."""
         way = self.interp if interp is None else interp
@@ -108,7 +112,10 @@ class Resize(UsesKernels, T.Resize):
     """Detectron2's ``Resize``: to ``shape`` (height and width, or both in one), px."""
 
     kernels = (KERNEL,)
+    shape: tuple[int, int]
+    interp: int
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
         """The resize of ``image`` (H, W, C)."""
-        return ResizeTransform(*image.shape[:2], *self.shape, self.interp)
+        height, width = image.shape[:2]
+        return ResizeTransform(height, width, self.shape[0], self.shape[1], self.interp)

@@ -72,8 +72,8 @@ class H5Reader(EventReader):
         longest = max(len(column) for column in self._columns.values())
         self.counts = Counter(events_incomplete=longest - total)
         spans = [(n, min(n + max_events, total)) for n in range(0, total, max_events)]
-        begun = starmap(self._reader.begin, spans)
-        for (start, stop), (read, _) in zip(spans, pairwise(chain(begun, [None])), strict=True):
+        begun = chain(starmap(self._reader.begin, spans), [dict])  # nothing follows the last one
+        for (start, stop), (read, _) in zip(spans, pairwise(begun), strict=True):
             try:
                 columns = read()
             except Exception as error:  # which one depends on the damage
