@@ -17,6 +17,7 @@ namespace {
 
 constexpr int STEPS = 32;  // of a chunk
 constexpr int STATES = 8;  // carried at once; more are done in several rounds
+constexpr int SHARING = 64 / BYTES;  // neighbouring tasks whose channels share cache lines
 
 template <class T> struct Stream {  // (batch, channels, length)
   T* data;
@@ -96,7 +97,11 @@ void load_chunk(const Stream<const T>& s, const Block<T>& b, const Chunk& c, Vec
       transpose<T>(square);
       for (int k = 0; k < LANES<T>; ++k) to[i + k] = square[c.reverse ? LANES<T> - 1 - k : k];
     }
-  for (; i < c.steps; ++i) to[i] = load_lanes(from + c.time(i) * s.time, s.channel, b.lanes);
+  for (; i < c.steps; ++i) {
+    const T* row = from + c.time(i) * s.time;
+    __builtin_prefetch(from + c.time(i + STEPS) * s.time);  // rows lie far apart
+    to[i] = load_lanes(row, s.channel, b.lanes);
+  }
 }
 
 template <class T>
@@ -344,14 +349,14 @@ void backward(const Scan<T>& s, const ScanGradients<T>& g, const Block<T>& b, in
 
 template <class T> void run_forward(const Scan<T>& s) {
   const int64_t tasks = s.batch * s.groups * blocks_per_group(s);
-#pragma omp parallel for schedule(dynamic) num_threads(s.threads) if (s.threads > 1)
+#pragma omp parallel for schedule(dynamic, SHARING) num_threads(s.threads) if (s.threads > 1)
   for (int64_t task = 0; task < tasks; ++task)
     for (int i = 0; i < s.directions; ++i) forward(s, block_of(s, task), i);
 }
 
 template <class T> void run_backward(const Scan<T>& s, const ScanGradients<T>& g) {
   const int64_t tasks = s.batch * s.groups * blocks_per_group(s);
-#pragma omp parallel for schedule(dynamic) num_threads(s.threads) if (s.threads > 1)
+#pragma omp parallel for schedule(dynamic, SHARING) num_threads(s.threads) if (s.threads > 1)
   for (int64_t task = 0; task < tasks; ++task)
     for (int i = 0; i < s.directions; ++i) backward(s, g, block_of(s, task), i);
 }
