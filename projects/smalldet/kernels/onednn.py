@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nativecode import CheckedKernel, UsesKernels
+from smalldet.kernels import winograd
 from smalldet.kernels.cached_tensor import CachedTensor
 from smalldet.kernels.comparison import agree, normal
 
@@ -123,7 +124,12 @@ class Linear(_Packed, nn.Linear):
 
 
 class Conv2d(_Packed, nn.Conv2d):
-    """``nn.Conv2d`` without dilation; in float32 on a CPU, without gradients, by oneDNN itself."""
+    """``nn.Conv2d`` without dilation; in float32 on a CPU, without gradients, by oneDNN itself.
+
+    What Winograd's algorithm suits goes to that.
+    """
+
+    kernels = (KERNEL, winograd.KERNEL)
 
     stride: Pair
     padding: Pair
@@ -139,6 +145,10 @@ class Conv2d(_Packed, nn.Conv2d):
         act = act or nn.Identity()
         if not can_infer(x, weight, bias):
             return act(self._conv_forward(x, weight, bias))
+        if winograd.fits_kernel(x, weight, self.stride, self.padding):
+            silu = isinstance(act, nn.SiLU)
+            out = winograd.convolve(x, self._packed.get(winograd.pack, weight), bias, silu)
+            return out if silu else act(out)
         how = (self.stride, self.padding, self.groups)
         packed = self._packed.get(lambda w: pack_conv(w, *how, [*x.shape]), weight)
         fused = FUSED.get(type(act))

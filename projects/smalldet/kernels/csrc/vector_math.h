@@ -30,7 +30,8 @@ template <class T> struct VecOf {
 };
 template <class T> using Vec = typename VecOf<T>::type;
 
-template <class T> inline Vec<T> splat(T value) { return Vec<T>{} + value; }
+// Not 0 + value, which the compiler may not leave out: it makes +0 of -0.
+template <class T> inline Vec<T> splat(T value) { return value - Vec<T>{}; }
 
 template <class T> inline Vec<T> load(const T* from) {
   Vec<T> v;

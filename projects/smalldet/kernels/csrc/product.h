@@ -1,0 +1,44 @@
+// Products of matrices that fit into the cache, for kernels that do more with them than multiply.
+//
+// The right one is given in panels, (panels, inner, PANEL): what one step of the innermost loop
+// reads stands together, and the last panel is filled up with zeros. product.py makes them.
+#pragma once
+
+#include "vector_math.h"
+
+constexpr int BLOCK_COLUMNS = 2;                   // vectors of a block; with its rows they fill
+constexpr int BLOCK_ROWS = BYTES == 64 ? 12 : 6;   // the registers
+constexpr int PANEL = BLOCK_COLUMNS * LANES<float>;
+
+// R rows of c = a b, or of c += a b.
+template <int R>
+inline void product_block(const float* a, int64_t a_line, const float* panel, int64_t inner,
+                          float* c, int64_t c_line, bool onto) {
+  constexpr int N = LANES<float>;
+  Vec<float> sum[R][BLOCK_COLUMNS];
+  for (int i = 0; i < R; ++i)
+    for (int j = 0; j < BLOCK_COLUMNS; ++j)
+      sum[i][j] = onto ? load(c + i * c_line + j * N) : Vec<float>{};
+  for (int64_t k = 0; k < inner; ++k) {
+    Vec<float> right[BLOCK_COLUMNS];
+    for (int j = 0; j < BLOCK_COLUMNS; ++j) right[j] = load(panel + k * PANEL + j * N);
+    for (int i = 0; i < R; ++i) {
+      const Vec<float> left = splat(a[i * a_line + k]);
+      for (int j = 0; j < BLOCK_COLUMNS; ++j) sum[i][j] += left * right[j];
+    }
+  }
+  for (int i = 0; i < R; ++i)
+    for (int j = 0; j < BLOCK_COLUMNS; ++j) store(c + i * c_line + j * N, sum[i][j]);
+}
+
+// One panel's columns of c = a b, or of c += a b. Lines of a and c are so far apart.
+inline void product(const float* a, int64_t a_line, int64_t rows, const float* panel,
+                    int64_t inner, float* c, int64_t c_line, bool onto = false) {
+  int64_t i = 0;
+  for (; i + BLOCK_ROWS <= rows; i += BLOCK_ROWS)
+    product_block<BLOCK_ROWS>(a + i * a_line, a_line, panel, inner, c + i * c_line, c_line, onto);
+  for (; i + 2 <= rows; i += 2)
+    product_block<2>(a + i * a_line, a_line, panel, inner, c + i * c_line, c_line, onto);
+  for (; i < rows; ++i)
+    product_block<1>(a + i * a_line, a_line, panel, inner, c + i * c_line, c_line, onto);
+}
