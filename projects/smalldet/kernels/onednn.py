@@ -20,6 +20,7 @@ from nativecode import CheckedKernel, UsesKernels
 from smalldet.kernels import winograd
 from smalldet.kernels.cached_tensor import CachedTensor
 from smalldet.kernels.comparison import agree, normal
+from smalldet.kernels.inference import infers_on_cpu
 
 FUSED: dict[type[nn.Module], str] = {nn.Identity: "none", nn.SiLU: "swish", nn.ReLU: "relu"}
 Pair = tuple[int, int]
@@ -27,13 +28,8 @@ Pair = tuple[int, int]
 
 def can_infer(x: Tensor, *weights: Tensor | None) -> bool:
     """Whether oneDNN is asked about ``x`` and ``weights`` here and now."""
-    tensors = [x, *(w for w in weights if w is not None)]
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        return False
-    if torch.is_autocast_enabled("cpu") or torch.jit.is_tracing() or torch.compiler.is_compiling():
-        return False
-    plain = all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
-    return plain and x.numel() > 0 and bool(torch.backends.mkldnn.enabled) and KERNEL.available()
+    possible = infers_on_cpu(x, *weights) and x.numel() > 0
+    return possible and bool(torch.backends.mkldnn.enabled) and KERNEL.available()
 
 
 def pack_linear(weight: Tensor, rows: int) -> Tensor:

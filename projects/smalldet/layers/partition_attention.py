@@ -10,13 +10,15 @@ L tokens of a group (P Q), D channels of a head.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Self, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nativecode import UsesKernels
-from smalldet.kernels import group_attention
+from smalldet.kernels import feed_forward, group_attention
+from smalldet.kernels.cached_tensor import CachedTensor
 from smalldet.kernels.onednn import Linear
 from smalldet.layers.feed_forward import FeedForward, LayerScale
 
@@ -139,8 +141,10 @@ class TorchSelfAttention(nn.Module):
         return unpartition(groups, (x.shape[1], x.shape[2]), size, grid)
 
 
-class PartitionAttention(nn.Module):
+class PartitionAttention(UsesKernels, nn.Module):
     """x + attention(norm(x)), then x + feed_forward(norm(x)), with a gain on each branch.
+
+    In inference the second half is one kernel where the options are those of released models.
 
     Args:
         dim: channels C.
@@ -149,6 +153,8 @@ class PartitionAttention(nn.Module):
         grid: attend across the grid instead of inside windows.
         first_norm: False where the input is normalised already.
     """
+
+    kernels = (feed_forward.KERNEL,)
 
     def __init__(
         self,
@@ -160,6 +166,9 @@ class PartitionAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.grid = grid
+        self._usual = replace(options, ls_init_value=1e-5) == AttentionOptions()
+        self._usual &= bool(options.ls_init_value)
+        self._packed = CachedTensor()
         attention = TorchSelfAttention if options.use_torch_mha else SelfAttention
         self.norm1 = nn.LayerNorm(dim) if first_norm else nn.Identity()
         self.self_attn = attention(dim, dim_head, options.attention_bias)
@@ -170,9 +179,20 @@ class PartitionAttention(nn.Module):
         )
         self.ls2 = _gain(dim, options)
 
+    def train(self, mode: bool = True) -> Self:
+        self._packed.clear()
+        return super().train(mode)
+
     def forward(self, x: Tensor, size: Size) -> Tensor:
         """Map (B, H, W, C) -> map, with groups of ``size`` (P, Q)."""
         x = x + self.ls1(self.self_attn(self.norm1(x), size, self.grid))
+        if self._usual:
+            first, second = self.mlp.net[0][0], self.mlp.net[2]
+            layers = (self.norm2, first, second, self.ls2)
+            weights = [w for layer in layers for w in layer.parameters()]
+            if feed_forward.fits_kernel(x, *weights):
+                packed = self._packed.get(feed_forward.pack, *weights)
+                return feed_forward.add_feed_forward(x, packed)
         return x + self.ls2(self.mlp(self.norm2(x)))
 
 

@@ -4,6 +4,8 @@
 // reads stands together, and the last panel is filled up with zeros. product.py makes them.
 #pragma once
 
+#include <cmath>
+
 #include "vector_math.h"
 
 constexpr int BLOCK_COLUMNS = 2;                   // vectors of a block; with its rows they fill
@@ -41,4 +43,26 @@ inline void product(const float* a, int64_t a_line, int64_t rows, const float* p
     product_block<2>(a + i * a_line, a_line, panel, inner, c + i * c_line, c_line, onto);
   for (; i < rows; ++i)
     product_block<1>(a + i * a_line, a_line, panel, inner, c + i * c_line, c_line, onto);
+}
+
+inline float sum_of(Vec<float> v) {
+  float sum = 0;
+  for (int i = 0; i < LANES<float>; ++i) sum += v[i];
+  return sum;
+}
+
+constexpr float EPS = 1e-5f;  // that of nn.LayerNorm
+
+// `size` numbers, whole vectors, less their mean and over their standard deviation.
+inline void normalise(const float* from, int64_t size, float* to) {
+  constexpr int N = LANES<float>;
+  Vec<float> sum{}, squares{};
+  for (int64_t i = 0; i < size; i += N) sum += load(from + i);
+  const float mean = sum_of(sum) / size;
+  for (int64_t i = 0; i < size; i += N) {
+    const Vec<float> rest = load(from + i) - mean;
+    squares += rest * rest;
+  }
+  const float scale = 1 / std::sqrt(sum_of(squares) / size + EPS);
+  for (int64_t i = 0; i < size; i += N) store(to + i, (load(from + i) - mean) * scale);
 }
