@@ -7,14 +7,19 @@ B batch, (H, W) map, D channels of a head, (P, Q) partition size.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nativecode import CheckedKernel
 from smalldet.kernels.comparison import agree, normal, with_gradients
+from smalldet.kernels.inference import infers_on_cpu
+from smalldet.kernels.product import in_panels
+
+CHANNELS = 16  # those of a map are a multiple of it in :func:`add_attention`: whole vectors
 
 
 def fits_kernel(x: Tensor) -> bool:
@@ -38,6 +43,69 @@ def attend_in_groups(qkv: Tensor, size: tuple[int, int], grid: bool) -> Tensor:
     return _GroupAttention.apply(qkv.contiguous(), size, grid)
 
 
+class AttentionWeights(NamedTuple):
+    """``qkv`` (3 C, C) and ``proj`` (C, C), each with its bias; ``gain`` (C,); ``norm`` (C,).
+
+    Channels of ``qkv`` are ordered head by head: q, k, v of each. The norm is a layer norm with
+    PyTorch's eps of 1e-5; None where ``x`` is normalised already.
+    """
+
+    qkv: Tensor
+    qkv_bias: Tensor
+    proj: Tensor
+    proj_bias: Tensor
+    gain: Tensor
+    norm: Tensor | None = None
+    norm_bias: Tensor | None = None
+
+
+class Packed(NamedTuple):
+    """The same as the kernel reads them; norm and gain are parts of the linear layers."""
+
+    normed: bool
+    weights: tuple[Tensor, ...]  # of q, k, v and its bias, in whole panels; proj and its bias
+
+
+def fits_half(x: Tensor, size: tuple[int, int], *weights: Tensor) -> bool:
+    """Whether :func:`add_attention` takes ``x`` and :class:`AttentionWeights` here and now.
+
+    Not where there are more threads than groups, of which one thread does a whole one.
+    """
+    groups = x.numel() // max(1, x.shape[-1] * size[0] * size[1])
+    whole = x.shape[-1] % CHANNELS == 0 and groups >= torch.get_num_threads()
+    return whole and infers_on_cpu(x, *weights) and KERNEL.available()
+
+
+def pack(*weights: Tensor) -> Packed:
+    """Of the :class:`AttentionWeights` ``weights``."""
+    w = AttentionWeights(*(x.detach() for x in weights))
+    qkv, bias, width = w.qkv, w.qkv_bias, KERNEL.library.panel()
+    if w.norm is not None:
+        qkv, bias = qkv * w.norm, bias + qkv @ w.norm_bias
+    bias = F.pad(bias, (0, -len(bias) % width))
+    proj = in_panels(w.gain[:, None] * w.proj, width)
+    return Packed(w.norm is not None, (in_panels(qkv, width), bias, proj, w.gain * w.proj_bias))
+
+
+def add_attention(
+    x: Tensor, packed: Packed, heads: int, size: tuple[int, int], grid: bool
+) -> Tensor:
+    """``x`` + gain * proj(attention in groups of qkv(norm(x))), without gradients.
+
+    Args:
+        x: map (B, H, W, C), C = heads * D.
+        packed: of :func:`pack`.
+        heads: their number.
+        size: as :func:`attend_in_groups`, also ``grid``.
+    """
+    x = x.contiguous()
+    y = torch.empty_like(x)
+    sizes = (*x.shape[:3], heads, x.shape[3] // heads, *size, grid, torch.get_num_threads())
+    pointers = (t.data_ptr() for t in (x, *packed.weights, y))
+    KERNEL.call("add_attention", *sizes, *[None] * 4, packed.normed, *pointers)  # struct Half
+    return y
+
+
 def _agrees() -> bool:
     def by_definition(qkv: Tensor) -> Tensor:
         groups = qkv.unflatten(2, (5, 2)).permute(3, 4, 5, 1, 2, 0, 6).reshape(2, 2, 3, 15, 5)
@@ -49,7 +117,24 @@ def _agrees() -> bool:
         return attend_in_groups(qkv, (3, 5), grid=True)
 
     qkv = normal(1, 3, 10, 2, 3, 5)
-    return agree(with_gradients(compiled, qkv), with_gradients(by_definition, qkv))
+    alike = agree(with_gradients(compiled, qkv), with_gradients(by_definition, qkv))
+    return alike and _halves_agree()
+
+
+def _halves_agree() -> bool:
+    x, size, heads = normal(1, 6, 10, 16), (3, 5), 2
+    shapes = [(48, 16), (48,), (16, 16), (16,), (16,), (16,), (16,)]
+    w = AttentionWeights(*(normal(*shape, seed=i) for i, shape in enumerate(shapes)))
+    got, want = [], []
+    for normed in (False, True):
+        y = F.layer_norm(x, (16,), w.norm, w.norm_bias) if normed else x
+        y = attend_in_groups(
+            F.linear(y, w.qkv, w.qkv_bias).unflatten(-1, (heads, 3, -1)), size, True
+        )
+        want.append(x + w.gain * F.linear(y, w.proj, w.proj_bias))
+        packed = pack(*(w if normed else w[:5]))
+        got.append(add_attention(x, packed, heads, size, True))
+    return agree(got, want)
 
 
 KERNEL = CheckedKernel(

@@ -11,7 +11,7 @@ L tokens of a group (P Q), D channels of a head.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Self, cast
+from typing import Self, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -144,7 +144,7 @@ class TorchSelfAttention(nn.Module):
 class PartitionAttention(UsesKernels, nn.Module):
     """x + attention(norm(x)), then x + feed_forward(norm(x)), with a gain on each branch.
 
-    In inference the second half is one kernel where the options are those of released models.
+    In inference each half is one kernel where the options are those of released models.
 
     Args:
         dim: channels C.
@@ -168,7 +168,7 @@ class PartitionAttention(UsesKernels, nn.Module):
         self.grid = grid
         self._usual = replace(options, ls_init_value=1e-5) == AttentionOptions()
         self._usual &= bool(options.ls_init_value)
-        self._packed = CachedTensor()
+        self._packed_attention, self._packed_mlp = CachedTensor(), CachedTensor()
         attention = TorchSelfAttention if options.use_torch_mha else SelfAttention
         self.norm1 = nn.LayerNorm(dim) if first_norm else nn.Identity()
         self.self_attn = attention(dim, dim_head, options.attention_bias)
@@ -180,18 +180,29 @@ class PartitionAttention(UsesKernels, nn.Module):
         self.ls2 = _gain(dim, options)
 
     def train(self, mode: bool = True) -> Self:
-        self._packed.clear()
+        for packed in (self._packed_attention, self._packed_mlp):
+            packed.clear()
         return super().train(mode)
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
         """Map (B, H, W, C) -> map, with groups of ``size`` (P, Q)."""
-        x = x + self.ls1(self.self_attn(self.norm1(x), size, self.grid))
+        return self._add_mlp(self._add_attention(x, size))
+
+    def _add_attention(self, x: Tensor, size: Size) -> Tensor:
         if self._usual:
-            first, second = self.mlp.net[0][0], self.mlp.net[2]
-            layers = (self.norm2, first, second, self.ls2)
-            weights = [w for layer in layers for w in layer.parameters()]
+            attention = cast(SelfAttention, self.self_attn)
+            weights = _weights(attention.qkv, attention.proj, self.ls1, self.norm1)
+            if group_attention.fits_half(x, size, *weights):
+                check_size(x, size)
+                packed = self._packed_attention.get(group_attention.pack, *weights)
+                return group_attention.add_attention(x, packed, attention.heads, size, self.grid)
+        return x + self.ls1(self.self_attn(self.norm1(x), size, self.grid))
+
+    def _add_mlp(self, x: Tensor) -> Tensor:
+        if self._usual:
+            weights = _weights(self.norm2, self.mlp, self.ls2)
             if feed_forward.fits_kernel(x, *weights):
-                packed = self._packed.get(feed_forward.pack, *weights)
+                packed = self._packed_mlp.get(feed_forward.pack, *weights)
                 return feed_forward.add_feed_forward(x, packed)
         return x + self.ls2(self.mlp(self.norm2(x)))
 
@@ -230,6 +241,10 @@ def count_heads(dim: int, dim_head: int) -> int:
             "dim_head must divide embed_dim times each dim_multiplier."
         )
     return dim // dim_head
+
+
+def _weights(*layers: nn.Module) -> list[Tensor]:
+    return [weight for layer in layers for weight in layer.parameters()]
 
 
 def _gain(dim: int, options: AttentionOptions) -> nn.Module:

@@ -21,8 +21,6 @@ struct FeedForward {
   float* y;                        // as x
 };
 
-int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-
 // x (1 + erf(x / sqrt(2))) / 2. The error function is that of Abramowitz and Stegun, Handbook of
 // Mathematical Functions, 1964, 7.1.26 (absolute error 1.5e-7).
 V gelu(V x) {
@@ -40,14 +38,14 @@ struct Room {
   std::vector<V> normed, hidden, sum;
   explicit Room(const FeedForward& f)
       : normed(ROWS * f.width / N), hidden(ROWS * HIDDEN / N),
-        sum(ROWS * round_up(f.width, PANEL) / N) {}
+        sum(ROWS * in_panels(f.width) / N) {}
 };
 
 void run(const FeedForward& f, int64_t first, int64_t rows, Room& room) {
   float* normed = reinterpret_cast<float*>(room.normed.data());
   float* hidden = reinterpret_cast<float*>(room.hidden.data());
   float* sum = reinterpret_cast<float*>(room.sum.data());
-  const int64_t line = round_up(f.width, PANEL), all = round_up(f.hidden, PANEL);
+  const int64_t line = in_panels(f.width), all = in_panels(f.hidden);
   const float* x = f.x + first * f.width;
   for (int64_t i = 0; i < rows; ++i)
     normalise(x + i * f.width, f.width, normed + i * f.width);
@@ -76,8 +74,8 @@ extern "C" int64_t panel() { return PANEL; }
 
 extern "C" void feed_forward(const FeedForward* given) {
   const FeedForward& f = *given;
-  const int64_t share = round_up((f.rows + f.threads - 1) / f.threads, BLOCK_ROWS);
-  const int64_t size = std::min(ROWS, share);
+  const int64_t share = (f.rows + f.threads - 1) / f.threads;
+  const int64_t size = std::min(ROWS, (share + BLOCK_ROWS - 1) / BLOCK_ROWS * BLOCK_ROWS);
 #pragma omp parallel num_threads(f.threads) if (f.threads > 1)
   {
     Room room(f);

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <vector>
 
-#include "vector_math.h"
+#include "product.h"
 
 namespace {
 
@@ -73,12 +73,6 @@ void turn(Matrix& from, Matrix& to) {
       transpose<float>(square);
       for (int k = 0; k < N; ++k) store(to.row(j + k) + i, square[k]);
     }
-}
-
-float sum_of(V v) {
-  float sum = 0;
-  for (int i = 0; i < N; ++i) sum += v[i];
-  return sum;
 }
 
 // Rows of scores, times `scale`, become probabilities of `keys` keys.
@@ -149,38 +143,45 @@ struct Group {
 };
 
 // Copy `dim` numbers of every token of a group, which has `stride` numbers a token in memory.
-void gather(const float* map, int64_t stride, const Group& group, int64_t tokens, int64_t dim,
+template <class Tokens>
+void gather(const float* map, int64_t stride, const Tokens& group, int64_t tokens, int64_t dim,
             Matrix& to) {
   for (int64_t t = 0; t < tokens; ++t)
     std::memcpy(to.row(t), map + group[t] * stride, dim * sizeof(float));
 }
 
-void scatter(Matrix& from, const Group& group, int64_t tokens, int64_t dim, int64_t stride,
+template <class Tokens>
+void scatter(Matrix& from, const Tokens& group, int64_t tokens, int64_t dim, int64_t stride,
              float* map) {
   for (int64_t t = 0; t < tokens; ++t)
     std::memcpy(map + group[t] * stride, from.row(t), dim * sizeof(float));
 }
 
-void probabilities(const Attention& a, const Group& group, int64_t head, Room& r) {
-  const float* qkv = a.qkv + head * 3 * a.dim;
-  const int64_t stride = 3 * a.heads * a.dim;
-  gather(qkv, stride, group, r.tokens, a.dim, r.query);
-  gather(qkv + a.dim, stride, group, r.tokens, a.dim, r.key);
-  gather(qkv + 2 * a.dim, stride, group, r.tokens, a.dim, r.value);
+// Heads of a group in r.tokens rows of memory, as they are.
+struct Rows {
+  int64_t operator[](int64_t token) const { return token; }
+};
+
+// Of one head, whose q, k and v are those of the first at `qkv`, `stride` numbers a token apart.
+template <class Tokens>
+void probabilities(const float* qkv, int64_t stride, const Tokens& group, Room& r) {
+  gather(qkv, stride, group, r.tokens, r.dim, r.query);
+  gather(qkv + r.dim, stride, group, r.tokens, r.dim, r.key);
+  gather(qkv + 2 * r.dim, stride, group, r.tokens, r.dim, r.value);
   turn(r.key, r.keys_turned);
-  multiply(r.query, false, r.keys_turned, a.dim, r.scores);
+  multiply(r.query, false, r.keys_turned, r.dim, r.scores);
   softmax(r.scores, r.tokens, r.scale);
 }
 
 void forward(const Attention& a, const Group& group, int64_t head, Room& r) {
-  probabilities(a, group, head, r);
+  probabilities(a.qkv + head * 3 * a.dim, 3 * a.heads * a.dim, group, r);
   multiply(r.scores, false, r.value, r.tokens, r.out);
   scatter(r.out, group, r.tokens, a.dim, a.heads * a.dim, a.out + head * a.dim);
 }
 
 void backward(const Attention& a, const Group& group, int64_t head, Room& r) {
-  probabilities(a, group, head, r);
   const int64_t stride = 3 * a.heads * a.dim;
+  probabilities(a.qkv + head * 3 * a.dim, stride, group, r);
   float* grad = a.grad_qkv + head * 3 * a.dim;
   gather(a.grad_out + head * a.dim, a.heads * a.dim, group, r.tokens, a.dim, r.grad_out);
   multiply(r.scores, true, r.grad_out, r.tokens, r.out);
@@ -204,7 +205,67 @@ template <class Task> void for_all(const Attention& a, bool backward, Task task)
   }
 }
 
+// The first half of a transformer block, in inference: norm, attention, and the sum with the input.
+struct Half {
+  Attention map;  // its pointers are null
+  int64_t normed;
+  const float* x;               // (batch, height, width, channels), adjacent
+  const float *qkv, *qkv_bias;  // panels of (3 channels, channels), and as many numbers
+  const float *proj, *proj_bias;
+  float* y;  // as x
+};
+
+struct HalfRoom {
+  Room room;
+  int64_t channels, wide, line;  // of all heads; three times that, and once, in whole panels
+  std::vector<V> normed, qkv, heads, sum;
+  explicit HalfRoom(const Attention& a)
+      : room(a, false), channels(a.heads * a.dim), wide(in_panels(3 * channels)),
+        line(in_panels(channels)), normed(room.tokens * channels / N),
+        qkv(room.tokens * wide / N), heads(normed), sum(room.tokens * line / N) {}
+};
+
+float* numbers(std::vector<V>& v) { return reinterpret_cast<float*>(v.data()); }
+
+void run(const Half& h, const Group& group, HalfRoom& r) {
+  const int64_t tokens = r.room.tokens, size = r.channels;
+  float *normed = numbers(r.normed), *qkv = numbers(r.qkv), *heads = numbers(r.heads);
+  float* sum = numbers(r.sum);
+  for (int64_t t = 0; t < tokens; ++t) {
+    const float* x = h.x + group[t] * size;
+    if (h.normed) normalise(x, size, normed + t * size);
+    else std::memcpy(normed + t * size, x, size * sizeof(float));
+    std::memcpy(qkv + t * r.wide, h.qkv_bias, r.wide * sizeof(float));
+    for (int64_t k = 0; k < size; k += N)
+      store(sum + t * r.line + k, load(x + k) + load(h.proj_bias + k));
+  }
+  for (int64_t p = 0; p < r.wide; p += PANEL)
+    product(normed, size, tokens, h.qkv + p * size, size, qkv + p, r.wide, true);
+  for (int64_t head = 0; head < h.map.heads; ++head) {
+    probabilities(qkv + head * 3 * h.map.dim, r.wide, Rows(), r.room);
+    multiply(r.room.scores, false, r.room.value, tokens, r.room.out);
+    scatter(r.room.out, Rows(), tokens, h.map.dim, size, heads + head * h.map.dim);
+  }
+  for (int64_t p = 0; p < r.line; p += PANEL)
+    product(heads, size, tokens, h.proj + p * size, size, sum + p, r.line, true);
+  for (int64_t t = 0; t < tokens; ++t)
+    std::memcpy(h.y + group[t] * size, sum + t * r.line, size * sizeof(float));
+}
+
 }  // namespace
 
 extern "C" void attend(const Attention* a) { for_all(*a, false, forward); }
 extern "C" void attend_backward(const Attention* a) { for_all(*a, true, backward); }
+
+extern "C" int64_t panel() { return PANEL; }
+
+extern "C" void add_attention(const Half* h) {
+  const Attention& a = h->map;
+  const int64_t groups = a.batch * a.height * a.width / (a.rows * a.columns);
+#pragma omp parallel num_threads(a.threads) if (a.threads > 1)
+  {
+    HalfRoom room(a);
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < groups; ++i) run(*h, Group(a, i), room);
+  }
+}

@@ -12,6 +12,9 @@ constexpr int BLOCK_COLUMNS = 2;                   // vectors of a block; with i
 constexpr int BLOCK_ROWS = BYTES == 64 ? 12 : 6;   // the registers
 constexpr int PANEL = BLOCK_COLUMNS * LANES<float>;
 
+// `columns`, filled up to whole panels.
+inline int64_t in_panels(int64_t columns) { return (columns + PANEL - 1) / PANEL * PANEL; }
+
 // R rows of c = a b, or of c += a b.
 template <int R>
 inline void product_block(const float* a, int64_t a_line, const float* panel, int64_t inner,
