@@ -12,8 +12,6 @@ namespace {
 
 using V = Vec<float>;
 constexpr int N = LANES<float>;
-constexpr int ROWS = BYTES == 64 ? 8 : 4;  // of a block of a product; divides N
-constexpr int COLUMNS = 2;                 // vectors of a block
 
 struct Attention {
   int64_t batch, height, width, heads, dim;    // of the map; channels are heads * dim
@@ -34,35 +32,16 @@ struct Matrix {
   float* row(int64_t i) { return reinterpret_cast<float*>(data.data()) + i * columns; }
 };
 
-// One block of c = a b, or of aᵀ b: the lines of a are `line` apart, its entries `step`.
-template <int R, int C>
-void block(const float* a, int64_t line, int64_t step, const float* b, int64_t width,
-           int64_t inner, float* c, int64_t c_width) {
-  V sum[R][C] = {};
-  for (int64_t k = 0; k < inner; ++k) {
-    V right[C];
-    for (int j = 0; j < C; ++j) right[j] = load(b + k * width + j * N);
-    for (int i = 0; i < R; ++i) {
-      const V left = splat(a[i * line + k * step]);
-      for (int j = 0; j < C; ++j) sum[i][j] += left * right[j];
-    }
-  }
-  for (int i = 0; i < R; ++i)
-    for (int j = 0; j < C; ++j) store(c + i * c_width + j * N, sum[i][j]);
-}
-
-// c = a b, or aᵀ b; `inner` entries of each sum are real.
-void multiply(Matrix& a, bool turned, Matrix& b, int64_t inner, Matrix& c) {
+// The first `rows` rows of c = a b, or of aᵀ b; `inner` entries of each sum are real.
+void multiply(Matrix& a, bool turned, Matrix& b, int64_t rows, int64_t inner, Matrix& c) {
   const int64_t line = turned ? 1 : a.columns, step = turned ? a.columns : 1;
-  for (int64_t i = 0; i < c.rows; i += ROWS) {
-    const float* from = a.row(0) + i * line;
-    int64_t j = 0;
-    for (; j + COLUMNS * N <= c.columns; j += COLUMNS * N)
-      block<ROWS, COLUMNS>(from, line, step, b.row(0) + j, b.columns, inner, c.row(i) + j,
-                           c.columns);
-    for (; j < c.columns; j += N)
-      block<ROWS, 1>(from, line, step, b.row(0) + j, b.columns, inner, c.row(i) + j, c.columns);
-  }
+  int64_t j = 0;
+  for (; j + PANEL <= c.columns; j += PANEL)
+    product_columns<BLOCK_COLUMNS>(a.row(0), line, step, rows, b.row(0) + j, b.columns, inner,
+                                   c.row(0) + j, c.columns, false);
+  for (; j < c.columns; j += N)
+    product_columns<1>(a.row(0), line, step, rows, b.row(0) + j, b.columns, inner, c.row(0) + j,
+                       c.columns, false);
 }
 
 void turn(Matrix& from, Matrix& to) {
@@ -75,54 +54,48 @@ void turn(Matrix& from, Matrix& to) {
     }
 }
 
-// Rows of scores, times `scale`, become probabilities of `keys` keys.
+// Columns of scores, times `scale`, become probabilities of `keys` keys.
 void softmax(Matrix& scores, int64_t keys, float scale) {
-  for (int64_t i = 0; i < keys; ++i) {
-    float* row = scores.row(i);
-    for (int64_t j = keys; j < scores.columns; ++j) row[j] = -INFINITY;
-    V most = load(row);
-    for (int64_t j = N; j < scores.columns; j += N) {
-      const V here = load(row + j);
-      most = here > most ? here : most;
-    }
-    float top = most[0];
-    for (int k = 1; k < N; ++k) top = std::max(top, most[k]);
-    V total{};
-    for (int64_t j = 0; j < scores.columns; j += N) {
-      const V e = exp_of((load(row + j) - top) * scale);
-      store(row + j, e);
+  const float power = scale * (float)LOG2_E;
+  for (int64_t j = 0; j < scores.columns; j += N) {
+    V top = load(scores.row(0) + j), total{};
+    for (int64_t i = 1; i < keys; ++i) top = larger(load(scores.row(i) + j), top);
+    for (int64_t i = 0; i < keys; ++i) {
+      const V e = exp2_of((load(scores.row(i) + j) - top) * power);
+      store(scores.row(i) + j, e);
       total += e;
     }
-    const float share = 1 / sum_of(total);
-    for (int64_t j = 0; j < scores.columns; j += N) store(row + j, load(row + j) * share);
+    const V share = 1 / total;
+    for (int64_t i = 0; i < keys; ++i)
+      store(scores.row(i) + j, load(scores.row(i) + j) * share);
   }
 }
 
 // Gradients of probabilities become gradients of the products before the softmax.
 void softmax_backward(Matrix& probabilities, Matrix& grad, int64_t keys, float scale) {
-  for (int64_t i = 0; i < keys; ++i) {
-    const float* p = probabilities.row(i);
-    float* g = grad.row(i);
-    V along{};
-    for (int64_t j = 0; j < grad.columns; j += N) along += load(p + j) * load(g + j);
-    const float mean = sum_of(along);
-    for (int64_t j = 0; j < grad.columns; j += N)
-      store(g + j, load(p + j) * (load(g + j) - mean) * scale);
+  for (int64_t j = 0; j < grad.columns; j += N) {
+    V mean{};
+    for (int64_t i = 0; i < keys; ++i)
+      mean += load(probabilities.row(i) + j) * load(grad.row(i) + j);
+    for (int64_t i = 0; i < keys; ++i) {
+      float* g = grad.row(i) + j;
+      store(g, load(probabilities.row(i) + j) * (load(g) - mean) * scale);
+    }
   }
 }
 
-// Room for one task.
+// Room for one task. Scores and probabilities have a row for each key.
 struct Room {
   int64_t tokens, dim;
   float scale;
-  Matrix query, key, value, keys_turned, scores, out;
-  Matrix grad_out, values_turned, grad_scores;
+  Matrix query, key, value, queries_turned, scores, out;
+  Matrix grad_out, grad_out_turned, grad_scores;
   Room(const Attention& a, bool backward)
       : tokens(a.rows * a.columns), dim(a.dim), scale(1 / std::sqrt((float)a.dim)),
         query(round_up(tokens), round_up(dim)), key(query), value(query),
-        keys_turned(query.columns, query.rows), scores(query.rows, query.rows), out(query),
+        queries_turned(query.columns, query.rows), scores(query.rows, query.rows), out(query),
         grad_out(backward ? query : Matrix(0, 0)),
-        values_turned(backward ? keys_turned : Matrix(0, 0)),
+        grad_out_turned(backward ? queries_turned : Matrix(0, 0)),
         grad_scores(backward ? scores : Matrix(0, 0)) {}
 };
 
@@ -168,14 +141,14 @@ void probabilities(const float* qkv, int64_t stride, const Tokens& group, Room& 
   gather(qkv, stride, group, r.tokens, r.dim, r.query);
   gather(qkv + r.dim, stride, group, r.tokens, r.dim, r.key);
   gather(qkv + 2 * r.dim, stride, group, r.tokens, r.dim, r.value);
-  turn(r.key, r.keys_turned);
-  multiply(r.query, false, r.keys_turned, r.dim, r.scores);
+  turn(r.query, r.queries_turned);
+  multiply(r.key, false, r.queries_turned, r.tokens, r.dim, r.scores);
   softmax(r.scores, r.tokens, r.scale);
 }
 
 void forward(const Attention& a, const Group& group, int64_t head, Room& r) {
   probabilities(a.qkv + head * 3 * a.dim, 3 * a.heads * a.dim, group, r);
-  multiply(r.scores, false, r.value, r.tokens, r.out);
+  multiply(r.scores, true, r.value, r.tokens, r.tokens, r.out);
   scatter(r.out, group, r.tokens, a.dim, a.heads * a.dim, a.out + head * a.dim);
 }
 
@@ -184,14 +157,14 @@ void backward(const Attention& a, const Group& group, int64_t head, Room& r) {
   probabilities(a.qkv + head * 3 * a.dim, stride, group, r);
   float* grad = a.grad_qkv + head * 3 * a.dim;
   gather(a.grad_out + head * a.dim, a.heads * a.dim, group, r.tokens, a.dim, r.grad_out);
-  multiply(r.scores, true, r.grad_out, r.tokens, r.out);
+  multiply(r.scores, false, r.grad_out, r.tokens, r.tokens, r.out);
   scatter(r.out, group, r.tokens, a.dim, stride, grad + 2 * a.dim);
-  turn(r.value, r.values_turned);
-  multiply(r.grad_out, false, r.values_turned, a.dim, r.grad_scores);
+  turn(r.grad_out, r.grad_out_turned);
+  multiply(r.value, false, r.grad_out_turned, r.tokens, a.dim, r.grad_scores);
   softmax_backward(r.scores, r.grad_scores, r.tokens, r.scale);
-  multiply(r.grad_scores, false, r.key, r.tokens, r.out);
+  multiply(r.grad_scores, true, r.key, r.tokens, r.tokens, r.out);
   scatter(r.out, group, r.tokens, a.dim, stride, grad);
-  multiply(r.grad_scores, true, r.query, r.tokens, r.out);
+  multiply(r.grad_scores, false, r.query, r.tokens, r.tokens, r.out);
   scatter(r.out, group, r.tokens, a.dim, stride, grad + a.dim);
 }
 
@@ -243,7 +216,7 @@ void run(const Half& h, const Group& group, HalfRoom& r) {
     product(normed, size, tokens, h.qkv + p * size, size, qkv + p, r.wide, true);
   for (int64_t head = 0; head < h.map.heads; ++head) {
     probabilities(qkv + head * 3 * h.map.dim, r.wide, Rows(), r.room);
-    multiply(r.room.scores, false, r.room.value, tokens, r.room.out);
+    multiply(r.room.scores, true, r.room.value, tokens, tokens, r.room.out);
     scatter(r.room.out, Rows(), tokens, h.map.dim, size, heads + head * h.map.dim);
   }
   for (int64_t p = 0; p < r.line; p += PANEL)

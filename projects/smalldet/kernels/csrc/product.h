@@ -15,37 +15,48 @@ constexpr int PANEL = BLOCK_COLUMNS * LANES<float>;
 // `columns`, filled up to whole panels.
 inline int64_t in_panels(int64_t columns) { return (columns + PANEL - 1) / PANEL * PANEL; }
 
-// R rows of c = a b, or of c += a b.
-template <int R>
-inline void product_block(const float* a, int64_t a_line, const float* panel, int64_t inner,
-                          float* c, int64_t c_line, bool onto) {
+// R rows and C vectors of columns of c = a b, or of c += a b. The lines of a, b and c are so far
+// apart, and the entries of a line of a are `step` apart.
+template <int R, int C>
+inline void product_block(const float* a, int64_t a_line, int64_t step, const float* b,
+                          int64_t b_line, int64_t inner, float* c, int64_t c_line, bool onto) {
   constexpr int N = LANES<float>;
-  Vec<float> sum[R][BLOCK_COLUMNS];
+  Vec<float> sum[R][C];
   for (int i = 0; i < R; ++i)
-    for (int j = 0; j < BLOCK_COLUMNS; ++j)
-      sum[i][j] = onto ? load(c + i * c_line + j * N) : Vec<float>{};
+    for (int j = 0; j < C; ++j) sum[i][j] = onto ? load(c + i * c_line + j * N) : Vec<float>{};
   for (int64_t k = 0; k < inner; ++k) {
-    Vec<float> right[BLOCK_COLUMNS];
-    for (int j = 0; j < BLOCK_COLUMNS; ++j) right[j] = load(panel + k * PANEL + j * N);
+    Vec<float> right[C];
+    for (int j = 0; j < C; ++j) right[j] = load(b + k * b_line + j * N);
     for (int i = 0; i < R; ++i) {
-      const Vec<float> left = splat(a[i * a_line + k]);
-      for (int j = 0; j < BLOCK_COLUMNS; ++j) sum[i][j] += left * right[j];
+      const Vec<float> left = splat(a[i * a_line + k * step]);
+      for (int j = 0; j < C; ++j) sum[i][j] += left * right[j];
     }
   }
   for (int i = 0; i < R; ++i)
-    for (int j = 0; j < BLOCK_COLUMNS; ++j) store(c + i * c_line + j * N, sum[i][j]);
+    for (int j = 0; j < C; ++j) store(c + i * c_line + j * N, sum[i][j]);
 }
 
-// One panel's columns of c = a b, or of c += a b. Lines of a and c are so far apart.
-inline void product(const float* a, int64_t a_line, int64_t rows, const float* panel,
-                    int64_t inner, float* c, int64_t c_line, bool onto = false) {
+// All rows of the same.
+template <int C>
+inline void product_columns(const float* a, int64_t a_line, int64_t step, int64_t rows,
+                            const float* b, int64_t b_line, int64_t inner, float* c,
+                            int64_t c_line, bool onto) {
   int64_t i = 0;
   for (; i + BLOCK_ROWS <= rows; i += BLOCK_ROWS)
-    product_block<BLOCK_ROWS>(a + i * a_line, a_line, panel, inner, c + i * c_line, c_line, onto);
+    product_block<BLOCK_ROWS, C>(a + i * a_line, a_line, step, b, b_line, inner, c + i * c_line,
+                                 c_line, onto);
   for (; i + 2 <= rows; i += 2)
-    product_block<2>(a + i * a_line, a_line, panel, inner, c + i * c_line, c_line, onto);
+    product_block<2, C>(a + i * a_line, a_line, step, b, b_line, inner, c + i * c_line, c_line,
+                        onto);
   for (; i < rows; ++i)
-    product_block<1>(a + i * a_line, a_line, panel, inner, c + i * c_line, c_line, onto);
+    product_block<1, C>(a + i * a_line, a_line, step, b, b_line, inner, c + i * c_line, c_line,
+                        onto);
+}
+
+// One panel's columns of c = a b, or of c += a b.
+inline void product(const float* a, int64_t a_line, int64_t rows, const float* panel,
+                    int64_t inner, float* c, int64_t c_line, bool onto = false) {
+  product_columns<BLOCK_COLUMNS>(a, a_line, 1, rows, panel, PANEL, inner, c, c_line, onto);
 }
 
 inline float sum_of(Vec<float> v) {

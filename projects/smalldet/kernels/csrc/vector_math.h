@@ -54,10 +54,19 @@ template <class T> inline void store_lanes(T* to, int64_t stride, int64_t lanes,
   for (int i = 0; i < lanes; ++i) to[i * stride] = v[i];
 }
 
+// The larger ones; b where one is NaN.
+inline Vec<float> larger(Vec<float> a, Vec<float> b) {
+#ifdef HAS_AVX2  // one instruction, which the compiler does not find
+  return _mm256_max_ps(a, b);
+#else
+  return a > b ? a : b;
+#endif
+}
+
 // x between two limits; NaN passes.
 inline Vec<float> clamp(Vec<float> x, float low, float high) {
-#ifdef HAS_AVX2  // one instruction each, which the compiler does not find
-  return _mm256_min_ps(splat(high), _mm256_max_ps(splat(low), x));
+#ifdef HAS_AVX2
+  return _mm256_min_ps(splat(high), larger(splat(low), x));
 #else
   x = x < low ? splat(low) : x;
   return x > high ? splat(high) : x;
