@@ -32,23 +32,29 @@ struct Matrix {
   float* row(int64_t i) { return reinterpret_cast<float*>(data.data()) + i * columns; }
 };
 
+// `columns` columns, whole vectors, of c = a b; see product_block.
+void multiply(const float* a, int64_t a_line, int64_t step, int64_t rows, const float* b,
+              int64_t b_line, int64_t columns, int64_t inner, float* c, int64_t c_line) {
+  int64_t j = 0;
+  for (; j + PANEL <= columns; j += PANEL)
+    product_columns<BLOCK_COLUMNS>(a, a_line, step, rows, b + j, b_line, inner, c + j, c_line,
+                                   false);
+  for (; j < columns; j += N)
+    product_columns<1>(a, a_line, step, rows, b + j, b_line, inner, c + j, c_line, false);
+}
+
 // The first `rows` rows of c = a b, or of aᵀ b; `inner` entries of each sum are real.
 void multiply(Matrix& a, bool turned, Matrix& b, int64_t rows, int64_t inner, Matrix& c) {
   const int64_t line = turned ? 1 : a.columns, step = turned ? a.columns : 1;
-  int64_t j = 0;
-  for (; j + PANEL <= c.columns; j += PANEL)
-    product_columns<BLOCK_COLUMNS>(a.row(0), line, step, rows, b.row(0) + j, b.columns, inner,
-                                   c.row(0) + j, c.columns, false);
-  for (; j < c.columns; j += N)
-    product_columns<1>(a.row(0), line, step, rows, b.row(0) + j, b.columns, inner, c.row(0) + j,
-                       c.columns, false);
+  multiply(a.row(0), line, step, rows, b.row(0), b.columns, c.columns, inner, c.row(0), c.columns);
 }
 
-void turn(Matrix& from, Matrix& to) {
-  for (int64_t i = 0; i < from.rows; i += N)
-    for (int64_t j = 0; j < from.columns; j += N) {
+// The lines of `from` are so far apart; it has as many as `to` has columns.
+void turn(const float* from, int64_t line, Matrix& to) {
+  for (int64_t i = 0; i < to.columns; i += N)
+    for (int64_t j = 0; j < to.rows; j += N) {
       V square[N];
-      for (int k = 0; k < N; ++k) square[k] = load(from.row(i + k) + j);
+      for (int k = 0; k < N; ++k) square[k] = load(from + (i + k) * line + j);
       transpose<float>(square);
       for (int k = 0; k < N; ++k) store(to.row(j + k) + i, square[k]);
     }
@@ -116,50 +122,43 @@ struct Group {
 };
 
 // Copy `dim` numbers of every token of a group, which has `stride` numbers a token in memory.
-template <class Tokens>
-void gather(const float* map, int64_t stride, const Tokens& group, int64_t tokens, int64_t dim,
+void gather(const float* map, int64_t stride, const Group& group, int64_t tokens, int64_t dim,
             Matrix& to) {
   for (int64_t t = 0; t < tokens; ++t)
     std::memcpy(to.row(t), map + group[t] * stride, dim * sizeof(float));
 }
 
-template <class Tokens>
-void scatter(Matrix& from, const Tokens& group, int64_t tokens, int64_t dim, int64_t stride,
+void scatter(Matrix& from, const Group& group, int64_t tokens, int64_t dim, int64_t stride,
              float* map) {
   for (int64_t t = 0; t < tokens; ++t)
     std::memcpy(map + group[t] * stride, from.row(t), dim * sizeof(float));
 }
 
-// Heads of a group in r.tokens rows of memory, as they are.
-struct Rows {
-  int64_t operator[](int64_t token) const { return token; }
-};
-
-// Of one head, whose q, k and v are those of the first at `qkv`, `stride` numbers a token apart.
-template <class Tokens>
-void probabilities(const float* qkv, int64_t stride, const Tokens& group, Room& r) {
-  gather(qkv, stride, group, r.tokens, r.dim, r.query);
-  gather(qkv + r.dim, stride, group, r.tokens, r.dim, r.key);
-  gather(qkv + 2 * r.dim, stride, group, r.tokens, r.dim, r.value);
-  turn(r.query, r.queries_turned);
-  multiply(r.key, false, r.queries_turned, r.tokens, r.dim, r.scores);
+void probabilities(const Attention& a, const Group& group, int64_t head, Room& r) {
+  const float* qkv = a.qkv + head * 3 * a.dim;
+  const int64_t stride = 3 * a.heads * a.dim;
+  gather(qkv, stride, group, r.tokens, a.dim, r.query);
+  gather(qkv + a.dim, stride, group, r.tokens, a.dim, r.key);
+  gather(qkv + 2 * a.dim, stride, group, r.tokens, a.dim, r.value);
+  turn(r.query.row(0), r.query.columns, r.queries_turned);
+  multiply(r.key, false, r.queries_turned, r.tokens, a.dim, r.scores);
   softmax(r.scores, r.tokens, r.scale);
 }
 
 void forward(const Attention& a, const Group& group, int64_t head, Room& r) {
-  probabilities(a.qkv + head * 3 * a.dim, 3 * a.heads * a.dim, group, r);
+  probabilities(a, group, head, r);
   multiply(r.scores, true, r.value, r.tokens, r.tokens, r.out);
   scatter(r.out, group, r.tokens, a.dim, a.heads * a.dim, a.out + head * a.dim);
 }
 
 void backward(const Attention& a, const Group& group, int64_t head, Room& r) {
   const int64_t stride = 3 * a.heads * a.dim;
-  probabilities(a.qkv + head * 3 * a.dim, stride, group, r);
+  probabilities(a, group, head, r);
   float* grad = a.grad_qkv + head * 3 * a.dim;
   gather(a.grad_out + head * a.dim, a.heads * a.dim, group, r.tokens, a.dim, r.grad_out);
   multiply(r.scores, false, r.grad_out, r.tokens, r.tokens, r.out);
   scatter(r.out, group, r.tokens, a.dim, stride, grad + 2 * a.dim);
-  turn(r.grad_out, r.grad_out_turned);
+  turn(r.grad_out.row(0), r.grad_out.columns, r.grad_out_turned);
   multiply(r.value, false, r.grad_out_turned, r.tokens, a.dim, r.grad_scores);
   softmax_backward(r.scores, r.grad_scores, r.tokens, r.scale);
   multiply(r.grad_scores, true, r.key, r.tokens, r.tokens, r.out);
@@ -195,8 +194,21 @@ struct HalfRoom {
   explicit HalfRoom(const Attention& a)
       : room(a, false), channels(a.heads * a.dim), wide(in_panels(3 * channels)),
         line(in_panels(channels)), normed(room.tokens * channels / N),
-        qkv(room.tokens * wide / N), heads(normed), sum(room.tokens * line / N) {}
+        qkv(round_up(room.tokens) * wide / N + 1), heads(normed), sum(room.tokens * line / N) {}
 };
+
+// One head, where it stands: q, k and v are adjacent, the tokens so far apart. What is read beyond a
+// head's numbers goes no further.
+void attend(const float* qkv, int64_t stride, float* out, int64_t line, Room& r) {
+  turn(qkv, stride, r.queries_turned);
+  multiply(qkv + r.dim, stride, 1, r.tokens, r.queries_turned.row(0), r.scores.columns,
+           r.scores.columns, r.dim, r.scores.row(0), r.scores.columns);
+  softmax(r.scores, r.tokens, r.scale);
+  multiply(r.scores.row(0), 1, r.scores.columns, r.tokens, qkv + 2 * r.dim, stride, r.out.columns,
+           r.tokens, r.out.row(0), r.out.columns);
+  for (int64_t t = 0; t < r.tokens; ++t)
+    std::memcpy(out + t * line, r.out.row(t), r.dim * sizeof(float));
+}
 
 float* numbers(std::vector<V>& v) { return reinterpret_cast<float*>(v.data()); }
 
@@ -214,11 +226,8 @@ void run(const Half& h, const Group& group, HalfRoom& r) {
   }
   for (int64_t p = 0; p < r.wide; p += PANEL)
     product(normed, size, tokens, h.qkv + p * size, size, qkv + p, r.wide, true);
-  for (int64_t head = 0; head < h.map.heads; ++head) {
-    probabilities(qkv + head * 3 * h.map.dim, r.wide, Rows(), r.room);
-    multiply(r.room.scores, true, r.room.value, tokens, tokens, r.room.out);
-    scatter(r.room.out, Rows(), tokens, h.map.dim, size, heads + head * h.map.dim);
-  }
+  for (int64_t head = 0; head < h.map.heads; ++head)
+    attend(qkv + head * 3 * h.map.dim, r.wide, heads + head * h.map.dim, size, r.room);
   for (int64_t p = 0; p < r.line; p += PANEL)
     product(heads, size, tokens, h.proj + p * size, size, sum + p, r.line, true);
   for (int64_t t = 0; t < tokens; ++t)

@@ -16,19 +16,22 @@ constexpr int PANEL = BLOCK_COLUMNS * LANES<float>;
 inline int64_t in_panels(int64_t columns) { return (columns + PANEL - 1) / PANEL * PANEL; }
 
 // R rows and C vectors of columns of c = a b, or of c += a b. The lines of a, b and c are so far
-// apart, and the entries of a line of a are `step` apart.
+// apart, and the entries of a line of a are `step` apart. (A function of its own, for all
+// registers.)
 template <int R, int C>
-inline void product_block(const float* a, int64_t a_line, int64_t step, const float* b,
+__attribute__((noinline)) void product_block(const float* a, int64_t a_line, int64_t step, const float* b,
                           int64_t b_line, int64_t inner, float* c, int64_t c_line, bool onto) {
   constexpr int N = LANES<float>;
   Vec<float> sum[R][C];
   for (int i = 0; i < R; ++i)
     for (int j = 0; j < C; ++j) sum[i][j] = onto ? load(c + i * c_line + j * N) : Vec<float>{};
-  for (int64_t k = 0; k < inner; ++k) {
+  const float* lines[R];
+  for (int i = 0; i < R; ++i) lines[i] = a + i * a_line;
+  for (int64_t k = 0, at = 0; k < inner; ++k, at += step) {
     Vec<float> right[C];
     for (int j = 0; j < C; ++j) right[j] = load(b + k * b_line + j * N);
     for (int i = 0; i < R; ++i) {
-      const Vec<float> left = splat(a[i * a_line + k * step]);
+      const Vec<float> left = splat(lines[i][at]);
       for (int j = 0; j < C; ++j) sum[i][j] += left * right[j];
     }
   }
