@@ -1,6 +1,6 @@
 """What an LSTM cell does behind its matrix product, as a C++ kernel, ``csrc/lstm_update.cpp``.
 
-It keeps nothing but its inputs for the backward pass.
+It keeps nothing but its inputs for the backward pass. In inference the product is part of it.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nativecode import CheckedKernel
 from smalldet.kernels.comparison import agree, normal, with_gradients
+from smalldet.kernels.inference import infers_on_cpu
+from smalldet.kernels.product import in_panels
 
 
 def update_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
@@ -35,6 +38,38 @@ def plain_update(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     return read.sigmoid() * cell.tanh(), cell
 
 
+def fits_step(x: Tensor, *others: Tensor) -> bool:
+    """Whether :func:`step` takes ``x`` (B, C, h, w), the state, weight and bias here and now."""
+    possible = x.numel() > 0 and infers_on_cpu(x, *others) and KERNEL.available()
+    return possible and x.shape[1] % KERNEL.library.panel() == 0
+
+
+def pack(weight: Tensor) -> Tensor:
+    """``weight`` (4 C, 2 C, 1, 1) as :func:`step` wants it."""
+    return in_panels(weight.detach().flatten(1), KERNEL.library.panel())
+
+
+def step(
+    x: Tensor, hidden: Tensor, cell: Tensor, packed: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The next hidden and cell state of an LSTM without a convolution over neighbours.
+
+    Args:
+        x: input (B, C, h, w), as the state.
+        hidden: hidden state.
+        cell: cell state.
+        packed: of the weight that mixes the channels of input and hidden state.
+        bias: (4 C,).
+    """
+    given = [_in_pixels(t) for t in (x, hidden, cell)]
+    following = torch.empty_like(given[0]), torch.empty_like(given[0])
+    channels = x.shape[1]
+    sizes = (x.numel() // channels, channels, torch.get_num_threads())
+    pointers = (t.data_ptr() for t in (*given, packed, bias, *following))
+    KERNEL.call("step", *sizes, *pointers)  # struct Step
+    return following
+
+
 def _fits_kernel(gates: Tensor) -> bool:
     if torch.jit.is_tracing() or torch.compiler.is_compiling():
         return False
@@ -47,7 +82,16 @@ def _compiled(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
 
 def _agrees() -> bool:
     given = 3 * normal(2, 76, 3, 5), normal(2, 19, 3, 5, seed=1)
-    return agree(with_gradients(_compiled, *given), with_gradients(plain_update, *given))
+    alike = agree(with_gradients(_compiled, *given), with_gradients(plain_update, *given))
+    return alike and _step_agrees()
+
+
+def _step_agrees() -> bool:
+    channels = 2 * KERNEL.library.panel()
+    x, hidden, cell = (normal(2, channels, 3, 5, seed=seed) for seed in range(3))
+    weight, bias = normal(4 * channels, 2 * channels, 1, 1), normal(4 * channels)
+    gates = F.conv2d(torch.cat([x, hidden], dim=1), weight, bias)
+    return agree(step(x, hidden, cell, pack(weight), bias), plain_update(gates, cell))
 
 
 KERNEL = CheckedKernel(

@@ -7,11 +7,14 @@ and optionally a depthwise convolution before it. Parameter names are the publis
 
 from __future__ import annotations
 
+from typing import Self, cast
+
 import torch
 from torch import Tensor, nn
 
 from nativecode import UsesKernels
 from smalldet.kernels import lstm_update
+from smalldet.kernels.cached_tensor import CachedTensor
 from smalldet.kernels.onednn import Conv2d
 
 
@@ -55,6 +58,11 @@ class ConvLSTM(UsesKernels, nn.Module):
             width = dim if dws_conv_only_hidden else 2 * dim
             self.conv3x3_dws = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
         self.conv1x1 = Conv2d(2 * dim, 4 * dim, kernel_size=1)
+        self._packed = CachedTensor()
+
+    def train(self, mode: bool = True) -> Self:
+        self._packed.clear()
+        return super().train(mode)
 
     def forward(
         self, x: Tensor, state: tuple[Tensor, Tensor] | None = None
@@ -71,6 +79,10 @@ class ConvLSTM(UsesKernels, nn.Module):
                 f"fit the input {tuple(x.shape)} (streams, channels, rows, columns). Start anew "
                 "(state None) when the number of streams or the size of the input changes."
             )
+        weight, bias = self.conv1x1.weight, cast(Tensor, self.conv1x1.bias)
+        if not self.dws_conv and lstm_update.fits_step(x, hidden, cell, weight, bias):
+            packed = self._packed.get(lstm_update.pack, weight)
+            return lstm_update.step(x, hidden, cell, packed, bias)
         if self.dws_conv and self.dws_conv_only_hidden:
             hidden = self.conv3x3_dws(hidden)
         both = torch.cat([x, hidden], dim=1)

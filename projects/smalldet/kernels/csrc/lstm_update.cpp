@@ -1,8 +1,10 @@
-// What an LSTM cell does behind its matrix product, in one pass over the data. The backward pass
-// computes the gates again. lstm_update.py fills the structure.
+// What an LSTM cell does behind its matrix product, in one pass over the data; and in inference the
+// product, too, whose gates stay in the cache. The backward pass computes the gates again.
+// lstm_update.py fills the structures.
 #include <algorithm>
+#include <vector>
 
-#include "vector_math.h"
+#include "product.h"
 
 namespace {
 
@@ -57,7 +59,55 @@ template <class Step> void for_all(const Update& u, Step step) {
       step(u, i * u.channels + c, 4 * i * u.channels + c, std::min<int64_t>(N, u.channels - c));
 }
 
+constexpr int64_t CELLS = 120;  // of a task, at most: whole blocks
+
+struct Step {
+  int64_t cells, channels, threads;  // channels are whole panels
+  const float *x, *hidden, *cell;    // (cells, channels), adjacent
+  const float *panels, *bias;        // of (4 channels, 2 channels): x first; (4, channels)
+  float *next_hidden, *next_cell;
+};
+
+// PANEL channels of some cells, beginning with the numbers at `at`.
+void run(const Step& s, int64_t at, int64_t channel, int64_t cells, float* gates) {
+  for (int64_t i = 0; i < cells; ++i)
+    for (int g = 0; g < 4; ++g)
+      std::copy_n(s.bias + g * s.channels + channel, PANEL, gates + (4 * i + g) * PANEL);
+  for (int g = 0; g < 4; ++g) {
+    const float* panel = s.panels + (g * s.channels + channel) * 2 * s.channels;
+    for (const float* from : {s.x, s.hidden}) {
+      product(from + at, s.channels, cells, panel, s.channels, gates + g * PANEL, 4 * PANEL, true);
+      panel += s.channels * PANEL;
+    }
+  }
+  for (int64_t i = 0; i < cells; ++i)
+    for (int64_t j = 0; j < PANEL; j += N) {
+      const Gates g(gates + 4 * i * PANEL + j, PANEL, N);
+      const int64_t to = at + i * s.channels + channel + j;
+      const V next = g.forget * load(s.cell + to) + g.write * g.candidate;
+      store(s.next_cell + to, next);
+      store(s.next_hidden + to, g.read * tanh_of(next));
+    }
+}
+
 }  // namespace
+
+extern "C" int64_t panel() { return PANEL; }
+
+extern "C" void step(const Step* given) {
+  const Step& s = *given;
+  const int64_t share = (s.cells + s.threads - 1) / s.threads;
+  const int64_t size = std::min(CELLS, (share + BLOCK_ROWS - 1) / BLOCK_ROWS * BLOCK_ROWS);
+#pragma omp parallel num_threads(s.threads) if (s.threads > 1)
+  {
+    std::vector<V> gates(CELLS * 4 * PANEL / N);
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < s.cells; i += size)
+      for (int64_t c = 0; c < s.channels; c += PANEL)
+        run(s, i * s.channels, c, std::min(size, s.cells - i),
+            reinterpret_cast<float*>(gates.data()));
+  }
+}
 
 extern "C" void update(const Update* u) { for_all(*u, forward); }
 extern "C" void update_backward(const Update* u) { for_all(*u, backward); }
