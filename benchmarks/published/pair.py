@@ -15,6 +15,7 @@ from smalldet.necks.pafpn import PAFPN
 HEIGHT, WIDTH, CHANNELS = 360, 640, 20
 CONFIDENCE, OVERLAP = 0.001, 0.45  # of the published evaluation
 DETECTIONS = 200  # cells of a frame above that confidence
+SETTLED = 20  # steps after which the states of random weights, too, change little
 DEPTHS = {"tiny": 0.33, "small": 0.33, "base": 0.67}
 
 
@@ -42,9 +43,11 @@ def rvt_pair(
 
 
 def enliven(detector: RecurrentDetector) -> None:
-    """Set the statistics of the norms and the biases of the head by one frame."""
+    """Set the statistics of the norms and the biases of the head by a frame of a long recording."""
     norms = [layer for layer in detector.modules() if isinstance(layer, nn.BatchNorm2d)]
-    features = detector.backbone.bottom_up(counts(1)[0])
+    state = None
+    for _ in range(SETTLED):
+        features, state = detector.backbone.bottom_up.step(counts(1)[0], state)
     for norm in norms:
         norm.momentum = None  # an average over all frames seen
         norm.reset_running_stats()
