@@ -25,7 +25,10 @@ COMFORTABLE_DISK_GIB = 10
 COMFORTABLE_GPU_GIB = 7.5  # what cards sold as 8 GB report
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 12)
 SPLITS = ("train", "valid", "test")
-KERNELS = ("causal_conv", "group_attention", "lstm_update", "onednn", "roi_align")
+KERNELS = (
+    *("causal_conv", "count_conv", "feed_forward", "group_attention"),
+    *("lstm_update", "onednn", "roi_align", "winograd"),
+)
 
 
 def install_line(extra: str = "train") -> str:

@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nativecode import UsesKernels
+from smalldet.kernels import count_conv
 from smalldet.kernels.onednn import Conv2d
 from smalldet.layers.conv_lstm import ConvLSTM
 from smalldet.layers.partition_attention import AttentionPair
-
-_WORDS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by their bytes
 
 StageState = tuple[Tensor, Tensor]  # hidden (B, C, h, w); cell (B, C, h, w), float32 at least
 
@@ -78,7 +77,7 @@ class Stage(nn.Module):
         return torch.where(token_mask[..., None], self.mask_token.to(x.dtype), x)
 
 
-class Downsample(nn.Module):
+class Downsample(UsesKernels, nn.Module):
     """Merge ``factor`` x ``factor`` cells into one, then normalise its channels.
 
     Args:
@@ -89,6 +88,8 @@ class Downsample(nn.Module):
             ``factor`` cells.
         norm_affine: whether the norm has weights.
     """
+
+    kernels = (count_conv.KERNEL,)
 
     def __init__(
         self,
@@ -111,30 +112,7 @@ class Downsample(nn.Module):
         Integers may be uint8 only, and W must be a multiple of ``factor`` then.
         """
         if x.dtype == torch.uint8:
-            out = convolve_counts(x, self.conv.weight, self.conv.stride[0])
+            out = count_conv.convolve_counts(x, self.conv.weight, self.conv.stride[0])
         else:
             out = self.conv(x)
         return self.norm(out.permute(0, 2, 3, 1))
-
-
-def convolve_counts(counts: Tensor, weight: Tensor, factor: int) -> Tensor:
-    """``F.conv2d(counts, weight, stride=factor, padding=k - factor)`` of small integers.
-
-    ``factor`` neighbouring columns are read as one word, so that one copy of whole words brings
-    the channels together and turns columns into channels. The same convolution then has
-    ``factor`` times as many channels and no stride across, which runs several times as fast.
-
-    Args:
-        counts: (B, C, H, W) uint8, W a multiple of ``factor``.
-        weight: (O, C, k, k), k being ``factor`` or 2 * ``factor`` - 1.
-        factor: 2, 4 or 8.
-    """
-    kernel = weight.shape[-1]
-    padding = kernel - factor
-    extra = -kernel % factor  # empty columns that make the kernel one of whole words
-    words = F.pad(counts, (padding + extra, 0)).view(_WORDS[factor])
-    cells = words.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
-    cells = cells.view(torch.uint8).to(weight.dtype).permute(0, 3, 1, 2)
-    kernels = F.pad(weight, (extra, 0)).unflatten(3, (-1, factor))
-    kernels = kernels.permute(0, 1, 4, 2, 3).flatten(1, 2)  # (O, C * factor, k, 1 or 2)
-    return F.conv2d(cells, kernels, stride=(factor, 1), padding=(padding, 0))

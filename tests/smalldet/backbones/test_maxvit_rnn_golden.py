@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from smalldet.backbones.rvt.model import MaxViTRNN
-from smalldet.kernels import group_attention, lstm_update
+from smalldet.kernels import count_conv, feed_forward, group_attention, lstm_update, winograd
 from smalldet.layers.partition_attention import AttentionOptions
 from smalldet.layers.recurrent_state import reset_state
 from toy_detection import GOLDEN, relative_error, rvt_golden, state_of
@@ -73,7 +73,7 @@ def test_steps_equal_the_official_ones(name: str):
 
 @pytest.mark.parametrize("name", ["backbone_p4_reset", "backbone_var_dws_hidden"])
 def test_without_a_compiler_it_is_the_same(name: str, monkeypatch: pytest.MonkeyPatch):
-    for module in (group_attention, lstm_update):
+    for module in (count_conv, feed_forward, group_attention, lstm_update, winograd):
         monkeypatch.setattr(module.KERNEL, "why_absent", "not here")
         assert not module.KERNEL.available()
     test_steps_equal_the_official_ones(name)

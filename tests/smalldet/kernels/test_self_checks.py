@@ -12,19 +12,33 @@ import torch
 
 from smalldet.backbones.rvt import MaxViTRNN
 from smalldet.backbones.vim.blocks import BidirectionalMixer
-from smalldet.kernels import causal_conv, group_attention, lstm_update, onednn, roi_align
+from smalldet.kernels import (
+    causal_conv,
+    count_conv,
+    feed_forward,
+    group_attention,
+    lstm_update,
+    onednn,
+    roi_align,
+    winograd,
+)
 from smalldet.kernels.scan import compiled
 
-RECURRENT = (group_attention.KERNEL, lstm_update.KERNEL, onednn.KERNEL)
+RECURRENT = tuple(
+    module.KERNEL
+    for module in (count_conv, feed_forward, group_attention, lstm_update, onednn, winograd)
+)
 
 # Steps of a checkpointed RVT: the first forward pass of the process, and then as if it were.
 FIRST_STEPS = """
 import itertools, pickle, sys
 import torch
 from smalldet.backbones.rvt import MaxViTRNN
-from smalldet.kernels import group_attention, lstm_update, onednn
+from smalldet.kernels import count_conv, feed_forward, group_attention, lstm_update, onednn
+from smalldet.kernels import winograd
 
-KERNELS = (group_attention.KERNEL, lstm_update.KERNEL, onednn.KERNEL)
+MODULES = (count_conv, feed_forward, group_attention, lstm_update, onednn, winograd)
+KERNELS = [module.KERNEL for module in MODULES]
 
 def forget():
     for kernel in KERNELS:

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from smalldet.kernels import lstm_update
+from smalldet.kernels.count_conv import convolve_counts
 from smalldet.layers.conv_lstm import ConvLSTM
-from smalldet.layers.recurrent_stage import Downsample, convolve_counts
+from smalldet.layers.recurrent_stage import Downsample
 from smalldet.layers.recurrent_state import (
     detach_state,
     join_streams,
