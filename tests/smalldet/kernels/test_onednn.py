@@ -77,8 +77,12 @@ def test_another_pytorch_goes_the_public_way(monkeypatch: pytest.MonkeyPatch, fa
 
 
 @pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("wide", [True, False])
 @pytest.mark.parametrize("shape", [(5,), (7, 5), (2, 3, 4, 5), (0, 5), (64, 64, 5)])
-def test_linear_with_gradients_equals_the_ordinary_layer(shape: tuple[int, ...], bias: bool):
+def test_linear_with_gradients_equals_the_ordinary_layer(
+    shape: tuple[int, ...], wide: bool, bias: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(onednn, "WIDE", wide)
     torch.manual_seed(0)
     ours, theirs = Linear(5, 3, bias), nn.Linear(5, 3, bias)
     theirs.load_state_dict(ours.state_dict())
