@@ -172,11 +172,14 @@ void multiply_steps(const Direction<T>& d, const Block<T>& b, const Chunk& c, Ve
     Vec<T> column[AT_ONCE];
     for (int k = 0; k < count; ++k)
       column[k] = load_lanes(d.factor + b.first * d.rank + r + k, d.rank, b.lanes);
-    for (int64_t i = 0; i < c.steps; ++i)
+    for (int64_t i = 0; i < c.steps; ++i) {
+      Vec<T> sum = delta[i];
       if (count == AT_ONCE)
-        for (int k = 0; k < AT_ONCE; ++k) delta[i] += column[k] * steps[i][k];
+        for (int k = 0; k < AT_ONCE; ++k) sum += column[k] * steps[i][k];
       else
-        for (int k = 0; k < count; ++k) delta[i] += column[k] * steps[i][k];
+        for (int k = 0; k < count; ++k) sum += column[k] * steps[i][k];
+      delta[i] = sum;
+    }
   }
 }
 
@@ -192,6 +195,7 @@ void load_inputs(const Scan<T>& s, const Direction<T>& d, const Block<T>& b, con
   load_chunk(d.u, b, c, in.u);
   if (d.factor) multiply_steps(d, b, c, in.raw);
   else load_chunk(d.delta, b, c, in.raw);
+#pragma GCC unroll 2
   for (int64_t i = 0; i < c.steps; ++i) {
     in.raw[i] += bias;
     in.dt[i] = s.softplus ? softplus(in.raw[i]) : in.raw[i];
@@ -218,39 +222,56 @@ ALWAYS_INLINE void advance(const Inputs<T>& in, Rows<T> B, Rows<T> C, const Vec<
   for (int n = 0; n < count; ++n) state[n] = h[n];
 }
 
-template <class T> void forward(const Scan<T>& s, const Block<T>& b, int index) {
+// What a task carries from one chunk to the next.
+template <class T> struct Carried {
+  Block<T> block;
+  std::vector<Vec<T>> A, state;
+  Vec<T> skip;
+  Carried(const Scan<T>& s, const Direction<T>& d, const Block<T>& b)
+      : block(b), A(load_states(d.A + b.first * s.states, b, s, LOG2_E)), state(A.size()),
+        skip(d.D ? load_lanes(d.D + b.first, 1, b.lanes) : Vec<T>{}) {}
+};
+
+template <class T> void forward(const Scan<T>& s, int index, int64_t chunk, Carried<T>& carried) {
   const Direction<T>& d = s.direction[index];
+  const Block<T>& b = carried.block;
+  std::vector<Vec<T>>&A = carried.A, &state = carried.state;
   const bool first = index == 0, last = index + 1 == s.directions;
-  const std::vector<Vec<T>> A = load_states(d.A + b.first * s.states, b, s, LOG2_E);
-  std::vector<Vec<T>> state(A.size());
-  const Vec<T> skip = d.D ? load_lanes(d.D + b.first, 1, b.lanes) : Vec<T>{};
+  const Chunk c = chunk_of(s, d, chunk);
   Inputs<T> in;
   Vec<T> y[STEPS], other[STEPS];
-  for (int64_t k = 0; k < chunks_of(s); ++k) {
-    const Chunk c = chunk_of(s, d, k);
-    load_inputs(s, d, b, c, in);
-    if (d.starts) std::memcpy(start_of(s, d, b, k), state.data(), state.size() * sizeof(Vec<T>));
-    for (int64_t i = 0; i < c.steps; ++i) y[i] = d.D ? skip * in.u[i] : Vec<T>{};
-    for (int64_t n = 0; n < s.states; n += STATES) {
-      const int count = std::min<int64_t>(STATES, s.states - n);
-      const Rows<T> B = rows_of(d.B, b, c, n), C = rows_of(d.C, b, c, n);
-      if (count == STATES) advance(in, B, C, &A[n], c.steps, STATES, &state[n], y);
-      else advance(in, B, C, &A[n], c.steps, count, &state[n], y);
-    }
-    if (!first) {
-      load_chunk<T>({s.out.data, s.out.batch, s.out.channel, s.out.time}, b, c, other);
-      for (int64_t i = 0; i < c.steps; ++i) y[i] += other[i];
-    }
-    if (last && s.scale != 1)
-      for (int64_t i = 0; i < c.steps; ++i) y[i] *= (T)s.scale;
-    if (last && s.z.data) {
-      load_chunk(s.z, b, c, other);
-      for (int64_t i = 0; i < c.steps; ++i) y[i] *= other[i] * sigmoid(other[i]);
-    }
-    store_chunk(s.out, b, c, y);
+  load_inputs(s, d, b, c, in);
+  if (d.starts) std::memcpy(start_of(s, d, b, chunk), state.data(), state.size() * sizeof(Vec<T>));
+  for (int64_t i = 0; i < c.steps; ++i) y[i] = d.D ? carried.skip * in.u[i] : Vec<T>{};
+  for (int64_t n = 0; n < s.states; n += STATES) {
+    const int count = std::min<int64_t>(STATES, s.states - n);
+    const Rows<T> B = rows_of(d.B, b, c, n), C = rows_of(d.C, b, c, n);
+    if (count == STATES) advance(in, B, C, &A[n], c.steps, STATES, &state[n], y);
+    else advance(in, B, C, &A[n], c.steps, count, &state[n], y);
   }
-  if (d.last_state)
-    store_states(d.last_state + (b.image * s.channels + b.first) * s.states, b, s, state);
+  if (!first) {
+    load_chunk<T>({s.out.data, s.out.batch, s.out.channel, s.out.time}, b, c, other);
+    for (int64_t i = 0; i < c.steps; ++i) y[i] += other[i];
+  }
+  if (last && s.scale != 1)
+    for (int64_t i = 0; i < c.steps; ++i) y[i] *= (T)s.scale;
+  if (last && s.z.data) {
+    load_chunk(s.z, b, c, other);
+    for (int64_t i = 0; i < c.steps; ++i) y[i] *= other[i] * sigmoid(other[i]);
+  }
+  store_chunk(s.out, b, c, y);
+}
+
+// Tasks that share cache lines go from chunk to chunk together.
+template <class T> void forward(const Scan<T>& s, int64_t task, int64_t tasks, int index) {
+  const Direction<T>& d = s.direction[index];
+  std::vector<Carried<T>> all;
+  for (int64_t i = 0; i < tasks; ++i) all.emplace_back(s, d, block_of(s, task + i));
+  for (int64_t k = 0; k < chunks_of(s); ++k)
+    for (Carried<T>& carried : all) forward(s, index, k, carried);
+  for (const Carried<T>& carried : all)
+    if (const Block<T>& b = carried.block; d.last_state)
+      store_states(d.last_state + (b.image * s.channels + b.first) * s.states, b, s, carried.state);
 }
 
 // The states of a chunk once more, all of them kept: h[i] before step i, decay[i] of step i.
@@ -349,9 +370,10 @@ void backward(const Scan<T>& s, const ScanGradients<T>& g, const Block<T>& b, in
 
 template <class T> void run_forward(const Scan<T>& s) {
   const int64_t tasks = s.batch * s.groups * blocks_per_group(s);
-#pragma omp parallel for schedule(dynamic, SHARING) num_threads(s.threads) if (s.threads > 1)
-  for (int64_t task = 0; task < tasks; ++task)
-    for (int i = 0; i < s.directions; ++i) forward(s, block_of(s, task), i);
+#pragma omp parallel for schedule(dynamic) num_threads(s.threads) if (s.threads > 1)
+  for (int64_t task = 0; task < tasks; task += SHARING)
+    for (int i = 0; i < s.directions; ++i)
+      forward(s, task, std::min<int64_t>(SHARING, tasks - task), i);
 }
 
 template <class T> void run_backward(const Scan<T>& s, const ScanGradients<T>& g) {
