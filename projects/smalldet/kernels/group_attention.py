@@ -80,7 +80,7 @@ def pack(*weights: Tensor) -> Packed:
     """Of the :class:`AttentionWeights` ``weights``."""
     w = AttentionWeights(*(x.detach() for x in weights))
     qkv, bias, width = w.qkv, w.qkv_bias, KERNEL.library.panel()
-    if w.norm is not None:
+    if w.norm is not None and w.norm_bias is not None:
         qkv, bias = qkv * w.norm, bias + qkv @ w.norm_bias
     bias = F.pad(bias, (0, -len(bias) % width))
     proj = in_panels(w.gain[:, None] * w.proj, width)
@@ -124,7 +124,8 @@ def _agrees() -> bool:
 def _halves_agree() -> bool:
     x, size, heads = normal(1, 6, 10, 16), (3, 5), 2
     shapes = [(48, 16), (48,), (16, 16), (16,), (16,), (16,), (16,)]
-    w = AttentionWeights(*(normal(*shape, seed=i) for i, shape in enumerate(shapes)))
+    weights = [normal(*shape, seed=i) for i, shape in enumerate(shapes)]
+    w = AttentionWeights(*weights)
     got, want = [], []
     for normed in (False, True):
         y = F.layer_norm(x, (16,), w.norm, w.norm_bias) if normed else x
@@ -132,7 +133,7 @@ def _halves_agree() -> bool:
             F.linear(y, w.qkv, w.qkv_bias).unflatten(-1, (heads, 3, -1)), size, True
         )
         want.append(x + w.gain * F.linear(y, w.proj, w.proj_bias))
-        packed = pack(*(w if normed else w[:5]))
+        packed = pack(*weights[: 7 if normed else 5])
         got.append(add_attention(x, packed, heads, size, True))
     return agree(got, want)
 

@@ -59,14 +59,16 @@ const uint8_t* line_of(const Convolution& c, int64_t image, int64_t channel, int
   return c.counts + ((image * c.channels + channel) * c.height + row) * c.width;
 }
 
-// `size` is a multiple of four vectors.
+// `size` is a multiple of `unit`.
 void add(float* to, const float* from, float factor, int64_t size) {
+  constexpr int unit = 32;
   const V by = splat(factor);
-  for (const float* end = from + size; from < end; from += 4 * N, to += 4 * N) {
-    const V a = load(to) + by * load(from), b = load(to + N) + by * load(from + N);
-    const V c = load(to + 2 * N) + by * load(from + 2 * N);
-    const V d = load(to + 3 * N) + by * load(from + 3 * N);
-    store(to, a), store(to + N, b), store(to + 2 * N, c), store(to + 3 * N, d);
+  for (const float* end = from + size; from < end; from += unit, to += unit) {
+    V sum[unit / N];
+#pragma GCC unroll 8
+    for (int j = 0; j < unit / N; ++j) sum[j] = load(to + j * N) + by * load(from + j * N);
+#pragma GCC unroll 8
+    for (int j = 0; j < unit / N; ++j) store(to + j * N, sum[j]);
   }
 }
 
