@@ -106,7 +106,7 @@ def test_of_a_run_that_had_to_lower_its_micro_batch_the_one_used_counts(
     wide, used, other = (load_config(path, [f"train.micro_batch_size={n}"]) for n in (8, 4, 2))
     save_config(wide, tmp_path)
     start_record(tmp_path, ["train"])
-    note_micro_batch(tmp_path, 4)
+    note_micro_batch(tmp_path, 4, step=0)
     for cfg in (wide, used):  # the command that began it, and one that says what it came to
         check_same_config(cfg, tmp_path)
     with pytest.raises(ConfigError, match=r"train\.micro_batch_size \(there 8, now 2\)"):
@@ -116,7 +116,7 @@ def test_of_a_run_that_had_to_lower_its_micro_batch_the_one_used_counts(
     config = read_run(tmp_path).config
     nodes = config["train"], config["dataloader"]["train"]
     assert [node["micro_batch_size"] for node in nodes] == [4, 4]
-    note_micro_batch(tmp_path, None)
+    note_micro_batch(tmp_path, None, step=0)
     write_entry(wide, tmp_path)
     assert read_json(tmp_path / "ledger.json") == entry_of(wide)
     assert read_run(tmp_path).config["train"]["micro_batch_size"] == 8

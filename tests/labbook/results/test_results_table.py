@@ -148,7 +148,7 @@ def test_what_a_reader_should_know_is_in_the_notes(root: Path) -> None:
     note = cells(collect(OFAT, root))[NOTES]
     assert "EMA: mAP@0.5 31.0 / 32.0" in note
     assert "EVALUATED ANEW" in note and "31.00" in note and "30.00" in note
-    note_micro_batch(folder, 1)
+    note_micro_batch(folder, 1, step=0)
     assert "micro-batch 1, as memory ran out" in cells(collect(OFAT, root))[NOTES]
     (folder / "results.json").unlink()
     assert "WITHOUT results.json" in cells(collect(OFAT, root))[NOTES]

@@ -246,7 +246,7 @@ def test_cells(root: Path) -> None:
     assert list(places) == ["50 (5)", "60 (6)", "60 (6)"]  # steps and epochs
     assert (base["Oscillation"], base["Gradient bursts"]) == ("0.0%", "1.00")
     assert tables["train.total_batch_size"]["Flat from"].iloc[-1] == "rising"
-    note_micro_batch(root / "work_dirs" / f"{BATCH}_seed2", 1)
+    note_micro_batch(root / "work_dirs" / f"{BATCH}_seed2", 1, step=0)
     cells = shown(root)["Memory and time against batch size"].to_numpy().tolist()
     assert [row[1] for row in cells] == ["2", "2", "1 (lowered)", "2", "2"]
 
