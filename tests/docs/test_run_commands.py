@@ -29,6 +29,7 @@ NOT_RUN = {
     r".*--trust MODULE": "needs a module of the reader",
     r"tools/doctor.py data$": "data in the place that DETECTRON2_DATASETS names",
 }
+REASON = re.compile("|".join(f"(?:{reason})" for reason in NOT_RUN))
 STEPS = "max_iter=2 eval_period=2 checkpointer.period=2 log_period=1"
 SHORT = [f"train.{x}" for x in (*STEPS.split(), "total_batch_size=2", "micro_batch_size=1")]
 HEADS = "dataset.root=datasets/coco train.images=16 dataloader.num_workers=0"
@@ -45,7 +46,7 @@ tools/make_vim_checkpoint.py ckpts/vim_tiny_pretrained.pth
 """
 ALL = [command for command in commands() if command.page.startswith("docs/")]
 LINES = {shlex.join(command.words): command for command in reversed(ALL)}  # each once
-RUN = [c for line, c in reversed(LINES.items()) if not any(re.match(why, line) for why in NOT_RUN)]
+RUN = [c for c in ALL if LINES[line := shlex.join(c.words)] is c and not REASON.match(line)]
 
 
 def execute(words: list[str], folder: Path, environment: dict[str, str]) -> str:
@@ -97,15 +98,18 @@ def in_toy_size(command: Command) -> list[str]:
     words = list(command.words)
     if command.page == "docs/events.md":
         words = [word.replace("work_dirs/RUN/", "work_dirs/etram_RUN/") for word in words]
-    words = ["learning" if word == "NAME" else word for word in words]
-    if words[0].endswith("lazyconfig_train_net.py") and "--eval-only" not in words:
-        at = words.index("--config-file") + 1
-        if "examples" in words[at]:
-            return [*words, *SMALL_HEADS.split()]  # where the page has three dots
-        words[at] = words[at].replace("configs/", "configs/debug/")
-        words += [*SHORT, f"train.output_dir=work_dirs/line_{command.line}"]
     if words[:2] == ["tools/lab.py", "explain"]:
-        words[2:] = ["ofat_lr0.01_bs8_adamw_ep100", "optimizer.lr"]
+        return [*words[:2], "ofat_lr0.01_bs8_adamw_ep100", "optimizer.lr"]
+    trains = words[0].endswith("lazyconfig_train_net.py") and "--eval-only" not in words
+    if trains and "configs/examples/small_heads.py" in words:
+        return [*words, *SMALL_HEADS.split()]  # where the page has three dots
+    if "--assignment" in words:
+        words = [re.sub("^configs/.*", "work_dirs/etram_RUN/config.yaml", w) for w in words]
+    if trains:
+        words = [re.sub("^configs/", "configs/debug/", word) for word in words]
+        words += [*SHORT, f"train.output_dir=work_dirs/line_{command.line}"]
+    if "dataset.root=datasets/mine" in words:
+        words.append("dataset.downsample=nearest")  # as it was prepared; the toy size has none
     return words
 
 
