@@ -100,6 +100,8 @@ def in_toy_size(command: Command) -> list[str]:
         words = [word.replace("work_dirs/RUN/", "work_dirs/etram_RUN/") for word in words]
     if words[:2] == ["tools/lab.py", "explain"]:
         return [*words[:2], "ofat_lr0.01_bs8_adamw_ep100", "optimizer.lr"]
+    if words[:2] == ["tools/doctor.py", "config"]:
+        return [*words, "--no-step", "train.images=16"]  # a full-size step takes minutes
     trains = words[0].endswith("lazyconfig_train_net.py") and "--eval-only" not in words
     if trains and "configs/examples/small_heads.py" in words:
         return [*words, *SMALL_HEADS.split()]  # where the page has three dots
