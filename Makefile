@@ -39,7 +39,7 @@ demo: $(READY)
 	$(PY) tools/demo.py
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --durations=15 $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --durations=15 $(ARGS)
 
 test-slow: $(READY)
 	$(PY) -m pytest -m slow --durations=15 $(ARGS)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks import measure
+from in_process import call
 
 ROOT = Path(__file__).resolve().parents[2]
 MACHINE = {"cpu": "a processor", "threads": 2, "torch": "2.11"}
@@ -203,7 +202,6 @@ def test_samples_are_kept_for_the_same_machine_only(results, tmp_path: Path):
     ],
 )
 def test_a_wrong_command_measures_nothing(arguments, message):
-    command = [sys.executable, "-m", "benchmarks.bench_growth", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = call("benchmarks.bench_growth", *arguments)
     assert done.returncode == 2 and not done.stdout
     assert message in done.stderr and "Traceback" not in done.stderr

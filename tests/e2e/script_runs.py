@@ -8,14 +8,28 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import torch
 
+from labbook.run.trials.forked import ForkedRun, load_once
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = "tools/lazyconfig_train_net.py"
 CONFIG = "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
+LIBRARIES = (
+    "eventcam.sampling.train_loader",
+    "labbook.run.session",
+    "smalldet.engine.run",
+    "smalldet.evaluation.coco",
+    "smalldet.evaluation.event_boxes",
+    "smalldet.predict.command",
+    "toydata.heads.images",
+    "toydata.streets.recording",
+    "torch.utils.tensorboard",
+)
 TIMES = {"time", "data_time", "eta_seconds", "images_per_second", "memory_mb"}
 
 
@@ -42,7 +56,18 @@ def environment(threads: int = 1) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": str(threads)}
 
 
-def execute(arguments: list[str], threads: int = 1) -> subprocess.CompletedProcess[str]:
+def execute(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """A script in a forked process, one thread, whose two outputs come as one."""
+    load_once(LIBRARIES, threads=1)
+    with tempfile.TemporaryDirectory() as folder:
+        run = ForkedRun(Path(folder), arguments, ROOT)
+        status = run.wait(3600)
+        said = run.tail(sys.maxsize)
+    return subprocess.CompletedProcess(arguments, status, said, said)
+
+
+def execute_anew(arguments: list[str], threads: int = 1) -> subprocess.CompletedProcess[str]:
+    """A script in an interpreter of its own, which takes seconds to load all libraries."""
     return subprocess.run(
         arguments,
         cwd=ROOT,
@@ -55,10 +80,11 @@ def execute(arguments: list[str], threads: int = 1) -> subprocess.CompletedProce
 
 
 def run_script(
-    config: str | Path, folder: Path, overrides: list[str], *flags: str, threads: int = 1
+    config: str | Path, folder: Path, overrides: list[str], *flags: str, threads: int = 0
 ) -> str:
-    """Output of a run that must end well."""
-    done = execute(command(config, folder, overrides, *flags), threads)
+    """Output of a run that must end well; with ``threads`` in an interpreter of its own."""
+    words = command(config, folder, overrides, *flags)
+    done = execute_anew(words, threads) if threads else execute(words)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 

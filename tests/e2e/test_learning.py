@@ -64,6 +64,7 @@ def events(tmp_path_factory) -> list[str]:
 def test_untrained_models_find_nothing(demo, events, tmp_path):
     folder, overrides = demo
     once = ["train.max_iter=1", "train.eval_period=1", "optimizer.lr=0.0"]
+    once += ["train.validation_loss=false", "dataloader.test.limit=1"]  # which nobody looks at
     fewer = ["dataset.generate.train=1", "dataset.generate.val=2", "dataset.generate.test=1"]
     for config, there in (
         (CONFIG, [*overrides, f"dataset.root={folder / 'heads'}"]),

@@ -21,6 +21,7 @@ from script_runs import (
     command,
     environment,
     execute,
+    execute_anew,
     free_port,
     kill_and_resume,
     metrics,
@@ -63,7 +64,7 @@ def small(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole_run(small, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
-    run_script(CONFIG, folder, small)
+    run_script(CONFIG, folder, small, threads=1)
     return folder
 
 
@@ -197,7 +198,7 @@ def test_contradictions_end_in_a_sentence_before_the_first_step(
 @pytest.mark.slow
 def test_two_processes_train_on_a_cpu(small, tmp_path):
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}"]
-    done = execute([sys.executable, *launcher, *command(CONFIG, tmp_path, small)[1:]])
+    done = execute_anew([sys.executable, *launcher, *command(CONFIG, tmp_path, small)[1:]])
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((tmp_path / "run.json").read_text())["status"] == "finished"
     final = torch.load(tmp_path / "model_final.pth", weights_only=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 import torch
 
 from eventcam.dataset import EventRecordings
 from eventcam.prepare.size_report import box_sizes
+from in_process import call
 from smalldet.losses.size_aware import WEIGHT_TYPES, compute_size_weights
 from toydata.streets import GeneratedRecordings
 
@@ -27,9 +27,8 @@ def prepared(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("tune") / "street"
 
 
-def tune(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "tools/tune_thresholds.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def tune(*arguments: object) -> CompletedProcess[str]:
+    return call("tools/tune_thresholds.py", *arguments)
 
 
 def test_table_plot_and_config(prepared: Path, tmp_path: Path):

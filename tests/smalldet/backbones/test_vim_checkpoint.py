@@ -6,8 +6,6 @@ import argparse
 import json
 import logging
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from in_process import call
 from smalldet.backbones.vim import VisionMamba
 from smalldet.backbones.vim.checkpoint import load_vim_checkpoint, resize_positions
 from smalldet.backbones.vim.random_checkpoint import write_random_checkpoint
 from smalldet.backbones.weight_files import CheckpointError, read_checkpoint
 from vim_golden import GOLDEN, golden, relative_error
 
-TOOL = Path(__file__).parents[3] / "tools" / "make_vim_checkpoint.py"
 SIDE = 14
 
 
@@ -69,8 +67,8 @@ def test_resizing_positions_equals_the_official_one() -> None:
 
 
 def test_the_generated_file_has_the_published_layout(tmp_path: Path) -> None:
-    command = [sys.executable, str(TOOL), str(tmp_path / "ckpts" / "vim.pth"), "--seed", "1"]
-    assert "wrote" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    done = call("tools/make_vim_checkpoint.py", tmp_path / "ckpts" / "vim.pth", "--seed", 1)
+    assert done.returncode == 0 and "wrote" in done.stdout
     content = torch.load(tmp_path / "ckpts" / "vim.pth", weights_only=False)
     official = json.loads((GOLDEN / "vim_tiny_shapes.json").read_text())["classifier_224"]
     assert {k: list(v.shape) for k, v in content["model"].items()} == official["shapes"]
