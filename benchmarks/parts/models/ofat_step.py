@@ -1,6 +1,7 @@
-"""A step of the OFAT baseline against Detectron2's own: its pooler, its box heads, its trainer.
+"""A step of the OFAT baseline against Detectron2's own.
 
-Both have the same modules otherwise, the same weights and the same batch.
+Both have the same weights and the same batch. Pooler, proposal head, box heads, convolutions and
+trainer are those of Detectron2 in the one; what it does not have is the same in both.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Any
 import torch
 from detectron2.config import instantiate
 from detectron2.engine import SimpleTrainer, TrainerBase
+from detectron2.layers import Conv2d
 from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.proposal_generator.rpn import StandardRPNHead
 from detectron2.modeling.roi_heads import FastRCNNConvFCHead
 from torch import nn
 
@@ -66,13 +69,24 @@ class Repeated:
 
 
 def build_stock(ours: Built) -> nn.Module:
-    """The model of the same config and weights with the pooler and box heads of Detectron2."""
-    heads = ours.cfg["model"]["roi_heads"]
+    """The model of the same config and weights in Detectron2's classes, as far as it has them.
+
+    Detectron2 0.5 has no pyramid for plain backbones and no layer norm over channels: those are
+    ours, the convolutions of the pyramid Detectron2's.
+    """
     model: Any = build_model(ours.cfg, ours.settings)
-    model.roi_heads.box_pooler = instantiate({**heads["box_pooler"], "_target_": ROIPooler})
-    for stage, head in enumerate(heads["box_heads"]):
+    for level in model.backbone.children():
+        if isinstance(level, nn.Sequential):
+            channels = level[-1].out_channels
+            how = {"kernel_size": 3, "padding": 1, "bias": False, "norm": level[-1].norm}
+            level[-1] = Conv2d(channels, channels, **how)
+    cfg = ours.cfg["model"]
+    head = cfg["proposal_generator"]["head"]
+    model.proposal_generator.rpn_head = instantiate({**head, "_target_": StandardRPNHead})
+    pooler = cfg["roi_heads"]["box_pooler"]
+    model.roi_heads.box_pooler = instantiate({**pooler, "_target_": ROIPooler})
+    for stage, head in enumerate(cfg["roi_heads"]["box_heads"]):
         parts = {name: value for name, value in head.items() if name != "checkpoint"}
-        # Detectron2 0.5 knows no "LN", but takes a class.
         parts.update(_target_=FastRCNNConvFCHead, conv_norm=ChannelLayerNorm)
         model.roi_heads.box_head[stage] = instantiate(parts)
     model.load_state_dict(ours.model.state_dict())

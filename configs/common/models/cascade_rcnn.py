@@ -10,14 +10,14 @@ from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.proposal_generator import RPN
-from detectron2.modeling.proposal_generator.rpn import StandardRPNHead
 from detectron2.modeling.roi_heads import CascadeROIHeads, FastRCNNOutputLayers
 
 from smalldet.heads.box_head import ConvFCBoxHead, FullPrecisionPooler
+from smalldet.heads.proposal_head import ProposalHead
 
 proposal_generator = L(RPN)(
     in_features="???",
-    head=L(StandardRPNHead)(in_channels="???", num_anchors="???", conv_dims=[-1, -1]),
+    head=L(ProposalHead)(in_channels="???", num_anchors="???", conv_dims=[-1, -1]),
     anchor_generator=L(DefaultAnchorGenerator)(
         sizes="???",  # px, one list a level, finest level first
         aspect_ratios=[0.5, 1.0, 2.0],

@@ -53,10 +53,11 @@ class FullPrecisionPooler(UsesKernels, ROIPooler):
 
     @property
     def _sampling(self) -> roi_align.Sampling:
-        first = cast(ROIAlign, self.level_poolers[0])
-        how = (first.sampling_ratio, first.aligned)
-        scales = tuple(pooler.spatial_scale for pooler in self.level_poolers)
-        return roi_align.Sampling(tuple(self.output_size), scales, *how)
+        poolers = cast(list[ROIAlign], list(self.level_poolers))
+        rows, columns = self.output_size
+        scales = tuple(pooler.spatial_scale for pooler in poolers)
+        how = (poolers[0].sampling_ratio, poolers[0].aligned)
+        return roi_align.Sampling((rows, columns), scales, *how)
 
 
 class ConvFCBoxHead(FastRCNNConvFCHead):

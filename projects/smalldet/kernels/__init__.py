@@ -7,6 +7,7 @@ module                  fast                                    oracle
 ``causal_conv.py``      both convolutions of a ViM block, C++   ``causal_conv1d`` and SiLU
 ``count_conv.py``       convolution of sparse counts, C++       ``plain_convolution``
 ``feed_forward.py``     half of a transformer block, C++        ``plain_feed_forward``
+``conv_gradient.py``    backward passes of 3x3 convolutions     ``F.conv2d``
 ``group_attention.py``  attention in windows and grids, C++     its formula, in ``_agrees``
 ``lstm_update.py``      an LSTM cell, C++                       ``plain_update``
 ``onednn.py``           products and convolutions, oneDNN       ``F.linear`` and ``F.conv2d``

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint as recompute
 
+from smalldet.layers.conv3x3 import Conv3x3
 from smalldet.layers.norms import ChannelLayerNorm
 from smalldet.necks.base import Neck
 
@@ -59,7 +60,10 @@ class SimpleFeaturePyramid(Neck):
         self._strides = {f"p{int(math.log2(stride))}": stride for stride in strides}
         for name, scale in zip(self._strides, scale_factors, strict=False):  # p6 has none
             resampling, channels = _resampling(source.channels, scale)
-            convs = (_conv(channels, out_channels, 1), _conv(out_channels, out_channels, 3))
+            convs = (
+                Conv2d(channels, out_channels, kernel_size=1, **_normed(out_channels)),
+                Conv3x3(out_channels, out_channels, **_normed(out_channels)),
+            )
             self.add_module(f"simfp_{name[1:]}", nn.Sequential(*resampling, *convs))
 
     def output_shape(self) -> dict[str, ShapeSpec]:
@@ -129,12 +133,5 @@ def _resampling(channels: int, scale: float) -> tuple[list[nn.Module], int]:
     raise ValueError(f"scale_factors holds {scale}; this pyramid knows 4, 2, 1 and 0.5.")
 
 
-def _conv(in_channels: int, out_channels: int, kernel_size: int) -> Conv2d:
-    return Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size=kernel_size,
-        padding=kernel_size // 2,
-        bias=False,
-        norm=ChannelLayerNorm(out_channels),
-    )
+def _normed(channels: int) -> dict[str, Any]:
+    return {"bias": False, "norm": ChannelLayerNorm(channels)}

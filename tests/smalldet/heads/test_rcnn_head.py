@@ -9,12 +9,14 @@ import pytest
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.proposal_generator.rpn import StandardRPNHead
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from smalldet.heads.box_head import ConvFCBoxHead, FullPrecisionPooler
+from smalldet.heads.proposal_head import ProposalHead
 from smalldet.heads.rcnn import RCNNHead
 from smalldet.kernels import roi_align
 from toy_detection import (
@@ -210,6 +212,24 @@ def test_features_that_do_not_fit_a_pooler_are_named():
         pooler([x], [boxes])
     with pytest.raises(AssertionError, match="batch dim 0 is 1"):
         pooler([x, x], [boxes, boxes])
+
+
+def test_the_proposal_head_is_detectron2_s_with_other_gradients():
+    heads, arguments = [], {"in_channels": 8, "num_anchors": 3, "conv_dims": [-1, -1]}
+    for kind in (ProposalHead, StandardRPNHead):
+        torch.manual_seed(0)
+        heads.append(kind(**arguments))
+    ours, theirs = (head.state_dict() for head in heads)
+    assert all(torch.equal(ours.pop(name), value) for name, value in theirs.items()) and not ours
+    x = [torch.randn(2, 8, side, side, requires_grad=True) for side in (40, 20)]
+    found = []
+    for head in heads:
+        logits, deltas = head(x)
+        loss = logits[0][:, 0, 3::9, 4::9].sum() + deltas[1].square().sum()
+        found.append([*logits, *deltas, *torch.autograd.grad(loss, [*x, *head.parameters()])])
+    for got, want in zip(*found, strict=True):
+        bound = 1e-5 * want.abs().max().item()
+        torch.testing.assert_close(got, want, rtol=0, atol=bound)
 
 
 ANCHOR_SIZES = "proposal_generator.anchor_generator.sizes"
