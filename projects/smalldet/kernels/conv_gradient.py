@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-FEW = 1 / 4  # of the cells; then only those are looked at
-WASTE = 1.3  # cells with the frame over those without, up to which the frame is worth its zeros
+FEW = 1 / 8  # of the cells; then only those are looked at
+LARGE = 1_000_000  # numbers of a map, from which on oneDNN is slow
 ROWS = 4096  # of a product; they and the sums stay in the cache
 
 
@@ -58,9 +58,8 @@ class _Conv(torch.autograd.Function):
         cells = grad.ne(0).any(dim=1)
         if int(cells.sum()) <= FEW * cells.numel():
             return _of_few(grad, x, weight, cells, ctx.needs_input_grad)
-        height, width = x.shape[2:]
         is_flat = x.is_contiguous(memory_format=torch.channels_last)
-        is_large = (height + 2) * (width + 2) <= WASTE * height * width
+        is_large = x[0].numel() >= LARGE
         wanted = list(ctx.needs_input_grad)
         by_products = wanted[1] and is_flat and is_large
         wanted[1] &= not by_products

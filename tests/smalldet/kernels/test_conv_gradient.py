@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -33,6 +35,7 @@ def differentiated(function, given: list[Tensor], weights: Tensor) -> list[Tenso
     learning=st.sampled_from([0.0, 0.01, 0.2, 0.3, 1.0]),
     has_bias=st.booleans(),
     last=st.booleans(),
+    large=st.sampled_from([0, conv_gradient.LARGE]),
 )
 def test_all_gradients_are_those_of_float64(
     images: int,
@@ -41,13 +44,15 @@ def test_all_gradients_are_those_of_float64(
     learning: float,
     has_bias: bool,
     last: bool,
+    large: int,
 ) -> None:
     layout = torch.channels_last if last else torch.contiguous_format
     x = torch.randn(images, channels[0], *shape).contiguous(memory_format=layout)
     given = [x, torch.randn(channels[1], channels[0], 3, 3), *[torch.randn(channels[1])] * has_bias]
     weights = torch.randn(images, channels[1], *shape)
     weights *= torch.rand(images, 1, *shape) < learning  # cells without a gradient
-    found = differentiated(conv2d, given, weights)
+    with patch.object(conv_gradient, "LARGE", large):
+        found = differentiated(conv2d, given, weights)
     exact = differentiated(by_pytorch, [t.double() for t in given], weights)
     sizes = differentiated(by_pytorch, [t.double().abs() for t in given], weights.abs())
     for got, want, size in zip(found, exact, sizes, strict=True):
