@@ -20,6 +20,7 @@ from runfolder import files
 from runfolder.faults import KilledError, ToldError
 from runfolder.files import read_json
 from runfolder.names import LEDGER, LOG
+from runfolder.provenance import process_start
 from runfolder.records import read_record, start_record
 from runfolder.run import read_run
 
@@ -140,9 +141,9 @@ def test_a_removed_folder_gets_a_record_and_a_log_that_say_so(cfg):
 @pytest.mark.parametrize("is_alive", [False, True])
 def test_others_record_the_loss_of_the_process_that_keeps_the_record(tmp_path, is_alive):
     start_record(tmp_path, [])
-    if not is_alive:
-        record = read_json(tmp_path / "run.json") | {"process_start": "of one that has gone"}
-        (tmp_path / "run.json").write_text(json.dumps(record))
+    start = process_start(os.getppid()) if is_alive else "of one that has gone"
+    other = {"pid": os.getppid(), "process_start": start}
+    (tmp_path / "run.json").write_text(json.dumps(read_json(tmp_path / "run.json") | other))
     with pytest.raises(KilledError), recorded_loss(tmp_path):
         raise KilledError("process 0")
     found = read_record(tmp_path)
