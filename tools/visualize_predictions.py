@@ -22,7 +22,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("out", type=Path, help=".png or .mp4")
     parser.add_argument("--split", default="valid", help="an evaluated split (%(default)s)")
-    parser.add_argument("--recording", default="", help="name (the first one)")
+    parser.add_argument("--recording", default="", help="name, or best (the first one)")
     parser.add_argument("--min-score", type=float, default=0.3, help="of a box (%(default)s)")
     parser.add_argument("--start", type=float, default=0.0, help="seconds (%(default)s)")
     parser.add_argument("--seconds", type=float, default=None, help="length (until the end)")

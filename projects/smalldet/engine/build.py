@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ def set_up_logging(output_dir: str) -> None:
 
 def build_model(cfg: Config, settings: TrainSettings) -> nn.Module:
     """The seeded model of ``cfg`` on its device, without pretrained weights."""
+    # Detectron2 0.5 makes its anchors in the old way, of which torch would tell in each run.
+    warnings.filterwarnings("ignore", "torch.meshgrid: in an upcoming release", UserWarning)
     seed_all_rng(settings.seed + comm.get_rank())
     device = settings.device
     if device == "auto":

@@ -19,7 +19,6 @@ from smalldet.evaluation.evaluator import (
     BoxEvaluator,
     Collected,
     check_classes,
-    score_text,
     to_frame,
 )
 from smalldet.evaluation.gallery import Picture
@@ -29,8 +28,6 @@ from smalldet.evaluation.tiles import Tiling
 from smalldet.evaluation.truth import CocoTruth, truth_of
 
 logger = logging.getLogger(__name__)
-
-SIZE_BINS = {"APs": "small", "APm": "medium", "APl": "large"}
 
 
 class CocoBoxEvaluator(BoxEvaluator):
@@ -154,12 +151,8 @@ class CocoBoxEvaluator(BoxEvaluator):
         if shown != total:
             logger.info("%s: evaluated %d of %d images.", self.split, shown, total)
         self.warn_of_nothing(scores)
-        missing = [f"class {name!r}" for name in self.truth.classes if scores[f"AP-{name}"] is None]
-        missing += [f"{name} boxes" for key, name in SIZE_BINS.items() if scores[key] is None]
-        if scores["num_ground_truth"] and missing:
-            logger.info("No ground truth, so null and left out of means: %s.", ", ".join(missing))
-        columns = [f"{key} {score_text(value)}" for key, value in scores.items()]
-        logger.info("Boxes on %s, in percent: %s", self.split, ", ".join(columns))
+        self.log_missing(scores, self.truth.classes, self.split)
+        self.log_scores(scores, self.truth.classes, self.split)
 
 
 def coco_results(images: list[ImageBoxes], truth: CocoTruth) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,11 @@ class Collected:
         return True
 
 
+SIZE_BINS = {"APs": "small", "APm": "medium", "APl": "large"}
+MAIN = ("AP", "AP50", *SIZE_BINS, "AR@100", "num_images", "num_ground_truth", "num_predictions")
+MANY = 10  # classes; of more, a line would be too long
+
+
 class BoxEvaluator(DatasetEvaluator):
     """A Detectron2 evaluator that gathers all processes' predictions and scores them in the first.
 
@@ -82,6 +88,7 @@ class BoxEvaluator(DatasetEvaluator):
 
     def __init__(self, split: str, output_dir: str) -> None:
         self.split, self.output_dir = split, output_dir
+        self._said: set[str] = set()
         self.reset()
 
     def reset(self) -> None:
@@ -122,6 +129,32 @@ class BoxEvaluator(DatasetEvaluator):
 
     def _picture(self, image_id: int) -> Picture:
         raise NotImplementedError
+
+    def log_scores(self, scores: Scores, classes: Sequence[str], whose: str) -> None:
+        """Log the main scores; all of them stand in the file of the evaluation.
+
+        Args:
+            scores: With ``AP-<class>`` for each class.
+            classes: Names.
+            whose: What they are of, as "valid by coco".
+        """
+        shown = [f"{key} {score_text(scores[key])}" for key in MAIN if scores.get(key) is not None]
+        logger.info("Boxes on %s, in percent: %s.", whose, ", ".join(shown))
+        single = [f"{name} {score_text(scores[f'AP-{name}'])}" for name in classes[:MANY]]
+        if 1 < len(classes) <= MANY:
+            logger.info("AP on %s by class: %s.", whose, ", ".join(single))
+
+    def log_missing(self, scores: Scores, classes: Sequence[str], whose: str) -> None:
+        """Log, once, of which classes and sizes there is no ground truth; see :meth:`log_scores`.
+
+        Scores of theirs, also of a class in a size, are null and in no mean.
+        """
+        missing = [f"class {name!r}" for name in classes if scores[f"AP-{name}"] is None]
+        missing += [f"{name} boxes" for key, name in SIZE_BINS.items() if scores[key] is None]
+        text = f"{whose} has no ground truth, so scores are null, of: {', '.join(missing)}."
+        if scores["num_ground_truth"] and missing and text not in self._said:
+            self._said.add(text)
+            logger.info(text)
 
     def warn_of_nothing(self, scores: Scores) -> None:
         """Say what it means if nothing is true, or nothing was predicted."""

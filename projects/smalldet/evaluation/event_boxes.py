@@ -28,7 +28,6 @@ from smalldet.evaluation.evaluator import (
     BoxEvaluator,
     Collected,
     check_classes,
-    score_text,
     to_frame,
     to_numpy,
 )
@@ -216,17 +215,14 @@ class EventBoxEvaluator(BoxEvaluator):
         if self.left_out:
             reasons = ", ".join(f"{number} {reason}" for reason, number in self.left_out.items())
             logger.info("Not in the labels of %s, whatever the protocol: %s.", self.split, reasons)
+        classes = self.class_map.classes
         for name, result in sliced.items():
-            columns = [f"{key} {score_text(value)}" for key, value in result.scores.items()]
-            logger.info("Boxes on %s of %s, in percent: %s", name, self.split, ", ".join(columns))
+            self.log_scores(result.scores, (), f"{name} of {self.split}")
         for result in results:
-            name = result.protocol.name
-            columns = [f"{key} {score_text(value)}" for key, value in result.scores.items()]
-            logger.info("Boxes on %s by %s, in percent: %s", self.split, name, ", ".join(columns))
-            logger.info("Dropped by %s: %s.", name, result.dropped)
-            if result.undefined:
-                missing = ", ".join(result.undefined)
-                logger.info("No ground truth, so null and left out of means: %s.", missing)
+            whose = f"{self.split} by {result.protocol.name}"
+            self.log_missing(result.scores, classes, whose)
+            self.log_scores(result.scores, () if result is not results[0] else classes, whose)
+            logger.info("Dropped by %s: %s.", result.protocol.name, result.dropped)
 
 
 def _dropped_counts(result: Result) -> Scores:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 CONFIGS = {
     "events": "configs/debug/etram_baseline_3scale.py",
     "images": "configs/examples/yolox_vim_tiny.py",
-    "cascade": "configs/debug/demo/heads.py",
+    "cascade": "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py",
 }
 _VIM = {"img_size": 64, "embed_dim": 16, "depth": 2, "init_checkpoint": "''"}
 VIM = [f"model.backbone.bottom_up.{key}={value}" for key, value in _VIM.items()]

@@ -20,7 +20,7 @@ from smalldet.predict.recordings import EventPredictor
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGS = {
-    "heads": "configs/debug/demo/heads.py",
+    "heads": "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py",
     "events": "configs/debug/etram_baseline_3scale.py",
 }
 OVERRIDES = {
