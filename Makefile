@@ -15,7 +15,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: help install demo test test-slow test-matrix test-gpu lint bench bench-gpu growth soak docs
 
 help:
-	@echo "make demo       generate data, train, evaluate, print a table (under 10 minutes on 2 cores)"
+	@echo "make demo       train on generated data: picture, video, report (5 minutes on 2 cores)"
 	@echo "make test       the default test suite        make test-slow  full-size models, whole runs"
 	@echo "make lint       ruff, import rules, types     make bench      speed ratios"
 	@echo "make test-gpu   the tests that need a GPU     make bench-gpu  speed and memory on it"
@@ -29,14 +29,14 @@ install: $(READY)
 $(READY): setup.py constraints.txt tools/install_detectron2.py
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or 3.12 was found; install one or pass PYTHON=/path/to/it."; exit 1; }
 	@echo "Installing into $(VENV) with $$($(PYTHON) --version) (torch is large: a few minutes the first time)"
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) setuptools wheel torch torchvision
-	$(PIP) --no-build-isolation -e ".[train,events,convert,export,sahi,supervision,sweep,dev]"
-	$(PY) tools/install_detectron2.py
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) setuptools wheel torch torchvision
+	@$(PIP) --no-build-isolation -e ".[train,events,convert,export,sahi,supervision,sweep,dev]"
+	@$(PY) tools/install_detectron2.py
 	@touch $@
 
 demo: $(READY)
-	$(PY) tools/demo.py
+	@$(PY) tools/demo.py
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --durations=15 $(ARGS)

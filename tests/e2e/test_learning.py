@@ -61,7 +61,9 @@ def test_labels_of_other_images_teach_nothing(heads, tmp_path):
     root = f"dataset.root={tmp_path / 'shuffled'}"
     run_script(CONFIG, tmp_path / "run", ["dataset.generate=null", root], threads=2)
     assert results(tmp_path / "run")["valid"]["bbox/AP50"] < 5
-    valid = [CocoSplits(str(root)).filtered("valid").path for root in (heads, tmp_path / "shuffled")]
+    valid = [
+        CocoSplits(str(root)).filtered("valid").path for root in (heads, tmp_path / "shuffled")
+    ]
     assert valid[0].read_bytes() == valid[1].read_bytes()
 
 

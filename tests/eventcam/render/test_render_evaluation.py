@@ -135,3 +135,16 @@ def test_files_without_recordings_or_damaged_are_sentences(tmp_path):
     (tmp_path / "matches.npz").write_bytes(b"nothing")
     with pytest.raises(EventDataError, match="cannot be read"):
         Evaluation(tmp_path / "matches.npz")
+
+
+def test_the_best_recording_is_that_of_most_objects_of_most_classes(tmp_path):
+    """``many`` has more objects found, of one of its classes; ``all`` has some of both found."""
+    file = evaluated(tmp_path, ["many", "all"], [100_000, 100_000])
+    strong, weak, none = 0, 1, -1
+    truth = [(0, 0, strong)] * 3 + [(0, 1, none), (0, 1, weak)] + [(1, 0, 2), (1, 0, none)]
+    truth += [(1, 1, 2), (1, 1, 2)]
+    image, label, found = np.array(truth).T
+    more = {"gt_image": image, "gt_class": label, "gt_det": found[:, None]}
+    np.savez(file, **dict(np.load(file)), **more)
+    assert Evaluation(file).best(0.3) == "all"
+    assert Evaluation(file).best(0.1) == "many"
