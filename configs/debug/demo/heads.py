@@ -17,5 +17,6 @@ dataset.generate = L(GeneratedHeads)(seed=1, image_size=160, train=240, valid=80
 dataloader.update(image_size=160, num_workers=0)
 model.head.in_features = None  # all that the neck gives
 train.update(output_dir="work_dirs/debug/${experiment.name}", log_period=20)
-train.update(images=240, epochs=10, total_batch_size=4, micro_batch_size=4)
+train.update(images=240, epochs=5, total_batch_size=4, micro_batch_size=4)
 train.eval_period = train.checkpointer.period = "${train.max_iter}"
+optimizer.lr = 2e-3
