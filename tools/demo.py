@@ -24,7 +24,7 @@ ENOUGH = 60.0  # AP50 in percent; chance and labels of other images stay below 5
 
 def main() -> int:
     ArgumentParser(description=__doc__).parse_args()
-    print(f"Small detectors learn on generated data, two at a time; logs: {WORK}/*/console.log")
+    print(f"Small detectors learn on generated data, two at a time; logs: {WORK}/*/console.txt")
     compare(trained())
     passed = [verdict(ROOT / folder) for folder in (HEADS, EVENTS)]
     draw()

@@ -19,7 +19,7 @@ from smalldet.engine.settings import read_settings
 from smalldet.predict.images import ImagePredictor
 from smalldet.predict.loading import find_source, load, predictor_of
 
-RULE = "as many boxes as there are objects, the surest first    dashed: ground truth"
+RULE = "the surest boxes, no more than there are objects"
 
 
 def before_after_sheet(
@@ -32,8 +32,8 @@ def before_after_sheet(
 ) -> Path:
     """Write a sheet of two rows: what a run's network finds before its training, and after.
 
-    Both rows show as many boxes as there are objects, the surest first, so that neither owes its
-    looks to a threshold. Ground truth is dashed.
+    Both rows show the surest boxes, no more than there are objects, so that neither owes its looks
+    to a threshold of this function (heads have one of their own). Ground truth is dashed.
 
     Args:
         run: the folder of a finished run on images.
@@ -54,16 +54,21 @@ def before_after_sheet(
     for when, predictor in (("before", untrained), ("after", load(run))):
         if not isinstance(predictor, ImagePredictor):
             raise ValueError(f"{run} is a run on recordings; expected one on images.")
-        row = contact_sheet([_seen(r, predictor, tile, theme) for r in fullest], images, 6, theme)
-        rows.append(with_title(row, f"{when} training: {RULE}", theme.truth, theme.background))
+        pictures, counts = zip(*(_seen(r, predictor, tile, theme) for r in fullest), strict=True)
+        title = f"{when} training: {sum(counts)} found ({RULE})    dashed: ground truth"
+        row = contact_sheet(pictures, images, theme=theme)
+        rows.append(with_title(row, title, theme.truth, theme.background))
     write_image(out, np.concatenate(rows))
     return out
 
 
-def _seen(record: Mapping[str, Any], shown: ImagePredictor, tile: int, theme: Theme) -> np.ndarray:
-    """One image with its objects and as many predictions."""
+def _seen(
+    record: Mapping[str, Any], predictor: ImagePredictor, tile: int, theme: Theme
+) -> tuple[np.ndarray, int]:
+    """One image with its objects and at most as many predictions, and how many those are."""
     labelled = read_labelled(record, "RGB")
-    found = shown.predict(labelled.image, "RGB")[: len(labelled.boxes)]
+    found = predictor.predict(labelled.image, "RGB")[: len(labelled.boxes)]
     boxes = found.pred_boxes.tensor.numpy(), found.pred_classes.numpy(), found.scores.numpy()
     truth, zoom = BoxSet(labelled.boxes, labelled.classes), tile / max(labelled.image.shape[:2])
-    return draw_frame(labelled.image, truth, BoxSet(*boxes), shown.class_names, theme, zoom)
+    names = predictor.class_names
+    return draw_frame(labelled.image, truth, BoxSet(*boxes), names, theme, zoom), len(found)
