@@ -107,7 +107,8 @@ class Reader:
         assert util.find_spec(module)
         if module in BENCHMARKS:
             known = getattr(import_module(module), BENCHMARKS[module])
-            assert {word for word in rest if word in known or word[0] == "-"} | {"docs", "cuda"} >= {*rest}
+            taken = {word for word in rest if word in known or word[0] == "-"}
+            assert taken | {"docs", "cuda"} >= {*rest}
             self.monkeypatch.setattr(sys, "argv", [module, *rest])
             with stopped_once_parsed(self.monkeypatch):
                 runpy.run_path(module.replace(".", "/") + ".py", run_name="__main__")
