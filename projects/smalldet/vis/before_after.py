@@ -48,7 +48,8 @@ def before_after_sheet(
     """
     cfg = find_source(run).cfg
     untrained = predictor_of(cfg, build_model(cfg, read_settings(cfg["train"])))
-    records = instantiate(cfg["dataset"]).records(split)
+    dataset: Any = instantiate(cfg["dataset"])
+    records = dataset.records(split)
     fullest = sorted(records, key=lambda record: -len(record["annotations"]))[:images]
     rows = []
     for when, predictor in (("before", untrained), ("after", load(run))):
