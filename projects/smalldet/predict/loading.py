@@ -14,6 +14,7 @@ from torch import nn
 
 from eventcam.dataset import EventRecordings
 from labbook.config.load import load_config, to_plain
+from labbook.config.studies import real_config
 from runfolder.names import CONFIG
 from smalldet.detectors.recurrent import RecurrentDetector
 from smalldet.engine.build import build_model, load_pretrained
@@ -127,7 +128,7 @@ def find_source(run: Path, weights: str = "", overrides: Sequence[str] = ()) -> 
     Raises:
         ValueError, FileNotFoundError: see :func:`load`.
     """
-    if not run.exists():
+    if not run.exists() and real_config(run) is None:
         raise FileNotFoundError(f"There is no run folder, config or exported file {run}.")
     if run.suffix == WEIGHTS:
         metadata = read_metadata(run)
