@@ -18,8 +18,8 @@ dataloader.sequence_length = 3
 dataloader.train.sampling.mode = "mixed"
 dataloader.train.sampling.random_augment.zoom = 0.0
 dataloader.train.sampling.stream_augment.zoom = 0.0
-train.update(total_batch_size=8, max_iter=320, log_period=20)
-train.eval_period = train.checkpointer.period = "${train.max_iter}"
+train.update(total_batch_size=8, max_iter=600, log_period=20)
+train.eval_period, train.checkpointer.period = 200, "${train.max_iter}"
 optimizer.lr = 2.5e-3
 lr_multiplier.warmup = 0.05
 model.head.num_classes = 3

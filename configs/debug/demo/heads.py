@@ -18,5 +18,5 @@ dataloader.update(image_size=160, num_workers=0)
 model.head.in_features = None  # all that the neck gives
 train.update(output_dir="work_dirs/debug/${experiment.name}", log_period=20)
 train.update(images=240, epochs=5, total_batch_size=4, micro_batch_size=4)
-train.eval_period = train.checkpointer.period = "${train.max_iter}"
+train.checkpointer.period = "${train.max_iter}"
 optimizer.lr = 2e-3
