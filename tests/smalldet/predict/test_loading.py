@@ -21,7 +21,7 @@ from smalldet.predict.recordings import EventPredictor
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGS = {
-    "heads": "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py",
+    "heads": "configs/debug/demo/heads.py",
     "events": "configs/debug/etram_baseline_3scale.py",
 }
 OVERRIDES = {
@@ -35,7 +35,7 @@ OVERRIDES = {
 
 def overrides(kind: str, folder: Path) -> list[str]:
     low = {
-        "heads": ["model.roi_heads.box_predictors.0.test_score_thresh=0.0"],
+        "heads": ["model.head.score_threshold=0.0"],
         "events": ["model.head.score_threshold=0.0"],
     }
     return [*OVERRIDES[kind], *low[kind], f"dataset.root={folder / 'data'}"]
