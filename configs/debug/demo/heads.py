@@ -19,4 +19,5 @@ model.head.in_features = None  # all that the neck gives
 train.update(output_dir="work_dirs/debug/${experiment.name}", log_period=20)
 train.update(images=240, epochs=5, total_batch_size=4, micro_batch_size=4)
 train.checkpointer.period = "${train.max_iter}"
+train.best_metric = "bbox/AP50"
 optimizer.lr = 2e-3
