@@ -128,14 +128,15 @@ def find_source(run: Path, weights: str = "", overrides: Sequence[str] = ()) -> 
     Raises:
         ValueError, FileNotFoundError: see :func:`load`.
     """
-    if not run.exists() and real_config(run) is None:
+    is_toy = real_config(run) is not None
+    if not (run.exists() or is_toy):
         raise FileNotFoundError(f"There is no run folder, config or exported file {run}.")
     if run.suffix == WEIGHTS:
         metadata = read_metadata(run)
         read_manifest(metadata, run)
         return Source(read_config_text(metadata[CONFIG_KEY], run, overrides), weights or str(run))
     config = run / CONFIG if run.is_dir() else run
-    if not config.is_file():
+    if not (config.is_file() or is_toy):
         raise ValueError(f"{run} is no run folder: it has no {CONFIG}. Name one that has.")
     cfg = to_plain(load_config(config, overrides))
     folder = config.parent if config.name == CONFIG else None
