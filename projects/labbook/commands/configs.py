@@ -54,7 +54,8 @@ def try_configs(options: argparse.Namespace, root: Path) -> int:
         failed += not trial.is_ok
     total = duration(time.monotonic() - start)
     if failed:
-        print(f"{failed} of {len(names)} would fail ({total}). What they said: {FOLDER}/.")
+        said = f"{FOLDER}/{study.name}/"
+        print(f"{failed} of {len(names)} would fail ({total}). What they said: {said}.")
         return 1
     print(f"All {len(names)} configs of the study {study.name} would run ({total}).")
     return 0

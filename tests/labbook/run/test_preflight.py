@@ -54,7 +54,7 @@ def test_all_or_some_would_run(study, capsys):
     ]  # fmt: skip
     assert {"train.max_iter=2", "train.device=cpu", "dataloader.valid.limit=2"} <= set(calls[0][1])
     assert not any("dataloader.test" in word for word in calls[0][1])  # the config has no such
-    folder = root / "work_dirs/debug/preflight/good"
+    folder = root / "work_dirs/debug/preflight/ofat/good"
     assert (folder / "console.txt").exists() and not list(folder.glob("*.pth"))
     assert sorted(path.name for path in (root / "work_dirs").iterdir()) == ["debug"]
     study("a_crash")

@@ -22,6 +22,7 @@ from labbook.run.trials.forked import ForkedRun, load_once
 from runfolder.trust import targets
 
 FOLDER = "work_dirs/debug/preflight"
+"""Holds a folder for each study; runs in it itself would be runs on a data set of that name."""
 LIMIT_SECONDS = 600.0
 STEPS, SAMPLES = 2, 2
 AT_A_TIME = 4  # at most; memory, not cores, is what then gets scarce
@@ -59,7 +60,7 @@ def preflight(study: Study, names: list[str], root: Path, train_script: str) -> 
 
 
 def _job(name: str, toy: Path, family: Family, root: Path, train_script: str) -> Job:
-    cfg, folder = family.load(name), root / FOLDER / name
+    cfg, folder = family.load(name), root / FOLDER / family.study.name.removesuffix("-debug") / name
     place = assignment("train.output_dir", str(folder))
     overrides = (*present_overrides(to_plain(cfg), WANTED), place)
     return Job(name, toy, folder, cfg, train_script, overrides)
@@ -71,8 +72,9 @@ def _tried(jobs: Sequence[Job], root: Path) -> Iterator[Trial]:
     at_a_time = min(cores, AT_A_TIME)
     named = {path.rpartition(".")[0] for job in jobs for path in targets(to_plain(job.cfg))}
     load_once(named, cores // at_a_time)
-    for trial in try_jobs(jobs, root, LIMIT_SECONDS, at_a_time, ForkedRun):
-        for checkpoint in (root / FOLDER / trial.name).glob("*.pth"):
+    trials = try_jobs(jobs, root, LIMIT_SECONDS, at_a_time, ForkedRun)
+    for job, trial in zip(jobs, trials, strict=True):
+        for checkpoint in job.folder.glob("*.pth"):
             checkpoint.unlink()
         said = f"{STEPS} steps and an evaluation" if trial.is_ok else trial.text
         yield trial._replace(text=said)
