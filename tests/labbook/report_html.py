@@ -18,34 +18,29 @@ _VOID = {"meta", "link", "br", "img", "input", "hr"}
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 _PROBE = """<script>
-addEventListener("load", async () => {
-  const width = async (href) => {
-    const picture = new Image();
-    picture.src = href;
-    try { await picture.decode(); } catch { return 0; }
-    return picture.naturalWidth;
-  };
-  const hrefs = [...document.querySelectorAll("image, img")].map(
-    (e) => e.getAttribute("href") || e.src);
+const pictures = [...document.querySelectorAll("image, img")].map((e) => {
+  const picture = new Image();  // the page is loaded when this is
+  picture.src = e.getAttribute("href") || e.src;
+  return picture;
+});
+addEventListener("load", () => {
   const texts = [...document.querySelectorAll("svg text")].filter((e) => e.checkVisibility());
   const crops = [...document.querySelectorAll("figure.crop svg")];
-  parent.postMessage(JSON.stringify({
+  parent.document.body.dataset.probe = JSON.stringify({
     page: document.documentElement.scrollWidth,
     window: innerWidth,
     background: getComputedStyle(document.body).backgroundColor,
-    pictures: await Promise.all(hrefs.map(width)),
+    pictures: pictures.map((e) => e.naturalWidth),
     crops: crops.map((e) => e.getBBox().width),
     charts: [...document.querySelectorAll("figure.chart svg")].map(
       (e) => e.getBoundingClientRect().width),
     text: Math.min(...texts.map(
       (e) => parseFloat(getComputedStyle(e).fontSize) * e.getScreenCTM().a)),
-  }), "*");
+  });
 });
 </script></body>"""
-_FRAME = """<!DOCTYPE html><html><head><link rel="icon" href="data:,"></head><body><script>
-addEventListener("message", (event) => { document.body.dataset.probe = event.data; });
-</script><iframe src="inner.html" width="WIDTH" height="900" style="border: 0"></iframe>
-</body></html>"""
+_FRAME = """<!DOCTYPE html><html><head><link rel="icon" href="data:,"></head><body>
+<iframe src="inner.html" width="WIDTH" height="900" style="border: 0"></iframe></body></html>"""
 """A window is at least 500 pixels wide, a frame in it is not."""
 
 
@@ -131,11 +126,12 @@ def show(page: Path, folder: Path, width: int, dark: bool = False) -> Shown:
     outer.write_text(_FRAME.replace("WIDTH", str(width)), "utf-8")
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
     command += [f"--user-data-dir={folder / 'profile'}", "--window-size=1400,1000"]
+    command += ["--no-first-run", "--disable-background-networking", "--disable-component-update"]
     command += [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
-    command += ["--virtual-time-budget=20000", "--dump-dom", outer.as_uri()]
+    command += ["--allow-file-access-from-files", "--dump-dom", outer.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     body = parse(done.stdout).find("body")[0]
     probe = body.attributes.get("data-probe")
-    assert probe, f"the page did not come to rest:\n{done.stderr[-2000:]}"
+    assert probe, f"the page has not been loaded:\n{done.stderr[-2000:]}"
     console = [line for line in done.stderr.splitlines() if re.search(r":CONSOLE[:(]", line)]
     return Shown(json.loads(probe), console)
