@@ -29,6 +29,8 @@ COMPRESSION: dict[str, Any] = dict(
 )
 
 _BLOSC, _SHUFFLE = hdf5plugin.Blosc.filter_id, h5py.h5z.FILTER_SHUFFLE
+_DEADLY = {hdf5plugin.SZ.filter_id, hdf5plugin.SZ3.filter_id}
+"""Lossy filters for floats, whose libraries end the process where data is damaged."""
 _HEADER = struct.Struct("<4xI4xI")  # of a Blosc chunk; its bytes without and with compression
 
 
@@ -40,12 +42,17 @@ class Rows:
 
     Attributes:
         data: the dataset.
+
+    Raises:
+        OSError: its filter is SZ or SZ3.
     """
 
     def __init__(self, data: h5py.Dataset) -> None:
-        self.data = data
+        self.data, filters = data, _filters(data)
         self._sound: set[tuple[int, ...]] = set()
-        self._is_blosc = _filters(data) in ([_BLOSC], [_SHUFFLE, _BLOSC])
+        self._is_blosc = filters in ([_BLOSC], [_SHUFFLE, _BLOSC])
+        if _DEADLY & {*filters}:
+            raise OSError(f"{data.name} is compressed by SZ, which is for floats")
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """``data[start:stop]``.

@@ -119,7 +119,9 @@ class RvtRecording:
     def _rows(self) -> Rows:
         if self._stored is None or self._process != os.getpid():  # a forked process opens its own
             self._file, self._process = open_h5(self.data_file), os.getpid()
-            self._stored = Rows(self._data(self._file))
+            data = self._data(self._file)
+            with damage_reported(self.folder, "representations"):
+                self._stored = Rows(data)
         return self._stored
 
     def _data(self, file: File) -> Dataset:

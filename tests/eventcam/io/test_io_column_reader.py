@@ -117,6 +117,18 @@ def test_a_chunk_whose_header_lies_is_refused(path, tmp_path, name, place, numbe
         reader.close()
 
 
+@pytest.mark.parametrize("number", [hdf5plugin.SZ.filter_id, hdf5plugin.SZ3.filter_id])
+def test_a_filter_that_ends_the_process_is_not_called(path, tmp_path, number):
+    """Whose number damage put in the place of Blosc's."""
+    old, new = (one.to_bytes(2, "little") for one in (BLOSC.filter_id, number))
+    changed = path.read_bytes().replace(old + b"\x08\x00", new + b"\x08\x00")  # name's length
+    (tmp_path / "a.h5").write_bytes(changed)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["zstd"].id.get_create_plist().get_filter(0)[0] == number
+        with pytest.raises(OSError, match="SZ"):
+            ColumnReader({"zstd": file["zstd"]})
+
+
 @pytest.mark.parametrize("content", [b"", b"x", bytes(16), bytes(99), b"\xff" * 99])
 def test_garbage_is_not_decompressed(content):
     assert not blosc.decompress(content, np.empty(64, np.uint8))
