@@ -15,7 +15,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: help install demo test test-slow test-matrix test-gpu lint bench bench-gpu growth soak docs
 
 help:
-	@echo "make demo       train on generated data: picture, video, report (5 minutes on 2 cores)"
+	@echo "make demo       train on generated data: picture, video, report (minutes on 2 cores)"
 	@echo "make test       the default test suite        make test-slow  full-size models, whole runs"
 	@echo "make lint       ruff, import rules, types     make bench      speed ratios"
 	@echo "make test-gpu   the tests that need a GPU     make bench-gpu  speed and memory on it"
