@@ -67,9 +67,9 @@ ROOMS = {  # room of smalldet -> the other rooms that it may import
     "data": DATA,
     "evaluation": DATA,
     "engine": DATA
-    # Layers are no models (weight decay asks which ones are norms), nor is what cuts into tiles,
-    # rounds or reads weight files.
-    | {"layers", "kernels", "predict.images", "predict.precision", "backbones.weight_files"},
+    # Layers are no models (weight decay asks which ones are norms), nor is what cuts into tiles
+    # or reads weight files.
+    | {"layers", "kernels", "predict.images", "backbones.weight_files"},
     "predict": LOW | DATA | {"backbones", "necks", "heads", "detectors", "engine"},
     "export": LOW | DATA | {"backbones", "necks", "heads", "detectors", "engine", "predict"},
     "vis": LOW | DATA | {"backbones", "necks", "heads", "detectors", "engine", "predict"},

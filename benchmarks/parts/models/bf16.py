@@ -17,9 +17,8 @@ from smalldet.engine.build import register_data
 from smalldet.engine.run import score_splits
 from smalldet.engine.settings import read_settings
 from smalldet.engine.weights import best_checkpoint
-from smalldet.layers.precision import bf16_instructions
+from smalldet.layers.precision import InBf16, bf16_instructions
 from smalldet.predict.loading import find_source, load_model
-from smalldet.predict.precision import InBf16
 
 SPEED, GOAL = 0.0, 1.5  # times float32; no machine that has it was seen yet
 DEMO = ("configs/debug/demo/heads.py", "configs/debug/demo/events.py")

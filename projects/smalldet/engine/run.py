@@ -45,7 +45,7 @@ from smalldet.engine.settings import DDP, TrainSettings, read_settings
 from smalldet.engine.trainer import Trainer
 from smalldet.engine.weights import best_checkpoint, load_scored, load_weights
 from smalldet.engine.writers import build_writers, require_wandb, rewind_metrics
-from smalldet.predict.precision import in_precision
+from smalldet.layers.precision import in_precision
 
 logger = logging.getLogger(__name__)
 

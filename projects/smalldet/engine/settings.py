@@ -10,9 +10,9 @@ from typing import Any
 
 from smalldet.engine.faults.memory import ON_OOM
 from smalldet.engine.hooks.profile import steps_to_profile
+from smalldet.layers.precision import PRECISIONS
 
 DTYPES = ("bf16", "fp16")
-PRECISIONS = ("fp32", "bf16")
 AMP = {"enabled": False, "dtype": "bf16"}
 DDP = {"broadcast_buffers": False, "find_unused_parameters": False, "fp16_compression": False}
 CHECKPOINTER = {"period": 5000, "max_to_keep": 2}

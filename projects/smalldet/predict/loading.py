@@ -20,6 +20,7 @@ from smalldet.detectors.recurrent import RecurrentDetector
 from smalldet.engine.build import build_model, load_pretrained
 from smalldet.engine.settings import read_settings
 from smalldet.engine.weights import best_checkpoint, load_start_weights
+from smalldet.layers.precision import in_precision
 from smalldet.predict.exported import (
     GRAPHS,
     WEIGHTS,
@@ -29,7 +30,6 @@ from smalldet.predict.exported import (
 )
 from smalldet.predict.images import ImagePredictor
 from smalldet.predict.manifest import CONFIG_KEY, read_config_text, read_manifest
-from smalldet.predict.precision import in_precision
 from smalldet.predict.recordings import EventPredictor
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def load(
         device: "auto" (a GPU if there is one), "cpu" or "cuda"; a ``.pt2`` file runs on the CPU.
         overrides: ``key=value`` for the config.
         precision: "fp32", or "bf16" on a GPU, or on a CPU with instructions for it; see
-            :func:`smalldet.predict.precision.in_precision`. A graph (``.onnx``, ``.pt2``) has its
+            :func:`smalldet.layers.precision.in_precision`. A graph (``.onnx``, ``.pt2``) has its
             own.
 
     Returns:

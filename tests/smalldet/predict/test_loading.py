@@ -14,8 +14,8 @@ import smalldet
 from labbook.config.load import load_config, save_config, to_plain
 from smalldet.data.catalog import registered
 from smalldet.engine.checkpoint import save_whole
+from smalldet.layers import precision
 from smalldet.layers.recurrent_state import map_state
-from smalldet.predict import precision
 from smalldet.predict.images import ImagePredictor
 from smalldet.predict.recordings import EventPredictor
 
