@@ -28,7 +28,8 @@ def fits(x: Tensor, weight: Tensor) -> bool:
     if torch.is_autocast_enabled("cpu") or torch.jit.is_tracing() or torch.compiler.is_compiling():
         return False
     plain = all(t.dtype == torch.float32 and t.device.type == "cpu" for t in (x, weight))
-    return plain and torch.is_grad_enabled() and x.numel() > 0 and weight.shape[2:] == (3, 3)
+    is_whole = weight.shape[1:] == (x.shape[1], 3, 3)  # without groups
+    return plain and torch.is_grad_enabled() and x.numel() > 0 and is_whole
 
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -74,8 +74,7 @@ extern "C" int64_t panel() { return PANEL; }
 
 extern "C" void feed_forward(const FeedForward* given) {
   const FeedForward& f = *given;
-  const int64_t share = (f.rows + f.threads - 1) / f.threads;
-  const int64_t size = std::min(ROWS, (share + BLOCK_ROWS - 1) / BLOCK_ROWS * BLOCK_ROWS);
+  const int64_t size = task_rows(f.rows, f.threads, ROWS);
 #pragma omp parallel num_threads(f.threads) if (f.threads > 1)
   {
     Room room(f);

@@ -96,8 +96,7 @@ extern "C" int64_t panel() { return PANEL; }
 
 extern "C" void step(const Step* given) {
   const Step& s = *given;
-  const int64_t share = (s.cells + s.threads - 1) / s.threads;
-  const int64_t size = std::min(CELLS, (share + BLOCK_ROWS - 1) / BLOCK_ROWS * BLOCK_ROWS);
+  const int64_t size = task_rows(s.cells, s.threads, CELLS);
 #pragma omp parallel num_threads(s.threads) if (s.threads > 1)
   {
     std::vector<V> gates(CELLS * 4 * PANEL / N);

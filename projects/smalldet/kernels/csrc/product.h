@@ -4,6 +4,7 @@
 // reads stands together, and the last panel is filled up with zeros. product.py makes them.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 
 #include "vector_math.h"
@@ -54,6 +55,12 @@ inline void product_columns(const float* a, int64_t a_line, int64_t step, int64_
   for (; i < rows; ++i)
     product_block<1, C>(a + i * a_line, a_line, step, b, b_line, inner, c + i * c_line, c_line,
                         onto);
+}
+
+// Rows of a task: whole blocks, so many that each thread has some, and `most` at most.
+inline int64_t task_rows(int64_t rows, int64_t threads, int64_t most) {
+  const int64_t share = (rows + threads - 1) / threads;
+  return std::min(most, (share + BLOCK_ROWS - 1) / BLOCK_ROWS * BLOCK_ROWS);
 }
 
 // One panel's columns of c = a b, or of c += a b.

@@ -96,8 +96,7 @@ extern "C" int64_t panel() { return PANEL; }
 extern "C" void convolve(const Convolution* given) {
   const Convolution& c = *given;
   const int64_t all = c.batch * ((c.height + 1) / 2) * ((c.width + 1) / 2);
-  const int64_t share = (all + c.threads - 1) / c.threads + BLOCK_ROWS - 1;
-  const int64_t size = std::min<int64_t>(TILES, share / BLOCK_ROWS * BLOCK_ROWS);
+  const int64_t size = task_rows(all, c.threads, TILES);
 #pragma omp parallel num_threads(c.threads) if (c.threads > 1)
   {
     std::vector<V> read(POINTS * TILES * c.in / N), products(POINTS * TILES * c.columns / N);
