@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from benchmarks.parts.models import ofat_step
 from benchmarks.published import evaluation, events, simota
 from benchmarks.published.rvt import PublishedRVT
 from torch import Tensor
@@ -102,3 +103,9 @@ def test_scores():
     names = ("AP", "AP_50", "AP_75", "AP_S", "AP_M", "AP_L")
     expected = [case["metrics"][name] for name in names]
     np.testing.assert_allclose(scores[:6], expected, rtol=0, atol=1e-9)
+
+
+def test_a_step_of_the_ofat_baseline_has_the_losses_of_detectron2():
+    theirs, ours = (step() for step in ofat_step.calls(ofat_step.TOY))
+    assert "loss_rpn_loc" in theirs and "loss_box_reg_stage2" in theirs
+    ofat_step.compare_losses(theirs, ours)

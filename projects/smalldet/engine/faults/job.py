@@ -76,13 +76,17 @@ class Job:
         Args:
             record: writes down, of what is raised elsewhere, that this has ended the run.
         """
+        if not self._others:
+            yield
+            return
         ended = threading.Event()
-        if self._others:
-            threading.Thread(target=self._watch, args=(ended, record), daemon=True).start()
+        watch = threading.Thread(target=self._watch, args=(ended, record), daemon=True)
+        watch.start()
         try:
             yield
         finally:
             ended.set()
+            watch.join(GRACE_SECONDS)  # Python's exit aborts the process where it asks the store
 
     def _watch(self, ended: threading.Event, record: Callable[[BaseException], None]) -> None:
         while not self._lost():
