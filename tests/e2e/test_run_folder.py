@@ -30,6 +30,7 @@ from script_runs import (
     small_overrides,
     wait_for,
 )
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 BUFFERS = {"pixel_mean", "pixel_std"}
 WHOLE = [
@@ -78,6 +79,12 @@ def test_a_run_leaves_all_that_is_needed_to_judge_it(whole_run):
     assert scores["iterations"] == 6 and set(scores["test"]) == set(scores["valid"])
     last = metrics(whole_run)[-1]
     assert {"total_loss", "grad_norm", "lr", "validation/total_loss", "bbox/AP50"} <= last.keys()
+
+
+def test_tensorboard_has_a_picture_of_each_evaluation(whole_run):
+    events = EventAccumulator(str(whole_run), {"images": 0}).Reload()
+    scored = [event.step for event in events.Scalars("bbox/AP50")]
+    assert scored == [1, 3, 5] == [event.step for event in events.Images("found")]
 
 
 def test_frozen_bytes_do_not_change_and_have_no_optimizer_state(whole_run):

@@ -169,8 +169,10 @@ def evaluation_hooks(
 
     common = (checkpointer, settings.best_metric)
     has_losses = settings.validation_loss and evaluation.split == "valid"
-    score_weights = partial(score, evaluation.build_evaluator(), has_losses)
-    found = [Evaluate(settings.eval_period, score_weights, *common)]
+    evaluator = evaluation.build_evaluator()
+    score_weights = partial(score, evaluator, has_losses)
+    sheet = getattr(evaluator, "found_sheet", None)
+    found = [Evaluate(settings.eval_period, score_weights, *common, sheet)]
     if settings.ema_decay:
         average = WeightAverage(model, settings.ema_decay)
         score_average = partial(score, evaluation.build_evaluator(leaves_files=False))

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from detectron2.utils.events import EventWriter, TensorboardXWriter, get_event_storage
+from detectron2.utils.events import EventWriter, get_event_storage
 
 from runfolder.files import naming, strict, write_text
 from runfolder.names import METRICS
@@ -19,6 +19,12 @@ from runfolder.names import METRICS
 logger = logging.getLogger(__name__)
 WINDOW = 20
 LOGGED = ("grad_norm", "lr", "time", "data_time", "images_per_second", "memory_mb")
+GROUPS = {
+    "optimizer": ("lr", "grad_norm"),
+    "time": ("time", "data_time", "eta_seconds", "images_per_second"),
+    "memory": ("memory_mb",),
+}
+"""Of scalars in TensorBoard; all others without a group are losses."""
 
 
 class StrictJSONWriter(EventWriter):
@@ -84,6 +90,48 @@ class LogPrinter(EventWriter):
         logger.info("  ".join(parts))
 
 
+class TensorBoardWriter(EventWriter):
+    """Sends scalars, under the groups of :func:`grouped`, images and histograms to TensorBoard.
+
+    Scores that are not defined, as those of a class without ground truth, are left out.
+
+    Args:
+        folder: Of the event files.
+        start_iter: TensorBoard hides what earlier starts have written from this step on.
+    """
+
+    def __init__(self, folder: Path, start_iter: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # takes a second
+
+        self._events = SummaryWriter(str(folder), purge_step=start_iter)
+        self._last_write = -1
+
+    def write(self) -> None:
+        storage = get_event_storage()
+        fresh = fresh_scalars(self._last_write)
+        for name, (value, step) in fresh.items():
+            if math.isfinite(value):
+                self._events.add_scalar(grouped(name), value, step)
+        self._last_write = max([self._last_write, *(step for _, step in fresh.values())])
+        for name, image, step in storage._vis_data:
+            self._events.add_image(name, image, step)
+        for histogram in storage._histograms:
+            self._events.add_histogram_raw(**histogram)
+        storage.clear_images()  # Detectron2 leaves that to the writer that uses them
+        storage.clear_histograms()
+
+    def close(self) -> None:
+        self._events.close()
+
+
+def grouped(name: str) -> str:
+    """The name of a scalar with the group that TensorBoard is to show it in, as ``time/time``."""
+    if "/" in name:
+        return name
+    group = next((group for group, names in GROUPS.items() if name in names), "loss")
+    return f"{group}/{name}"
+
+
 class WandbWriter(EventWriter):
     """Sends every scalar to Weights & Biases.
 
@@ -145,10 +193,10 @@ def build_writers(settings: Any, start_iter: int) -> list[EventWriter]:
 
     Args:
         settings: A ``TrainSettings``.
-        start_iter: First step of this start; TensorBoard hides later points of earlier starts.
+        start_iter: First step of this start.
     """
     folder = Path(settings.output_dir)
-    tensorboard = TensorboardXWriter(str(folder), window_size=WINDOW, purge_step=start_iter)
+    tensorboard = TensorBoardWriter(folder, start_iter)
     metrics = StrictJSONWriter(folder / METRICS)
     writers: list[EventWriter] = [LogPrinter(settings.max_iter), metrics, tensorboard]
     if settings.wandb:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,9 @@ class CocoBoxEvaluator(BoxEvaluator):
             write_outputs(Path(self.output_dir), results, match_images(images).save, facts)
         self._report(scores)
         return {"bbox": scores}
+
+    def _classes(self) -> Sequence[str]:
+        return self.truth.classes
 
     def _picture(self, image_id: int) -> Picture:
         records = (r for r in records_of(self.truth.name) if r["image_id"] == image_id)

@@ -19,6 +19,7 @@ from boxmetrics.boxes import as_boxes
 from boxmetrics.matches import ImageBoxes, Matches
 from boxmetrics.tables import Frame
 from runfolder.names import MATCHES
+from smalldet.evaluation.found_sheet import found_sheet
 from smalldet.evaluation.gallery import Picture, write_gallery
 from smalldet.evaluation.scores import Scores
 
@@ -79,7 +80,8 @@ MANY = 10  # classes; of more, a line would be too long
 class BoxEvaluator(DatasetEvaluator):
     """A Detectron2 evaluator that gathers all processes' predictions and scores them in the first.
 
-    Subclasses hand frames to ``self.collected`` and define ``_score`` and ``_picture``.
+    Subclasses hand frames to ``self.collected`` and define ``_score``, ``_classes`` and
+    ``_picture``.
 
     Args:
         split: Named in the log.
@@ -124,7 +126,20 @@ class BoxEvaluator(DatasetEvaluator):
             folder = Path(self.output_dir)
             write_gallery(folder, Matches.load(folder / MATCHES), self._picture)
 
+    def found_sheet(self) -> Picture | None:
+        """A picture of what :meth:`evaluate` scored, if it left its files; in the first process.
+
+        See :mod:`smalldet.evaluation.found_sheet`.
+        """
+        if not self.output_dir or not comm.is_main_process():
+            return None
+        matches = Matches.load(Path(self.output_dir) / MATCHES)
+        return found_sheet(matches, self._picture, self._classes())
+
     def _score(self, collected: Collected) -> dict[str, Scores]:
+        raise NotImplementedError
+
+    def _classes(self) -> Sequence[str]:
         raise NotImplementedError
 
     def _picture(self, image_id: int) -> Picture:

@@ -168,6 +168,9 @@ class EventBoxEvaluator(BoxEvaluator):
         chosen = table.select_images(np.isin(table.image_recording, names))
         return evaluate(COCO, chosen, self.class_map.classes, self.class_map.small)
 
+    def _classes(self) -> Sequence[str]:
+        return self.class_map.classes
+
     def _picture(self, image_id: int) -> Picture:
         recording, step = self._steps.find(image_id)
         histogram = recording.events(step, step + 1)[0]

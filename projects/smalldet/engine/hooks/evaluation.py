@@ -7,8 +7,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from detectron2.engine import HookBase
 from detectron2.utils import comm
+from numpy.typing import NDArray
 
 from smalldet.engine.checkpoint import RunCheckpointer
 from smalldet.engine.hooks.period import is_due
@@ -26,6 +28,7 @@ class Evaluate(HookBase):
         score: Returns flat scores in the main process; called in every process.
         checkpointer: Writes the best weights, as ``best_name``.
         metric: Name of the score to maximise; without it among the scores none is best.
+        sheet: Draws what was scored as (H, W, 3) RGB, or gives None; called in the main process.
     """
 
     best_name = "model_best"
@@ -36,11 +39,13 @@ class Evaluate(HookBase):
         score: Callable[[], dict[str, float | None]],
         checkpointer: RunCheckpointer,
         metric: str,
+        sheet: Callable[[], NDArray[np.uint8] | None] | None = None,
     ) -> None:
         self.period = period
         self.score = score
         self.checkpointer = checkpointer
         self.metric = metric
+        self.sheet = sheet
         self.forget()
 
     def forget(self) -> None:
@@ -61,6 +66,8 @@ class Evaluate(HookBase):
         for name, value in scores.items():
             number = math.nan if value is None else float(value)
             self.trainer.storage.put_scalar(name, number, smoothing_hint=False)
+        if self.sheet and (picture := self.sheet()) is not None:
+            self.trainer.storage.put_image("found", picture.transpose(2, 0, 1))
 
     def _keep_best(self, scores: dict[str, float | None]) -> None:
         value = scores.get(self.metric)
