@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 Call = Callable[[], object]
 SAMPLE_SECONDS = 0.1  # a shorter call is repeated, so that what ran before matters little
+WARM_SECONDS = 5.0  # a longer first call says enough
 
 
 class Row(NamedTuple):
@@ -60,7 +61,8 @@ def _row(name: str, base: list[float], times: list[float], wanted: Candidate) ->
 
 def repeats_of(call: Call) -> int:
     """Calls in a sample; also warms up (caches, allocators, compilation)."""
-    call()
+    if sample(call, 1) > WARM_SECONDS * 1e3:
+        return 1
     return max(1, round(SAMPLE_SECONDS / max(sample(call, 1) / 1e3, 1e-6)))
 
 

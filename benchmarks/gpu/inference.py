@@ -8,12 +8,11 @@ import torch
 
 from benchmarks.measure import Call, Candidate, Row, compare
 from benchmarks.parts.models.bf16 import in_autocast
-from benchmarks.parts.models.rvt import REAL_TIME, step_calls
+from benchmarks.parts.models.rvt import VARIANTS, step_calls
 from benchmarks.parts.models.vim import vim, vit
 from benchmarks.speed.machine import finished
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-VARIANTS = tuple(REAL_TIME)
 ROUNDS = 15
 
 

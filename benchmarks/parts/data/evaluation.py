@@ -1,4 +1,4 @@
-"""COCO scores of 5,000 generated images: pycocotools against the evaluator that runs use."""
+"""COCO scores of 2,000 generated images: pycocotools against the evaluator that runs use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pycocotools.cocoeval import COCOeval
 
 from benchmarks.measure import Candidate, Row, compare
 
-IMAGES, DETECTIONS, OBJECTS, SIDE = 5000, 100, 8, 640
+IMAGES, DETECTIONS, OBJECTS, SIDE = 2000, 100, 8, 640
 Entries = list[dict[str, Any]]
 
 

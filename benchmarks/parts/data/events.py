@@ -21,7 +21,7 @@ from eventcam.representations import StackedHistogram
 HEIGHT, WIDTH = 720, 1280
 RATE = 10_000_000  # events a second: half a million in a window of 50 ms
 SECONDS = 2
-HISTOGRAM, PREPARATION, GOAL = 4.0, 4.0, 5.0  # times the published speed; goal: of preparation
+HISTOGRAM, PREPARATION, GOAL = 4.0, 3.75, 5.0  # times the published speed; goal: of preparation
 MEMORY = 2.0  # times less than the published, of this short recording; that grows with its length
 SETTINGS = Preparation(published=True)
 

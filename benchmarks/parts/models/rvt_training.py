@@ -15,7 +15,7 @@ from benchmarks.saved import memory_row, saved_mb
 from smalldet.heads.yolox_cells import to_centres
 
 STREAMS, STEPS, LABELLED, OBJECTS = 2, 5, (0, 2, 4), 15
-SPEED, GOAL = 1.17, 1.5  # times the published
+SPEED, GOAL = 1.16, 1.5  # times the published
 MEMORY = 1.0  # published over ours
 CHECKPOINTS = 2.0  # times less memory than without them
 

@@ -12,7 +12,7 @@ from smalldet.kernels.scan.compiled import lanes_of
 from smalldet.layers.selective_scan import selective_scan
 
 CHANNELS, STATES, LENGTH = 384, 16, 1600
-WITHOUT_COMPILER = 8.0
+WITHOUT_COMPILER = 7.2
 WITH_COMPILER = {16: 80.0, 8: 50.0, 4: WITHOUT_COMPILER}  # by float32 lanes of the processor
 BACKWARD = 20.0
 
