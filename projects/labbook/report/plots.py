@@ -176,7 +176,7 @@ def lines(
             linestyle=(0, (4, 3)) if line.is_dashed else "-",
             linewidth=1 if line.is_further else 1.5 if line.is_dashed else 2,
             alpha=0.7 if line.is_further else 1,
-            marker="o" if x_ticks else None,
+            marker="o" if x_ticks or len(line.curve) == 1 else None,
             markersize=7,
         )
     axes.set_xlim(0)

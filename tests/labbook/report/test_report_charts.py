@@ -59,6 +59,12 @@ def test_thinning_keeps_the_mean_and_short_lines() -> None:
     assert thin_out(curve[:100], most=100).tolist() == curve[:100].tolist()
 
 
+@pytest.mark.parametrize("points", [1, 2])
+def test_a_curve_of_one_point_is_a_dot(points: int) -> None:
+    drawing = plots.lines([plots.Line(Series([1.0] * points))], (0, 4), "step", "score")
+    assert ("<use" in drawing) == (points == 1)
+
+
 def a_line(name: str) -> str:
     return plots.lines([plots.Line(Series([1.0, 3.0, 2.0]), end="2.0")], (0, 4), "step", name)
 
