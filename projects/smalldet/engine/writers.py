@@ -107,6 +107,7 @@ class TensorBoardWriter(EventWriter):
         self._last_write = -1
 
     def write(self) -> None:
+        """Send what is new, and clear the storage's images, which Detectron2 leaves to a writer."""
         storage = get_event_storage()
         fresh = fresh_scalars(self._last_write)
         for name, (value, step) in fresh.items():
@@ -117,7 +118,7 @@ class TensorBoardWriter(EventWriter):
             self._events.add_image(name, image, step)
         for histogram in storage._histograms:
             self._events.add_histogram_raw(**histogram)
-        storage.clear_images()  # Detectron2 leaves that to the writer that uses them
+        storage.clear_images()
         storage.clear_histograms()
 
     def close(self) -> None:
