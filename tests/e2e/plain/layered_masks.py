@@ -16,12 +16,15 @@ model = model_zoo.get_config("common/models/mask_rcnn_fpn.py").model
 model.backbone.bottom_up.stem.norm = model.backbone.bottom_up.stages.norm = "BN"
 model.backbone.bottom_up.stages.depth = 18
 model.backbone.bottom_up.stages.pop("stride_in_1x1")
+model.backbone.out_channels = model.proposal_generator.head.in_channels = 32
 model.proposal_generator.update(pre_nms_topk=[50, 50], post_nms_topk=[20, 20])
 heads = model.roi_heads
 heads.batch_size_per_image = 16
 heads.box_head.fc_dims = [32, 32]
 heads.box_predictor.input_shape = L(ShapeSpec)(channels=32)
-heads.mask_head.conv_dims = [256, 32]
+heads.box_head.input_shape = L(ShapeSpec)(channels=32, height=7, width=7)
+heads.mask_head.input_shape = L(ShapeSpec)(channels=32, height=14, width=14)
+heads.mask_head.conv_dims = [32, 32]
 heads.box_predictor.update(test_topk_per_image=5, test_score_thresh=0.0)
 optimizer = L(torch.optim.AdamW)(
     params=L(parameters_by_layer)(
