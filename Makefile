@@ -38,8 +38,9 @@ $(READY): setup.py constraints.txt tools/install_detectron2.py
 demo: $(READY)
 	@$(PY) tools/demo.py
 
+# Files in their order: sorted by their number of tests, those of a few long ones would come last.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --durations=15 $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS)
 
 test-slow: $(READY)
 	$(PY) -m pytest -m slow --durations=15 $(ARGS)

@@ -112,7 +112,7 @@ setup(
             "pyright>=1.1.380",
             "pytest>=8",
             "pytest-cov>=7",
-            "pytest-xdist>=3.6",
+            "pytest-xdist>=3.7",
             "ruff>=0.6",
         ],
     },
