@@ -55,6 +55,7 @@ class _Conv(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """From the cells that have a gradient where those are few, else from all."""
         x, weight = ctx.saved_tensors
         cells = grad.ne(0).any(dim=1)
         if int(cells.sum()) <= FEW * cells.numel():

@@ -90,6 +90,7 @@ class _Align(torch.autograd.Function):
     def forward(
         ctx: Any, how: Sampling, boxes: Tensor, images: Tensor, levels: Tensor, *features: Tensor
     ) -> Tensor:
+        """(R, C, h, w) of the boxes (R, 4), each from its image and level of ``features``."""
         ctx.how, ctx.shapes = how, [x.shape for x in features]
         ctx.save_for_backward(boxes, images, levels)
         bins = _in_cells(torch.empty, (len(boxes), features[0].shape[1], *how.bins))
