@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def named(error: BaseException, folder: Path) -> BaseException:
             return cause
         if (reason := _no_room(cause)) is not None:
             return FullDiskError(_full_disk(reason, cause, folder))
-        if _KILLED_WORKER in str(cause):
+        if _KILLED_WORKER in str(cause) or _lost_sender(cause):
             return KilledError(
                 f"A data-loading process was killed ({sentence_of(cause)}). Where memory ran out, "
                 f"a smaller dataloader.train.num_workers needs less. {_way_on(folder)}"
@@ -96,6 +97,14 @@ def _no_room(error: BaseException) -> str | None:
         return FULL[error.errno]
     is_of_library = isinstance(error, OSError | RuntimeError)
     return next((text for text in FULL.values() if is_of_library and text in str(error)), None)
+
+
+def _lost_sender(error: BaseException) -> bool:
+    """Whether the process that sent a tensor was gone before its memory could be taken over."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return isinstance(error, ConnectionError | EOFError | FileNotFoundError) and any(
+        frame.f_code.co_name == "rebuild_storage_fd" for frame, _ in frames  # PyTorch's
+    )
 
 
 def _full_disk(reason: str, error: BaseException, folder: Path) -> str:

@@ -89,7 +89,7 @@ def _require_ours(root: Path) -> None:
 
 def _is_ours(name: str) -> bool:
     # What another process, at work at this moment, may have put there.
-    return name.startswith((_LOCK_NAME, f".{MARKER_NAME}", ".partial-"))
+    return name.startswith((_LOCK_NAME, ".partial-")) or name.endswith(f".{MARKER_NAME}")
 
 
 def _check_parameters(root: Path, marker: Marker, wanted: Marker) -> None:

@@ -9,6 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
+import torch.multiprocessing
 
 from runfolder.checksums import ChecksumWriter
 from runfolder.faults import FULL, KilledError, ToldError, named, reason_of, says_killed
@@ -88,6 +90,26 @@ def test_a_killed_worker_is_a_kill_and_naming_it_again_changes_nothing(run):
     assert "num_workers" in str(error) and "model_0000004.pth is good" in str(error)
     assert named(error, run) is error
     assert says_killed(reason_of(ToldError(reason_of(error))))
+
+
+def _send(queue: torch.multiprocessing.Queue) -> None:
+    queue.put(torch.zeros(3))
+    queue.close()
+    queue.join_thread()
+    os._exit(0)  # before the tensor is taken
+
+
+def test_a_worker_killed_while_its_tensor_is_taken_is_a_kill(run):
+    context = torch.multiprocessing.get_context("fork")
+    queue = context.Queue()
+    process = context.Process(target=_send, args=(queue,))
+    process.start()
+    process.join()
+    with pytest.raises((OSError, EOFError)) as caught:
+        queue.get()
+    assert says_killed(reason_of(named(caught.value, run)))
+    same = type(caught.value)(*caught.value.args)
+    assert named(same, run) is same, "not one of that type from elsewhere"
 
 
 def test_a_missing_file_is_a_missing_folder_only_where_it_is(run, tmp_path):

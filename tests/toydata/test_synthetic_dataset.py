@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from eventcam.io import Events, open_events, read_bbox
-from toydata.folder import GeneratedDataError
+from runfolder.files import replacing
+from toydata.folder import MARKER_NAME, GeneratedDataError
 from toydata.streets import GeneratedRecordings, generate_recording
 
 TINY = GeneratedRecordings(train=2, val=1, test=1, seconds=0.4, width=96, height=72)
@@ -29,6 +30,14 @@ def test_a_data_set_reads_back_as_it_was_made(dataset):
     assert all(np.array_equal(getattr(events, n), getattr(again, n)) for n in "xypt")
     found, dropped = read_bbox(dataset / "train" / "train_day_0002_bbox.npy")
     assert np.array_equal(found, labels) and not dropped
+
+
+def test_one_may_begin_while_another_writes_the_marker(tmp_path):
+    with replacing(tmp_path / MARKER_NAME) as partial:
+        partial.touch()
+        TINY.ensure(tmp_path)
+        partial.write_bytes((tmp_path / MARKER_NAME).read_bytes())
+    TINY.ensure(tmp_path)
 
 
 def test_the_files_are_the_same_for_any_number_of_workers(dataset, tmp_path):
