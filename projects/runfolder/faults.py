@@ -103,7 +103,8 @@ def _lost_sender(error: BaseException) -> bool:
     """Whether the process that sent a tensor was gone before its memory could be taken over."""
     frames = traceback.walk_tb(error.__traceback__)
     return isinstance(error, ConnectionError | EOFError | FileNotFoundError) and any(
-        frame.f_code.co_name == "rebuild_storage_fd" for frame, _ in frames  # PyTorch's
+        frame.f_code.co_name == "rebuild_storage_fd"
+        for frame, _ in frames  # PyTorch's
     )
 
 
