@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf._utils import get_yaml_loader
+from omegaconf._utils import get_omega_conf_dumper, get_yaml_loader
 from yaml.constructor import SafeConstructor
 from yaml.resolver import Resolver
 
@@ -47,13 +47,29 @@ def read_yaml(path: Path) -> Any:
         ValueError: it is no YAML, or holds other things.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        return parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not plain YAML: {error}") from error
+
+
+def parse_yaml(text: str) -> Any:
+    """As :func:`read_yaml`, of a text.
+
+    Raises:
+        ValueError: it is no YAML, or holds other things.
+    """
+    try:
         is_short = len(text) <= _LONGEST and len(_DEEPER.findall(text)) <= _DEEPEST
         content = yaml.load(text, Loader=_FastLoader if is_short else _SlowLoader)
         _check_plain(content)
         return content
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is not plain YAML: {error}") from error
+    except (yaml.YAMLError, TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def to_yaml(tree: Any) -> str:
+    """A plain tree as OmegaConf writes it: a text that looks like a number or a truth is quoted."""
+    return yaml.dump(tree, Dumper=get_omega_conf_dumper(), sort_keys=False, allow_unicode=True)
 
 
 def _check_plain(value: Any) -> None:

@@ -27,7 +27,7 @@ from labbook.config.studies import real_config, toy_file
 from labbook.config.trees import flatten, is_key, select, written
 from runfolder.files import write_text
 from runfolder.trust import TrustError, check_targets, targets
-from runfolder.yaml_files import read_yaml
+from runfolder.yaml_files import parse_yaml, read_yaml, to_yaml
 
 _LOADER_PACKAGE = "detectron2._cfg_loader"  # Detectron2 runs config files in packages so named
 
@@ -95,14 +95,12 @@ def save_config(cfg: DictConfig, folder: str | Path) -> None:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    plain = OmegaConf.create(without_live(to_plain(cfg)))
-    text = OmegaConf.to_yaml(plain)
-    changed = diff_configs(plain, OmegaConf.create(text))  # type: ignore[arg-type]
-    if changed:
+    plain = without_live(to_plain(cfg))
+    text = to_yaml(plain)
+    if changed := _differences(plain, to_plain(OmegaConf.create(parse_yaml(text)))):
         raise ConfigError(f"The config would not reload equal from YAML: {', '.join(changed)}.")
-    source = without_live(written(cfg))
     write_text(folder / "config.yaml", text)
-    write_text(folder / "config_source.yaml", OmegaConf.to_yaml(OmegaConf.create(source)))
+    write_text(folder / "config_source.yaml", to_yaml(without_live(written(cfg))))
 
 
 def to_plain(cfg: Any) -> Any:
@@ -141,7 +139,11 @@ def diff_configs(
         (old value, new value) by dotted key; :data:`MISSING` where a side lacks the key. 1, 1.0
         and True differ, also inside lists.
     """
-    before, after = (flatten(to_plain(cfg) if resolved else written(cfg)) for cfg in (old, new))
+    return _differences(*(to_plain(cfg) if resolved else written(cfg) for cfg in (old, new)))
+
+
+def _differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
+    before, after = flatten(old), flatten(new)
     keys = {**before, **after}
     pairs = {key: (before.get(key, MISSING), after.get(key, MISSING)) for key in keys}
     return {key: (a, b) for key, (a, b) in pairs.items() if repr(a) != repr(b) or a != b}

@@ -16,6 +16,7 @@ import typing
 from collections import abc
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from functools import cache
 from pathlib import PurePath
 from typing import Any
 
@@ -122,6 +123,7 @@ def _import_prefix(parts: list[str], key: str) -> tuple[Any, list[str]]:
     )
 
 
+@cache
 def _parameters(target: Callable) -> dict[str, inspect.Parameter] | None:
     """Parameters by name, or None if the target tells nothing about them."""
     try:
@@ -137,7 +139,7 @@ def _check_call(call: Mapping[str, Any], key: str, names_only: bool) -> None:
     target = locate(path, f"{key}._target_") if isinstance(path, str) else path
     if not callable(target):
         raise ConfigError(f"{key}._target_ names {path}, which cannot be called.")
-    parameters = _parameters(target)
+    parameters = _parameters(target) if isinstance(target, abc.Hashable) else None
     if parameters is None:
         return
     kinds = {parameter.kind for parameter in parameters.values()}
@@ -161,6 +163,7 @@ def _check_call(call: Mapping[str, Any], key: str, names_only: bool) -> None:
             _check_type(value, hints[name], named[name], f"{key}.{name}", path)
 
 
+@cache
 def _hints(target: Callable) -> dict[str, Any]:
     """Resolved annotations by parameter name; none where they cannot be resolved."""
     is_plain_class = inspect.isclass(target) and not dataclasses.is_dataclass(target)
