@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -45,6 +46,15 @@ def code_version() -> Code:
     return {"commit": commit, "uncommitted_changes": None if changes is None else bool(changes)}
 
 
+@cache  # a process runs the code that it was started with
+def own_code() -> Code:
+    """:func:`code_version` as it was when this process first asked.
+
+    A commit that is made later is not what the process runs.
+    """
+    return code_version()
+
+
 def git(
     folder: Path, *words: str, environment: Mapping[str, str] | None = None, stdin: bytes = b""
 ) -> bytes | None:
@@ -54,6 +64,11 @@ def git(
 
 def environment() -> dict[str, str | None]:
     """Versions of Python, the system and the packages that decide numbers (None: not there)."""
+    return dict(_versions())
+
+
+@cache  # a process computes with what it has loaded
+def _versions() -> dict[str, str | None]:
     versions: dict[str, str | None] = {
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -68,15 +83,21 @@ def environment() -> dict[str, str | None]:
 
 def devices() -> Devices:
     """What a run computes on: ``gpus``, the names of those that it may use, and ``cpu``."""
+    return {"gpus": list(_gpu_names(os.environ.get("CUDA_VISIBLE_DEVICES"))), "cpu": _cpu_name()}
+
+
+@cache
+def _gpu_names(visible: str | None) -> tuple[str, ...]:
+    """Names of the GPUs that CUDA_VISIBLE_DEVICES lets a process use."""
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible:
         command.append(f"--id={visible}")
     listed = b"" if visible == "" else output_of(command) or b""
-    gpus = [line.strip() for line in listed.decode(errors="replace").splitlines() if line.strip()]
-    return {"gpus": gpus, "cpu": _cpu_name()}
+    lines = listed.decode(errors="replace").splitlines()
+    return tuple(line.strip() for line in lines if line.strip())
 
 
+@cache
 def _cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -22,7 +22,7 @@ from runfolder.files import read_json, write_json
 from runfolder.metrics import measured
 from runfolder.names import LAST_CHECKPOINT, LOG, RECORD, RESULTS
 from runfolder.patches import save_patch, uncommitted_patch
-from runfolder.provenance import code_version, devices, environment, process_start
+from runfolder.provenance import devices, environment, own_code, process_start
 from runfolder.schema import Code, Devices, check
 
 Status = Literal["new", "running", "interrupted", "failed", "finished"]
@@ -126,7 +126,7 @@ def start_record(
         micro_batch_size=before.micro_batch_size if before else None,
         micro_batch_step=before.micro_batch_step if before else None,
         devices=devices(),
-        code={**code_version(), "patch": patch.describe() if patch else None},
+        code={**own_code(), "patch": patch.describe() if patch else None},
         environment=environment(),
         earlier=[*before.earlier, _as_earlier(before)] if before else [],
     )

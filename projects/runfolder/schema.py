@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -182,9 +183,12 @@ def _children(value: Any, kind: Any) -> list[tuple[Any, Any, Any]]:
             for pair in (("a name", key, arguments[0]), (key, child, arguments[1]))
         ]
     if is_typeddict(kind) or dataclasses.is_dataclass(kind):
-        hints = get_type_hints(kind)
+        hints = _hints(kind)
         return [(key, value[key], hint) for key, hint in hints.items() if key in value]
     return []
+
+
+_hints = cache(get_type_hints)  # which evaluates each of them anew
 
 
 def _short(value: Any) -> str:

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runfolder import records
+from runfolder import provenance, records
 from runfolder.checkpoints import checkpoint_name, last_checkpoint
-from runfolder.provenance import code_version, devices, environment, process_start
+from runfolder.provenance import code_version, devices, environment, own_code, process_start
 from runfolder.records import (
     RunIsRunningError,
     finish_record,
@@ -163,6 +163,15 @@ def test_provenance_never_fails(monkeypatch: pytest.MonkeyPatch, visible: str) -
     assert found["gpus"] == [] or visible
     assert set(code_version()) == {"commit", "uncommitted_changes"}
     assert environment()["python"] == sys.version.split()[0]
+
+
+def test_a_later_commit_is_the_checkouts_and_not_that_of_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = own_code()
+    monkeypatch.setattr(provenance, "git", lambda *_: b"b" * 40)
+    assert code_version()["commit"] == "b" * 40 != own["commit"]
+    assert own_code() == own
 
 
 @pytest.mark.parametrize("name", ["last_checkpoint", "model_0000004.pth"])  # named later, if ever
