@@ -9,8 +9,9 @@ import pytest
 import timm
 import torch
 from detectron2.config import instantiate
+from loaded_once import load_config
 
-from labbook.config.load import ConfigError, diff_configs, load_config, to_plain
+from labbook.config.load import ConfigError, diff_configs, to_plain
 from labbook.config.studies import find_studies
 from smalldet.engine.feature_cache import frozen_part
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loaded_once import SharedFamily
 from omegaconf import DictConfig, OmegaConf
 
 from labbook.config.guard import changes, check_declared, check_study
-from labbook.config.lineage import Family
 from labbook.config.load import ConfigError, save_config, to_plain
 from labbook.config.sources import find_assignments
 from labbook.config.studies import DEBUG, find_experiments, find_studies
@@ -36,8 +36,8 @@ REAL = [
 
 
 @cache
-def family(study: str) -> Family:
-    return Family(STUDIES[study], ROOT)
+def family(study: str) -> SharedFamily:
+    return SharedFamily(STUDIES[study], ROOT)
 
 
 def loaded(study: str, name: str) -> DictConfig:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.config import instantiate
+from loaded_once import load_config
 from omegaconf import DictConfig, OmegaConf
 
 import smalldet
@@ -22,7 +23,7 @@ from eventcam.labels import LabelFilter, boxes_xyxy, scale_boxes
 from eventcam.prepare.label_frames import schedule
 from eventcam.representations import get_representation
 from labbook.config.experiment import is_met
-from labbook.config.load import diff_configs, load_config, save_config, to_plain
+from labbook.config.load import diff_configs, save_config, to_plain
 from labbook.config.resume import check_same_config, config_changes, is_measured
 from labbook.config.studies import find_experiments, get_study
 from labbook.run.ledger import entry_of

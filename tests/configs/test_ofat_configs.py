@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from detectron2.config import instantiate
+from loaded_once import load_config
 from omegaconf import OmegaConf
 
-from labbook.config.load import ConfigError, load_config, to_plain
+from labbook.config.load import ConfigError, to_plain
 from labbook.config.resume import config_changes
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from detectron2.config import instantiate
+from loaded_once import load_config
 from omegaconf import DictConfig
 
 from boxmetrics.protocols import get_protocol
@@ -19,7 +20,7 @@ from eventcam.class_maps import get_class_map
 from eventcam.prepare.folder import prepare_all
 from eventcam.prepare.recording import Preparation
 from eventcam.published import as_published
-from labbook.config.load import load_config, to_plain
+from labbook.config.load import to_plain
 from labbook.config.studies import find_experiments, get_study
 from published_rvt import published_shapes, write_checkpoint
 from smalldet.engine.run import run

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from detectron2.config import instantiate
+from loaded_once import load_config
 from omegaconf import DictConfig, OmegaConf
 
-from labbook.config.load import diff_configs, load_config, to_plain
+from labbook.config.load import diff_configs, to_plain
 from labbook.config.resume import is_measured
 from labbook.config.studies import find_experiments, get_study
 from smalldet.heads.rcnn_boxes import SmallObjectPredictor, SmallObjectRPN
