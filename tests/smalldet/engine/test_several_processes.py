@@ -17,6 +17,7 @@ import torch.multiprocessing as mp
 from torch import nn
 
 from runfolder.faults import reason_of
+from runfolder.provenance import process_start
 from smalldet.engine.distributed import mean_over_processes, share_batch_statistics
 from smalldet.engine.faults import job
 from smalldet.engine.hooks.saving import StopOnRequest
@@ -63,12 +64,19 @@ def test_two_processes_agree(tmp_path):
     assert first[1:] == ({"loss": 0.5}, (3, ["saved"]))
 
 
+def slowly(pid: int) -> str | None:
+    time.sleep(0.1)
+    return process_start(pid)
+
+
 def end(rank: int, folder: Path, how: str, found) -> None:
     """A process of three, of which the second ends as ``how`` says, and the others with it."""
     os.dup2(os.open(folder / "stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND), sys.stderr.fileno())
     meeting = f"file://{folder / 'meeting'}"
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=3)
     job.CHECK_SECONDS, job.GRACE_SECONDS = 0.05, 0.5
+    if rank != 1:  # which may be gone when the others look for it
+        job.process_start = slowly
     this = job.Job(folder)
 
     def note(error: BaseException) -> None:
@@ -116,7 +124,7 @@ def ends(folder: Path, how: str) -> tuple[dict[int, tuple[str, str]], list[int |
         for process in three:
             process.start()
         for process in three:
-            process.join(120)
+            process.join(30)
         assert not [process.kill() for process in three if process.is_alive()]
         return dict(found), [process.exitcode for process in three]
 

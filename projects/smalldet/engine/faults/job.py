@@ -171,6 +171,7 @@ def _others_here() -> dict[int, psutil.Process]:
         if rank != comm.get_rank() and start is not None and process_start(pid) == start:
             with suppress(psutil.NoSuchProcess):
                 found[rank] = psutil.Process(pid)
+    comm.synchronize()  # who is lost before all have looked at it would never be missed
     return found
 
 
