@@ -31,25 +31,25 @@ def clean_chunks(
         counts["events_read"] += len(chunk)
         events, outside = inside_sensor(chunk, width, height)
         counts["events_outside_sensor"] += outside
-        if len(events) and events.t.min() < 0:
-            negative = events.t < 0
-            counts["events_negative_time"] += int(np.count_nonzero(negative))
-            events = events[~negative]
-        if len(events) == 0:
-            continue
-        events, raised = _in_time_order(events, latest)
-        counts["events_time_raised"] += raised
-        latest = int(events.t[-1])
-        yield events
+        if len(events) and not _ascend(events.t, latest):
+            events = _repaired(events, latest, counts)
+        if len(events):
+            latest = int(events.t[-1])
+            yield events
 
 
-def _in_time_order(events: Events, latest: int) -> tuple[Events, int]:
-    """Times as their running maximum from ``latest`` on, and how many changed."""
-    if events.t[0] >= latest and not np.any(events.t[1:] < events.t[:-1]):
-        return events, 0
+def _ascend(times: np.ndarray, latest: int) -> bool:
+    return times[0] >= latest and not np.any(times[1:] < times[:-1])
+
+
+def _repaired(events: Events, latest: int, counts: Counter[str]) -> Events:
+    """Without negative times; the others become their running maximum from ``latest`` on."""
+    negative = events.t < 0
+    events = events[~negative]
     times = np.maximum(np.maximum.accumulate(events.t), latest)
-    raised = int(np.count_nonzero(times != events.t))
-    return Events(events.x, events.y, events.p, times), raised
+    counts["events_negative_time"] += int(np.count_nonzero(negative))
+    counts["events_time_raised"] += int(np.count_nonzero(times != events.t))
+    return Events(events.x, events.y, events.p, times)
 
 
 @dataclass

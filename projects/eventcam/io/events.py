@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-CHUNK_EVENTS = 1 << 21  # 27 MB; one event takes 13 bytes
+CHUNK_EVENTS = 1 << 20  # 14 MB, as one event takes 13 bytes; the next block gets the same memory
 
 
 @dataclass(frozen=True)
