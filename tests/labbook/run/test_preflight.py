@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -107,6 +109,16 @@ def test_what_runs_is_ended_where_the_caller_breaks_off(study, run):
         time.sleep(0.05)
     trials.close()
     assert run_status(hanging) == "interrupted" and run_status(jobs[0].folder) == "finished"
+
+
+def test_a_forked_run_starts_processes_as_any_program_does(tmp_path):
+    """A data-loading process that is forked is there at once; one of a server loads all again."""
+    (tmp_path / "asks.py").write_text(
+        "import multiprocessing\nprint(multiprocessing.get_context())"
+    )
+    run = ForkedRun(tmp_path / "run", [sys.executable, "asks.py"], tmp_path)
+    assert run.wait(60) == 0
+    assert type(multiprocessing.get_context()).__name__ in run.tail(1)
 
 
 @pytest.mark.slow

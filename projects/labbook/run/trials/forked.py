@@ -6,6 +6,7 @@ libraries are loaded once here, and nothing else; each run is then a process of 
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import runpy
 import subprocess
@@ -71,6 +72,7 @@ def _execute(
     words: Sequence[str], root: Path, console: Path, environment: Mapping[str, str]
 ) -> None:
     """Be the program that is called with ``words``, in a session of its own."""
+    multiprocessing.set_start_method(None, force=True)  # its own processes start as in any program
     os.setsid()
     os.chdir(root)
     os.environ.clear()
