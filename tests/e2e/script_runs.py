@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from labbook.run.processes import RunProcess
 from labbook.run.trials.forked import ForkedRun, load_once
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,11 +57,16 @@ def environment(threads: int = 1) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": str(threads)}
 
 
-def execute(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """A script in a forked process, one thread, whose two outputs come as one."""
+def forked(arguments: list[str], console: Path, root: Path = ROOT) -> ForkedRun:
+    """A script begun in a forked process of one thread, whose two outputs go to ``console``."""
     load_once(LIBRARIES, threads=1)
+    return ForkedRun(console.parent, arguments, root, console=console.name)
+
+
+def execute(arguments: list[str], root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """A script in a forked process, from its start to its end; its two outputs come as one."""
     with tempfile.TemporaryDirectory() as folder:
-        run = ForkedRun(Path(folder), arguments, ROOT)
+        run = forked(arguments, Path(folder, "console"), root)
         status = run.wait(3600)
         said = run.tail(sys.maxsize)
     return subprocess.CompletedProcess(arguments, status, said, said)
@@ -89,12 +95,16 @@ def run_script(
     return done.stdout + done.stderr
 
 
+def beside(folder: Path) -> Path:
+    """The console of a run that has its folder to itself."""
+    return folder.with_name(f"{folder.name}.console")
+
+
 def kill_and_resume(config: str, folder: Path, overrides: list[str]) -> None:
     """A run that is killed behind its first checkpoint, and resumed to its end."""
-    words = command(config, folder, overrides)
-    process = subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
+    process = forked(command(config, folder, overrides), beside(folder))
     wait_for(folder / "last_checkpoint", process)
-    process.send_signal(signal.SIGKILL)
+    os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (folder / "results.json").exists(), "the run was over before it was killed"
     run_script(config, folder, overrides, "--resume")
@@ -139,9 +149,9 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
-def wait_for(path: Path, process: subprocess.Popen, seconds: float = 120, size: int = 0) -> None:
+def wait_for(path: Path, process: RunProcess, seconds: float = 120, size: int = 0) -> None:
     end = time.monotonic() + seconds
     while not path.exists() or path.stat().st_size < size:
-        assert process.poll() is None, f"the run ended before there was {path.name}"
+        assert process.exit_code() is None, f"the run ended before there was {path.name}"
         assert time.monotonic() < end, f"no {path.name} after {seconds} s"
         time.sleep(0.01)

@@ -6,13 +6,15 @@ import json
 import os
 import shutil
 import signal
-import subprocess
+import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
-from script_runs import CONFIG, ROOT, SCRIPT, command, environment, small_overrides, wait_for
+from script_runs import CONFIG, ROOT, SCRIPT, beside, command, forked, small_overrides, wait_for
+
+from labbook.run.processes import RunProcess
 
 LONG = ["train.epochs=1000", "train.log_period=1", "train.eval_period=10000"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", SCRIPT]
@@ -24,25 +26,23 @@ def small(tmp_path_factory) -> list[str]:
     return small_overrides(tmp_path_factory.mktemp("data") / "heads")
 
 
-def start(folder: Path, overrides: list[str], *program: str) -> subprocess.Popen[str]:
+def start(folder: Path, overrides: list[str], *program: str) -> RunProcess:
     """A run that would be long, in its second step or later."""
-    python, script, *words = command(CONFIG, folder, [*overrides, *LONG])
-    process = subprocess.Popen(
-        [python, *(program or [script]), *words],
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    whole = python, _, *words = command(CONFIG, folder, [*overrides, *LONG])
+    console = beside(folder)
+    if program:
+        arguments, threads = [python, *program, *words], {"OMP_NUM_THREADS": "1"}
+        process = RunProcess(console.parent, arguments, ROOT, threads, console=console.name)
+    else:
+        process = forked(whole, console)
     wait_for(folder / "metrics.json", process, size=1)
     return process
 
 
-def end_of(process: subprocess.Popen[str], folder: Path, name: str) -> str:
+def end_of(process: RunProcess, folder: Path, name: str) -> str:
     """The sentence of a run that ends within a minute, which console, log and record agree on."""
-    console, _ = process.communicate(timeout=60)
-    assert process.returncode != 0
+    assert process.wait(60) != 0
+    console = process.tail(sys.maxsize)
     reason = json.loads((folder / "run.json").read_text())["exit_reason"]
     assert reason.startswith(f"{name}: ") and "\n" not in reason
     assert console.count(reason) == 1, console
@@ -108,7 +108,7 @@ def test_a_process_killed_in_the_last_evaluation(tmp_path):
     folder = tmp_path / "run"
     process = start(folder, [*overrides, "train.max_iter=2"], *TORCHRUN)
     while (folder / "log.txt").read_text().count("Start inference") < 2:
-        assert process.poll() is None
+        assert process.exit_code() is None
         time.sleep(0.02)
     time.sleep(0.5)
     max(psutil.Process(process.pid).children(), key=lambda child: child.pid).kill()

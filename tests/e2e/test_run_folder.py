@@ -15,13 +15,13 @@ import pytest
 import torch
 from script_runs import (
     CONFIG,
-    ROOT,
     SCRIPT,
     assert_equal_ends,
+    beside,
     command,
-    environment,
     execute,
     execute_anew,
+    forked,
     free_port,
     kill_and_resume,
     metrics,
@@ -107,16 +107,10 @@ def test_kill_9_and_resume_end_in_the_same_digits(whole_run, small, tmp_path):
 def test_ctrl_c_saves_and_the_resumed_run_ends_in_the_same_digits(whole_run, small, tmp_path):
     rare = ["train.log_period=1", "train.checkpointer.period=100"]
     overrides = [*small, *rare, "dataloader.train.num_workers=1"]
-    process = subprocess.Popen(
-        command(CONFIG, tmp_path, overrides),
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = forked(command(CONFIG, tmp_path, overrides), beside(tmp_path))
     wait_for(tmp_path / "metrics.json", process, size=1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: its data-loading process, too
-    assert process.wait(timeout=300) == 130
+    assert process.wait(300) == 130
     assert json.loads((tmp_path / "run.json").read_text())["status"] == "interrupted"
     (saved,) = tmp_path.glob("model_0*.pth")  # none was due
     assert (tmp_path / "last_checkpoint").read_text() == saved.name != "model_0000006.pth"
