@@ -114,12 +114,35 @@ class Linear(_Packed, nn.Linear):
             rows = x.numel() // self.in_features
             packed = self._packed.get(lambda w: pack_linear(w, rows), self.weight)
             return linear(x, packed, self.bias)
-        plain = x.device.type != "cpu" or x.dtype != torch.float32 or x.numel() == 0 or not WIDE
-        if plain or torch.is_autocast_enabled("cpu"):
-            return super().forward(x)
+        if WIDE and _is_plain(x):
+            return self._convolved(x, self.weight, self.bias)
+        return super().forward(x)
+
+    def added(self, x: Tensor, y: Tensor, gain: Tensor) -> Tensor:
+        """``x`` (..., out_features) + ``gain`` (out_features,) * this layer of ``y``.
+
+        In training on a CPU the gain is put on the weights, which are fewer than the activations,
+        and the product is added where ``x`` lies: less is read, written and kept for the backward
+        pass.
+        """
+        if self.bias is None or not (torch.is_grad_enabled() and _is_plain(y)):
+            return x + gain * self(y)
+        weight, bias = gain[:, None] * self.weight, gain * self.bias
+        if WIDE:
+            return x + self._convolved(y, weight, bias)
+        rows = x.reshape(-1, self.out_features) + bias
+        return rows.addmm_(y.reshape(-1, self.in_features), weight.mT).view(x.shape)
+
+    def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         pixels = x.reshape(1, -1, 1, self.in_features).permute(0, 3, 1, 2)
-        out = F.conv2d(pixels, self.weight[:, :, None, None], self.bias)
+        out = F.conv2d(pixels, weight[:, :, None, None], bias)
         return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], self.out_features)
+
+
+def _is_plain(x: Tensor) -> bool:
+    """Whether ``x`` is what gradients on a CPU are made of: float32, without autocast."""
+    is_float = x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > 0
+    return is_float and not torch.is_autocast_enabled("cpu")
 
 
 class Conv2d(_Packed, nn.Conv2d):

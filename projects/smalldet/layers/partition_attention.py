@@ -115,14 +115,18 @@ class SelfAttention(UsesKernels, nn.Module):
 
     def forward(self, x: Tensor, size: Size, grid: bool) -> Tensor:
         """Attention inside each group of a map (B, H, W, C)."""
+        return self.proj(self.attend(x, size, grid))
+
+    def attend(self, x: Tensor, size: Size, grid: bool) -> Tensor:
+        """The same without the last linear layer."""
         if group_attention.fits_kernel(x):
             check_size(x, size)
             qkv = self.qkv(x).unflatten(-1, (self.heads, 3, -1))
-            return self.proj(group_attention.attend_in_groups(qkv, size, grid))
+            return group_attention.attend_in_groups(qkv, size, grid)
         groups = partition(x, size, grid)
         qkv = self.qkv(groups).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         out = F.scaled_dot_product_attention(*qkv.chunk(3, dim=-1))  # each (N, heads, L, D)
-        groups = self.proj(out.transpose(1, 2).flatten(2))
+        groups = out.transpose(1, 2).flatten(2)
         return unpartition(groups, (x.shape[1], x.shape[2]), size, grid)
 
 
@@ -189,22 +193,25 @@ class PartitionAttention(UsesKernels, nn.Module):
         return self._add_mlp(self._add_attention(x, size))
 
     def _add_attention(self, x: Tensor, size: Size) -> Tensor:
-        if self._usual:
-            attention = cast(SelfAttention, self.self_attn)
-            weights = _weights(attention.qkv, attention.proj, self.ls1, self.norm1)
-            if group_attention.fits_half(x, size, *weights):
-                check_size(x, size)
-                packed = self._packed_attention.get(group_attention.pack, *weights)
-                return group_attention.add_attention(x, packed, attention.heads, size, self.grid)
-        return x + self.ls1(self.self_attn(self.norm1(x), size, self.grid))
+        if not self._usual:
+            return x + self.ls1(self.self_attn(self.norm1(x), size, self.grid))
+        attention, gain = cast(SelfAttention, self.self_attn), cast(LayerScale, self.ls1).gamma
+        weights = _weights(attention.qkv, attention.proj, self.ls1, self.norm1)
+        if group_attention.fits_half(x, size, *weights):
+            check_size(x, size)
+            packed = self._packed_attention.get(group_attention.pack, *weights)
+            return group_attention.add_attention(x, packed, attention.heads, size, self.grid)
+        return attention.proj.added(x, attention.attend(self.norm1(x), size, self.grid), gain)
 
     def _add_mlp(self, x: Tensor) -> Tensor:
-        if self._usual:
-            weights = _weights(self.norm2, self.mlp, self.ls2)
-            if feed_forward.fits_kernel(x, *weights):
-                packed = self._packed_mlp.get(feed_forward.pack, *weights)
-                return feed_forward.add_feed_forward(x, packed)
-        return x + self.ls2(self.mlp(self.norm2(x)))
+        if not self._usual:
+            return x + self.ls2(self.mlp(self.norm2(x)))
+        weights = _weights(self.norm2, self.mlp, self.ls2)
+        if feed_forward.fits_kernel(x, *weights):
+            packed = self._packed_mlp.get(feed_forward.pack, *weights)
+            return feed_forward.add_feed_forward(x, packed)
+        first, _, second = self.mlp.net
+        return second.added(x, first(self.norm2(x)), cast(LayerScale, self.ls2).gamma)
 
 
 class AttentionPair(nn.Module):

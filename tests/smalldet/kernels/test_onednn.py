@@ -14,6 +14,7 @@ from torch import nn
 
 from nativecode import CheckedKernel
 from smalldet.kernels import onednn
+from smalldet.kernels.comparison import normal
 from smalldet.kernels.onednn import FUSED, Conv2d, Linear
 
 works = pytest.mark.skipif(not onednn.KERNEL.available(), reason="another PyTorch")
@@ -97,6 +98,23 @@ def test_linear_with_gradients_equals_the_ordinary_layer(
     assert ours.double()(x.double()).dtype == torch.float64
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert ours.float()(x).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize("shape", [(), (7,), (2, 3, 4), (0,)])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_a_product_added_with_a_gain_is_the_sum(shape, wide, bias, kind, monkeypatch):
+    monkeypatch.setattr(onednn, "WIDE", wide)
+    layer = Linear(5, 3, bias, dtype=kind)
+    sizes = ((*shape, 3), (*shape, 5), (3,))
+    x, y, gain = (normal(*size).to(kind).requires_grad_() for size in sizes)
+    results = []
+    for out in (layer.added(x, y, gain), x + gain * F.linear(y, layer.weight, layer.bias)):
+        weights = torch.linspace(-1, 1, out.numel(), dtype=kind).view_as(out)
+        inputs = [x, y, gain, *layer.parameters()]
+        results.append((out, *torch.autograd.grad((out * weights).sum(), inputs)))
+    torch.testing.assert_close(*results)
 
 
 @pytest.mark.parametrize("bias", [True, False])
