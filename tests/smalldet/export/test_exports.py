@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from toy_runs import ROOT, write_run
+from toy_runs import write_run
 
 import smalldet
+from in_process import call
 from smalldet.detectors import ImageDetector
 from smalldet.export import command
 from smalldet.export.check import check, different_boxes
@@ -246,7 +244,7 @@ def test_a_failed_check_leaves_no_file_and_keeps_the_old_one(images, tmp_path, m
         path.write_bytes(b"half")
 
     def zeros(path):
-        return lambda *given: [torch.zeros(1, 340, 6)], {}
+        return lambda *given: [torch.zeros(1, 320, 6)], {}
 
     monkeypatch.setattr(command, "exported", lambda plan: (plan, None))
     monkeypatch.setattr(command, "write_pt2", half)
@@ -262,13 +260,10 @@ def test_a_failed_check_leaves_no_file_and_keeps_the_old_one(images, tmp_path, m
 
 
 def test_the_script_takes_overrides_and_fails_with_a_sentence(events, tmp_path):
-    script, file = ROOT / "tools/export.py", tmp_path / "x.safetensors"
-    command = [sys.executable, script, events, "--format", "weights", "--out", file]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "projects")}
+    file = tmp_path / "x.safetensors"
+    words = [events, "--format", "weights", "--out", file]
     for override, status in (("model.head.nms_threshold=0.6", 0), ("model.head.width=3", 1)):
-        done = subprocess.run(
-            [*command, override], capture_output=True, text=True, env=environment, check=False
-        )
+        done = call("tools/export.py", *words, override)
         assert done.returncode == status, done.stderr
     assert smalldet.load(file, device="cpu").model.head.nms_threshold == 0.6
     assert "Traceback" not in done.stderr and "does not fit" in done.stderr

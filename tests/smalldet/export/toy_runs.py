@@ -19,10 +19,11 @@ CONFIGS = {
 }
 _VIM = {"img_size": 64, "embed_dim": 16, "depth": 2, "init_checkpoint": "''"}
 VIM = [f"model.backbone.bottom_up.{key}={value}" for key, value in _VIM.items()]
-OVERRIDES = {
+OVERRIDES = {  # two levels: what exporting takes grows with the operations of a graph
     "events": [
         "model.backbone.bottom_up.embed_dim=8",
         "model.backbone.bottom_up.dim_head=8",
+        "model.backbone.in_stages=[2,3]",
         "model.head.score_threshold=0.0",
         "model.head.max_detections=null",
     ],
@@ -31,9 +32,10 @@ OVERRIDES = {
         "dataloader.image_size=64",
         "model.backbone.out_channels=8",
         "model.head.width=8",
+        "model.head.in_features=[p2,p3]",
         "model.head.score_threshold=0.0",
     ],
-    "cascade": [*VIM, "dataloader.image_size=64"],
+    "cascade": [*VIM, "model.backbone.bottom_up.depth=1", "dataloader.image_size=64"],
 }
 
 
