@@ -17,9 +17,16 @@ def home() -> Path:
 
 
 def find_config(path: str) -> str:
-    """``path``, or where there is no such file the one of that name that came with the project."""
-    ours = home() / path
-    return str(ours) if ours.is_file() and not Path(path).exists() else path
+    """``path``, or where there is no such file the one of that name that came with the project.
+
+    Either may be of toy size, which is made from a real one.
+    """
+    from labbook.config.studies import real_config
+
+    ours, theirs = home() / path, Path(path)
+    is_theirs = theirs.exists() or real_config(theirs) is not None
+    is_ours = ours.is_file() or real_config(ours) is not None
+    return str(ours) if is_ours and not is_theirs else path
 
 
 def add_trust(parser: ArgumentParser) -> ArgumentParser:

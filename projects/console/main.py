@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -50,4 +51,6 @@ def _dispatch(words: Sequence[str]) -> int | str | None:
 def _main_of(command: str) -> Callable[[Sequence[str], str], int | str | None]:
     # Before torch is imported: threads that spin while they wait stall a CPU that others use too.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # fvcore and Detectron2 0.5 call it as they are imported; nobody who reads this can mend that.
+    warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated")
     return import_module(f"console.{command.replace('-', '_')}").main

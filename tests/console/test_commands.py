@@ -36,12 +36,14 @@ def test_the_record_names_a_script_that_exists(monkeypatch):
 
 def test_configs_of_the_project_are_found_from_anywhere(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    toy = CONFIG.replace("configs/", "configs/debug/")  # which no file is
     assert Path(home.find_config(CONFIG)).samefile(ROOT / CONFIG)
+    assert home.find_config(toy) == str(ROOT / toy) and not (ROOT / toy).exists()
     assert home.find_config("configs/none.py") == "configs/none.py"
     own = tmp_path / CONFIG
     own.parent.mkdir(parents=True)
     own.touch()
-    assert home.find_config(CONFIG) == CONFIG
+    assert home.find_config(CONFIG) == CONFIG and home.find_config(toy) == toy
 
 
 def test_the_lab_book_works_where_configs_are(monkeypatch, tmp_path, capsys):

@@ -213,4 +213,10 @@ def fits(value: Any, hint: Any) -> bool:
         )
     if origin is os.PathLike or (inspect.isclass(origin) and issubclass(origin, PurePath)):
         return isinstance(value, str)
-    return not dataclasses.is_dataclass(origin)  # settings objects are calls, handled above
+    # Settings and other objects with methods of their own are calls, handled above.
+    return not (dataclasses.is_dataclass(origin) or _is_protocol(origin))
+
+
+def _is_protocol(hint: Any) -> bool:
+    """Whether it is a ``Protocol``, and none of Python's own, which numbers fit."""
+    return getattr(hint, "_is_protocol", False) and hint.__module__ != "typing"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable
 from pathlib import Path
+from typing import SupportsInt
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from labbook_toys import CONFIG
 from labbook.config.load import ConfigError, load_config, save_config, to_plain
 from labbook.config.resume import config_changes
 from labbook.config.signatures import check_calls, fits
+from smalldet.data.splits import Generator
 
 WriteConfig = Callable[..., Path]
 END = CONFIG.count("\n") + 1
@@ -238,6 +240,7 @@ def test_classes_with_detectron2s_configurable_constructor() -> None:
         ([1, 2], tuple[int, ...], True), ([1, "a"], list[int], False), ("ab", list[str], False),
         ({"a": 1}, dict[str, int], True), ({"a": "b"}, dict[str, int], False),
         ("???", int, True), ({"_target_": "x"}, int, True), (3, Callable, True),
+        ({}, Generator | None, False), ({"_target_": "x"}, Generator, True), (3, SupportsInt, True),
     ],
 )  # fmt: skip
 def test_what_fits_an_annotation(value: object, hint: object, expected: bool) -> None:

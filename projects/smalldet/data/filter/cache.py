@@ -22,8 +22,8 @@ FILTERED_NAME = "_annotations.coco_filtered.json"
 FORMAT_VERSION = 2  # since JPEGs cut short before an end marker are left out
 LAYOUT = (
     "Expected layout: ROOT/train, ROOT/valid and ROOT/test, each with its images and "
-    f"{SOURCE_NAME}, as labelling services export COCO data (see docs/data.md). For painted "
-    "data to try things with: `python datasets/make_head_dataset.py --root ROOT`."
+    f"{SOURCE_NAME}, as labelling services export COCO data (see docs/data.md). For painted data "
+    "to try things with, add 'dataset.generate={_target_: toydata.heads.GeneratedHeads}'."
 )
 
 logger = logging.getLogger(__name__)
