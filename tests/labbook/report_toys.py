@@ -7,6 +7,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,7 @@ def write_gallery(home: Path, matches: Matches) -> None:
     (home / "gallery.json").write_text(json.dumps({"objects": objects}))
 
 
+@cache  # every run of a study has the same
 def png(seed: int, side: int = 48) -> bytes:
     """A small RGB picture of noise."""
     content = BytesIO()

@@ -12,6 +12,7 @@ import socket
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from runfolder.locks import Owner, lock_run, owner_of
@@ -21,10 +22,10 @@ from runfolder.records import RunIsRunningError
 
 
 def hold(folder: str, ready, leave) -> None:
-    """Hold it, with a child as data loaders have them, which lives a little longer."""
+    """Hold it, with a child as data loaders have them, which lives longer."""
     with lock_run(Path(folder)):
         if os.fork() == 0:
-            time.sleep(10)
+            time.sleep(30)
             os._exit(0)
         ready.set()
         leave.wait(30)
@@ -44,10 +45,13 @@ def test_two_processes_never_hold_one_folder(tmp_path, end, caplog):
         lock_run(tmp_path),
     ):
         pytest.fail("both hold it")
+    (child,) = psutil.Process(other.pid).children()
     leave.set() if end == "leaves" else other.kill()
-    other.join(30)
+    while other.exitcode is None:  # join() would wait for the child, too
+        time.sleep(0.01)
     with caplog.at_level(logging.WARNING), lock_run(tmp_path):
-        assert not owner.is_alive_here()
+        assert not owner.is_alive_here() and child.is_running()
+    child.kill()
     stale = [record for record in caplog.records if "stale" in record.getMessage()]
     assert len(stale) == (0 if end == "leaves" else 1)
     assert not stale or f"process {other.pid} on" in stale[0].getMessage()
