@@ -45,9 +45,9 @@ def rvt_pair(
 def enliven(detector: RecurrentDetector) -> None:
     """Set the statistics of the norms and the biases of the head by a frame of a long recording."""
     norms = [layer for layer in detector.modules() if isinstance(layer, nn.BatchNorm2d)]
-    state = None
+    frame, state = counts(1)[0], None
     for _ in range(SETTLED):
-        features, state = detector.backbone.bottom_up.step(counts(1)[0], state)
+        features, state = detector.backbone.bottom_up.step(frame, state)
     for norm in norms:
         norm.momentum = None  # an average over all frames seen
         norm.reset_running_stats()

@@ -37,6 +37,7 @@ def device(request, monkeypatch) -> str:
     for module in (pair, rvt_training):
         monkeypatch.setattr(module, "HEIGHT", 90)
         monkeypatch.setattr(module, "WIDTH", 160)
+    monkeypatch.setattr(pair, "SETTLED", 2)
     for module in (training, rvt_training):
         monkeypatch.setattr(module, "STEPS", 2)
     monkeypatch.setattr(rvt_training, "LABELLED", (0,))

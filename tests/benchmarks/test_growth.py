@@ -11,6 +11,7 @@ import pytest
 from benchmarks.growth import curves
 from benchmarks.growth.fit import Fit, Line, fitted, in_words, load, power_law, save
 from benchmarks.growth.page import write_page
+from benchmarks.published import pair
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -132,7 +133,13 @@ def test_calls_are_sampled_in_turn(monkeypatch):
 
 @pytest.mark.parametrize("name", TOYS)
 def test_each_curve_at_toy_size(name: str, monkeypatch):
-    monkeypatch.setattr(curves, "SCAN_LENGTH", 32)
+    monkeypatch.setattr(measure, "SAMPLE_SECONDS", 0.0)
+    for side, size in {"SCAN_LENGTH": 32, "PATCH_HEIGHT": 128, "PATCH_WIDTH": 128}.items():
+        monkeypatch.setattr(curves, side, size)
+    for side in ("UNIT_HEIGHT", "UNIT_WIDTH"):
+        monkeypatch.setattr(curves, side, 64)
+    for side, size in {"HEIGHT": 90, "WIDTH": 160, "SETTLED": 2}.items():
+        monkeypatch.setattr(pair, side, size)
     assert TOYS.keys() == curves.CURVES.keys()
     lines = curves.measured(curves.CURVES[name]._replace(sizes=TOYS[name], rounds=2))
     assert lines and all(len(line.sizes) == 2 for line in lines.values())
