@@ -7,9 +7,8 @@ the optional scalars ``width`` and ``height``.
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterator
-from itertools import chain, pairwise, starmap
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ from eventcam.io.hdf5 import Dataset, Group, Rows, open_h5
 
 LOG = logging.getLogger(__name__)
 DEFAULT_WIDTH, DEFAULT_HEIGHT = 1280, 720  # px, eTraM's sensor; the published code's default
+_AHEAD = 2  # blocks that are read while one is worked on
+_Begun = tuple[int, int, Callable[[], dict[str, np.ndarray]]]
 OUTSIDE = np.iinfo(np.uint16).max  # a coordinate that no sensor has
 _METAVISION = (
     "{path} is an HDF5 file of Metavision: its events are in CD/events, in general compressed with "
@@ -67,13 +68,12 @@ class H5Reader(EventReader):
             return int(times.read(0, 1)[0]), int(times.read(last, last + 1)[0])
 
     def chunks(self, max_events: int = CHUNK_EVENTS) -> Iterator[Events]:
-        """Blocks of at most ``max_events`` events, in file order; the next is read meanwhile."""
+        """Blocks of at most ``max_events`` events, in file order; the next are read meanwhile."""
         total = self.num_events()
         longest = max(len(column) for column in self._columns.values())
         self.counts = Counter(events_incomplete=longest - total)
-        spans = [(n, min(n + max_events, total)) for n in range(0, total, max_events)]
-        begun = chain(starmap(self._reader.begin, spans), [dict])  # nothing follows the last one
-        for (start, stop), (read, _) in zip(spans, pairwise(begun), strict=True):
+        spans = ((n, min(n + max_events, total)) for n in range(0, total, max_events))
+        for start, stop, read in _behind((*span, self._reader.begin(*span)) for span in spans):
             try:
                 columns = read()
             except Exception as error:  # which one depends on the damage
@@ -91,6 +91,16 @@ class H5Reader(EventReader):
     def close(self) -> None:
         self._reader.close()
         self._file.close()
+
+
+def _behind(begun: Iterable[_Begun]) -> Iterator[_Begun]:
+    """What has begun, each when the next ones have, too."""
+    waiting: deque[_Begun] = deque()
+    for one in begun:
+        waiting.append(one)
+        if len(waiting) > _AHEAD:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def as_polarity(values: np.ndarray) -> tuple[np.ndarray, int]:
