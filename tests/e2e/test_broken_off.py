@@ -14,7 +14,7 @@ import psutil
 import pytest
 from script_runs import CONFIG, ROOT, SCRIPT, beside, command, forked, small_overrides, wait_for
 
-from labbook.run.processes import RunProcess
+from labbook.run.processes import RunProcess, descendants
 
 LONG = ["train.epochs=1000", "train.log_period=1", "train.eval_period=10000"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", SCRIPT]
@@ -41,7 +41,9 @@ def start(folder: Path, overrides: list[str], *program: str) -> RunProcess:
 
 def end_of(process: RunProcess, folder: Path, name: str) -> str:
     """The sentence of a run that ends within a minute, which console, log and record agree on."""
+    family = descendants(process.pid)
     assert process.wait(60) != 0
+    assert not psutil.wait_procs(family, 60)[1]  # those that a launcher leaves behind write, too
     console = process.tail(sys.maxsize)
     reason = json.loads((folder / "run.json").read_text())["exit_reason"]
     assert reason.startswith(f"{name}: ") and "\n" not in reason
