@@ -40,7 +40,7 @@ def rows() -> Iterator[Row]:
         row = f"preparation, {RATE * SECONDS / 1e6:.0f} M events"
         yield from compare(reference, {row: Candidate(candidate, PREPARATION, GOAL)}, rounds=3)
         peaks = [peak_mb(call) for call in (reference, candidate)]
-        yield memory_row(f"{row}, peak MB of arrays", *peaks, MEMORY)
+        yield memory_row(f"{row}, most in arrays, MB", *peaks, MEMORY)
 
 
 def histograms(events: Events, downsample: str) -> tuple[Call, Call]:
