@@ -58,6 +58,7 @@ class Summary:
         boxes: found in them.
         unreadable: a sentence about each input that could not be read, or not to its end.
         others: files of other kinds.
+        min_score: boxes below it were left out.
     """
 
     written: list[Path] = field(default_factory=list)
@@ -66,6 +67,7 @@ class Summary:
     boxes: int = 0
     unreadable: list[str] = field(default_factory=list)
     others: int = 0
+    min_score: float = 0.0
 
     @contextmanager
     def clock(self) -> Iterator[None]:
@@ -96,6 +98,8 @@ class Summary:
         shown += [f"and {len(self.written) - 4} more"] * (len(self.written) > 4)
         lines = [
             f"{self.boxes} boxes on {self.frames} images, {rate:.1f} images a second",
+            *[f"no box has a score of {self.min_score:g} or more: --score draws less sure ones"]
+            * (self.frames > self.boxes == 0),
             *[f"left out: {self.others} files of other kinds"] * bool(self.others),
             *(f"left out: {reason}" for reason in self.unreadable),
             *[f"{len(self.unreadable)} inputs could not be read"] * bool(self.unreadable),
@@ -141,7 +145,12 @@ def predict_all(predictor: Predictor, pattern: str, options: Options) -> Summary
         results_file(file, predictor.class_names) if options.save_json else nullcontext(_nowhere)
     )
     with opened as results:
-        job = Job(predictor.class_names, options, results, Summary(others=inputs.others))
+        job = Job(
+            predictor.class_names,
+            options,
+            results,
+            Summary(others=inputs.others, min_score=options.min_score),
+        )
         if isinstance(predictor, ImagePredictor):
             _look_at_images(predictor, inputs.images, targets, job)
             _look_at_videos(predictor, inputs.videos, targets, job)

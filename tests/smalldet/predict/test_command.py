@@ -57,7 +57,10 @@ def test_a_folder_becomes_pictures_and_json(photos, tmp_path):
 
 def test_one_image_a_pattern_and_scores(photos, tmp_path):
     strict = Options(tmp_path / "strict", min_score=0.6, save_json=True)
-    assert predict_all(predictor(), str(photos / "a.jpg"), strict).boxes == 1
+    found = predict_all(predictor(), str(photos / "a.jpg"), strict)
+    assert found.boxes == 1 and "--score" not in str(found)
+    stricter = Options(tmp_path / "strict", min_score=0.99)
+    assert "0.99 or more: --score" in str(predict_all(predictor(), str(photos / "a.jpg"), stricter))
     done = predict_all(predictor(), str(photos / "[ab].*"), Options(tmp_path / "two"))
     assert [path.name for path in done.written] == ["a.jpg", "b.png"]
 
