@@ -44,17 +44,18 @@ it. What a part compares is said above its rows.
 
 Counted at the rates of `avx2-2threads`, 177 billion operations a second in products (GFLOP/s):
 
-- **RVT, a time step**: T, S and B are 8.2, 17.4 and 31.3 GFLOP of products as published, which is 46, 98
-  and 177 ms. The project takes 64 to 67, 114 to 118 and 184 to 188 ms (Winograd's algorithm and skipped
-  zeros save some); the published model 99 to 121, 177 to 189 and 275 to 289, as the machine has it.
-- **RVT, a training step**: 208 GFLOP of products, 1.2 of the 1.9 to 2.05 s, are the same in both; what
-  lies between them is read and written 1.25 times less than as published.
-- **ViM-Tiny against ViT-Tiny**: ViT-Tiny is 41 GFLOP of products, 232 ms. ViM-Tiny is 20 GFLOP, 113 ms,
-  and 472 million steps of the scan's state, each an exponential and three products, 145 ms; it would
-  have to do these in half of the time.
+- **RVT, a time step**: T, S and B are 8.2, 17.4 and 31.3 GFLOP of products as published, which
+  is 46, 98 and 177 ms. The project takes 64 to 67, 114 to 118 and 184 to 188 ms (Winograd's
+  algorithm and skipped zeros save some); the published model 99 to 121, 177 to 189 and 275 to
+  289, as the machine has it.
+- **RVT, a training step**: 208 GFLOP of products, 1.2 of the 1.9 to 2.05 s, are the same in
+  both; what lies between them is read and written 1.25 times less than as published.
+- **ViM-Tiny against ViT-Tiny**: ViT-Tiny is 41 GFLOP of products, 232 ms. ViM-Tiny is 20 GFLOP,
+  113 ms, and 472 million steps of the scan's state, each an exponential and three products, 145
+  ms; it would have to do these in half of the time.
 - **Preparation**: zstd takes 250 ms to decompress 20 million events and 190 to compress their
-  histograms, the rest 140, each on one core; both cores together do 1.7 times the work of one, so about
-  340 ms are the least.
+  histograms, the rest 140, each on one core; both cores together do 1.7 times the work of one,
+  so about 340 ms are the least.
 
 ## On a GPU
 
