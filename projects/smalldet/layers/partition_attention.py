@@ -210,7 +210,7 @@ class PartitionAttention(UsesKernels, nn.Module):
         if feed_forward.fits_kernel(x, *weights):
             packed = self._packed_mlp.get(feed_forward.pack, *weights)
             return feed_forward.add_feed_forward(x, packed)
-        first, _, second = self.mlp.net
+        first, second = self.mlp.net[0], cast(Linear, self.mlp.net[-1])
         return second.added(x, first(self.norm2(x)), cast(LayerScale, self.ls2).gamma)
 
 
