@@ -45,8 +45,8 @@ it. What a part compares is said above its rows.
 Counted at the rates of `avx2-2threads`, 177 billion operations a second in products (GFLOP/s):
 
 - **RVT, a time step**: T, S and B are 8.2, 17.4 and 31.3 GFLOP of products as published, which
-  is 46, 98 and 177 ms. The project takes 64 to 67, 114 to 118 and 184 to 188 ms (Winograd's
-  algorithm and skipped zeros save some); the published model 99 to 121, 177 to 189 and 275 to
+  is 46, 98 and 177 ms. The project takes 64 to 67, 112 to 118 and 181 to 188 ms (Winograd's
+  algorithm and skipped zeros save some); the published model 95 to 121, 168 to 189 and 264 to
   289, as the machine has it.
 - **RVT, a training step**: 208 GFLOP of products, 1.2 of the 1.9 to 2.05 s, are the same in
   both; what lies between them is read and written 1.25 times less than as published.
