@@ -37,7 +37,9 @@ def test_one_may_begin_while_another_writes_the_marker(tmp_path):
         partial.touch()
         TINY.ensure(tmp_path)
         partial.write_bytes((tmp_path / MARKER_NAME).read_bytes())
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*")}
     TINY.ensure(tmp_path)
+    assert written == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*")} != {}
 
 
 def test_the_files_are_the_same_for_any_number_of_workers(dataset, tmp_path):
