@@ -71,7 +71,12 @@ def test_a_study_is_a_folder_of_configs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("ordre: []", ["ordre", "'order'"]), ("order: 3", ["order", "list"]), ("- 1", ["study.yaml"])],
+    [
+        ("ordre: []", ["ordre", "'order'"]),
+        ("order: 3", ["order", "list"]),
+        ("- 1", ["study.yaml"]),
+        ("order: [", ["study.yaml"]),
+    ],
 )
 def test_a_wrong_study_file_is_told(tmp_path: Path, text: str, words: list[str]) -> None:
     (tmp_path / "configs/mine").mkdir(parents=True)

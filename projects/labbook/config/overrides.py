@@ -7,7 +7,6 @@ The grammar is hydra's, as in Detectron2's ``LazyConfig.apply_overrides``: ``a.b
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -97,10 +96,7 @@ def keep_data_apart(cfg: DictConfig, before: Any, path: Path) -> None:
     is_same = all(select(before, key) == select(after, key) for key in _DATA)
     if is_same or not is_usual or not is_key(after, "dataset.root"):
         return
-    own = copy.deepcopy(cfg)
-    for key in filter(lambda key: is_key(before, key), _DATA):  # with all other overrides
-        OmegaConf.update(own, key, select(before, key))
-    (own_name, _), (name, root) = usual, now = _data_of(own), _data_of(cfg)
+    (own_name, _), (name, root) = usual, now = _usual_data_of(cfg, before), _data_of(cfg)
     project = (study_of_config(path) or (None, Path()))[1]
     if now == usual or now == _data_in(project / cfg.train.output_dir):
         return
@@ -113,6 +109,19 @@ def _data_of(cfg: DictConfig) -> tuple[str, Path]:
     """Name and root of the data set that a config names."""
     name, root = (OmegaConf.select(cfg, key) for key in _DATA)
     return str(name), Path(str(root))
+
+
+def _usual_data_of(cfg: DictConfig, before: Any) -> tuple[str, Path]:
+    """What they would be without overrides of their own, but with all others."""
+    after = written(cfg)
+    keys = [key for key in _DATA if is_key(before, key)]
+    try:
+        for key in keys:
+            OmegaConf.update(cfg, key, select(before, key))
+        return _data_of(cfg)
+    finally:
+        for key in keys:
+            OmegaConf.update(cfg, key, select(after, key))
 
 
 def _data_in(folder: Path) -> tuple[str, Path] | None:

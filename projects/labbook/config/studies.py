@@ -15,9 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
-
 from labbook.config.signatures import nearest
+from runfolder.yaml_files import read_yaml
 
 CONFIGS, DEBUG = "configs", "configs/debug"
 _DEBUG_SUFFIX = "-debug"
@@ -179,8 +178,7 @@ def _declared(folder: Path, parent: str) -> Study | None:
     path = folder / "study.yaml"
     if not path.is_file() and not any(folder.glob("baseline*.py")):
         return None
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    content = yaml.safe_load(text) or {}
+    content = (read_yaml(path) if path.is_file() else None) or {}
     if not isinstance(content, dict):
         raise ValueError(f"{path} is {content!r}; expected {', '.join(_DECLARED)}.")
     for key, value in content.items():

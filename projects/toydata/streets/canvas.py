@@ -6,7 +6,6 @@ ground. Luminance is linear, 0 to 1.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,10 +48,7 @@ class Canvas:
         self._layers = [np.zeros((rows, columns), np.uint8) for _ in range(2)]
 
     def polygon(self, points: Sequence[Point] | np.ndarray, luminance: float) -> None:
-        pixels = np.array([0.0, self.height_m]) + np.asarray(points) * [1.0, -1.0]
-        corners = np.round((pixels * self._scale - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32)
-        for layer, value in zip(self._layers, (luminance, 1.0), strict=True):
-            cv2.fillPoly(layer, [corners], round(255 * value), cv2.LINE_AA, _SUBPIXEL_BITS)
+        self._fill(np.asarray(points)[None], luminance)
 
     def box(self, x0: float, y0: float, x1: float, y1: float, luminance: float) -> None:
         self.polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], luminance)
@@ -64,15 +60,18 @@ class Canvas:
     def ring(self, x: float, y: float, radius: float, thick: float, luminance: float) -> None:
         turn = np.linspace(0, 2 * np.pi, 25)
         points = np.stack([x + radius * np.cos(turn), y + radius * np.sin(turn)], 1)
-        for (x0, y0), (x1, y1) in itertools.pairwise(points.tolist()):
-            self.bar((x0, y0), (x1, y1), thick, luminance)
+        self._fill(_bars(points[:-1], points[1:], thick), luminance)
 
     def bar(self, start: Point, end: Point, thick: float, luminance: float) -> None:
-        along = np.subtract(end, start)
-        across = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-6) * thick / 2
-        self.polygon(
-            np.array([start + across, end + across, end - across, start - across]), luminance
-        )
+        self._fill(_bars(np.array([start]), np.array([end]), thick), luminance)
+
+    def _fill(self, outlines: np.ndarray, luminance: float) -> None:
+        """Shapes (n, corners, 2), one after the other: where two overlap, both are seen."""
+        pixels = np.array([0.0, self.height_m]) + outlines * [1.0, -1.0]
+        corners = np.round((pixels * self._scale - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32)
+        for layer, value in zip(self._layers, (luminance, 1.0), strict=True):
+            for shape in corners:
+                cv2.fillPoly(layer, [shape], round(255 * value), cv2.LINE_AA, _SUBPIXEL_BITS)
 
     def sprite(self, texture: np.ndarray, flipped: bool) -> Sprite:
         """The finished picture; ``texture`` (n, n) multiplies its luminance."""
@@ -85,6 +84,14 @@ class Canvas:
         solid = picture[:, :, 1] > 0.5
         levels, aspect = _levels(np.ascontiguousarray(picture)), self.width_m / self.height_m
         return Sprite(levels, _extent(solid), float(solid.mean()), aspect)
+
+
+def _bars(starts: np.ndarray, ends: np.ndarray, thick: float) -> np.ndarray:
+    """Corners (n, 4, 2) of bars between points (n, 2)."""
+    along = ends - starts
+    length = np.maximum(np.hypot(along[:, :1], along[:, 1:]), 1e-6)
+    across = along[:, ::-1] * [-1.0, 1.0] / length * thick / 2
+    return np.stack([starts + across, ends + across, ends - across, starts - across], 1)
 
 
 def _extent(solid: np.ndarray) -> tuple[float, float, float, float]:
