@@ -19,6 +19,7 @@ from typing import IO, Any
 from labbook.run.processes import RunProcess
 
 FORKS = get_context("forkserver")
+_LOADED_BY_ALL = ("hydra.core.override_parser.overrides_parser", "labbook.run.trials.freeze")
 
 
 def load_once(modules: Iterable[str], threads: int) -> None:
@@ -31,7 +32,7 @@ def load_once(modules: Iterable[str], threads: int) -> None:
     before = dict(os.environ)
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # the server's own is short
-    FORKS.set_forkserver_preload(sorted(modules))
+    FORKS.set_forkserver_preload([*sorted(modules), *_LOADED_BY_ALL])
     try:
         forkserver.ensure_running()
     finally:
