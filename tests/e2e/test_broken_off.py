@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
 import time
@@ -119,9 +118,7 @@ def test_a_process_killed_in_the_last_evaluation(tmp_path):
 
 @pytest.mark.slow
 def test_a_data_file_that_only_one_process_of_two_misses(small, tmp_path):
-    data = tmp_path / "heads"
-    shutil.copytree(small[0].partition("=")[2], data)
-    folder = tmp_path / "run"
+    data, folder = tmp_path / "heads", tmp_path / "run"
     process = start(folder, [*small, f"dataset.root={data}"], *TORCHRUN)
     path = next((data / "train").glob("*.jpg"))
     path.unlink()
