@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+import gc
+import os
+
 import pytest
+import torch.utils.data
 
 from clean_catalogs import forget_data
+from quick_configs import make_configs_quick
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Garbage is collected seldom, and what is loaded by now, a million objects, is none.
+
+    Data-loading processes that the garbage holds are waited for half a second, and not for five.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    workers = "PYTEST_XDIST_WORKER" in os.environ
+    make_configs_quick((folder.parent if workers else folder) / "configs")
+    torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.5
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -121,10 +121,11 @@ def golden(name: str) -> dict[str, Tensor]:
 
 def rvt_golden(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What a golden file of RVT says of itself, lists of names included, and its numbers."""
-    with np.load(GOLDEN / "rvt" / f"{name}.npz") as arrays:
-        texts = {key: x.tolist() for key, x in arrays.items() if x.dtype.kind == "U"}
-        kept = ((key, x) for key, x in arrays.items() if x.dtype.kind in "fiub")
-        numbers = {key: torch.from_numpy(x) for key, x in kept}
+    with np.load(GOLDEN / "rvt" / f"{name}.npz") as file:
+        arrays = dict(file)
+    texts = {key: x.tolist() for key, x in arrays.items() if x.dtype.kind == "U"}
+    kept = ((key, x) for key, x in arrays.items() if x.dtype.kind in "fiub")
+    numbers = {key: torch.from_numpy(x) for key, x in kept}
     return json.loads(texts.pop("meta_json")) | texts, numbers
 
 

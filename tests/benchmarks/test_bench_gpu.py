@@ -42,7 +42,7 @@ def device(request, monkeypatch) -> str:
         monkeypatch.setattr(module, "STEPS", 2)
     monkeypatch.setattr(rvt_training, "LABELLED", (0,))
     for part in (scan, inference, training):
-        monkeypatch.setattr(part, "ROUNDS", 3)
+        monkeypatch.setattr(part, "ROUNDS", 2)
     monkeypatch.setattr(inference, "VARIANTS", ("tiny",))
     monkeypatch.setattr(training, "LINES", TOY_LINES)
     monkeypatch.setattr(training, "MICRO_BATCHES", (1, 2))

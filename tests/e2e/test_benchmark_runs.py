@@ -31,7 +31,7 @@ def as_gen1(root):
 def test_from_raw_files_to_the_scores_of_both_protocols(data, tmp_path):
     class_map, (width, height), protocols = SETS[data]
     raw, root, run = (tmp_path / name for name in ("raw", "prepared", "run"))
-    sizes = {"train": 2, "val": 1, "test": 1, "seconds": 1.5, "width": width, "height": height}
+    sizes = {"train": 2, "val": 1, "test": 1, "seconds": 1.0, "width": width, "height": height}
     recordings_like(class_map, seed=3, **sizes).ensure(raw)
     if data == "gen1":
         as_gen1(raw)
@@ -44,7 +44,7 @@ def test_from_raw_files_to_the_scores_of_both_protocols(data, tmp_path):
         f"dataset.root={root}",
         "dataset.generate=null",
         "dataloader.sequence_length=3",
-        "train.max_iter=4",
+        "train.max_iter=2",
         "train.eval_period=2",
         "train.checkpointer.period=2",
         "train.total_batch_size=2",
@@ -52,7 +52,7 @@ def test_from_raw_files_to_the_scores_of_both_protocols(data, tmp_path):
     ]
     run_script(f"configs/debug/rvt/{data}_tiny.py", run, overrides)
     found = results(run)
-    assert found["iterations"] == 4 and 0 < found["final_loss"] < float("inf")
+    assert found["iterations"] == 2 and 0 < found["final_loss"] < float("inf")
     for split in ("valid", "test"):
         scores = found[split]
         assert scores["bbox/num_ground_truth"] > 0

@@ -16,11 +16,16 @@ from toydata.streets import GeneratedRecordings
 SIZES = {"train": 1, "val": 1, "test": 1, "seconds": 0.5, "width": 96, "height": 72}
 
 
-@pytest.fixture
-def root(tmp_path):
-    folder = tmp_path / "data" / "street"
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "street"
     EventRecordings(str(folder), generate=GeneratedRecordings(**SIZES)).recordings("train")
-    return folder
+    return folder.parent
+
+
+@pytest.fixture
+def root(generated, tmp_path):
+    return shutil.copytree(generated, tmp_path / "data") / "street"
 
 
 def test_nothing_lies_beside_the_folders(root):

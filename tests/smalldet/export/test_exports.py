@@ -41,12 +41,20 @@ def images(tmp_path_factory):
     return write_run("images", tmp_path_factory.mktemp("images"))
 
 
-@pytest.fixture(scope="module", params=["onnx", "pt2"])
-def exported_events(request, events, tmp_path_factory):
-    """The file, what the command said, and the predictor that it becomes."""
-    file = tmp_path_factory.mktemp("out") / f"toy.{request.param}"
-    said = export_run(events, request.param, file, SIZE)
-    return file, said, smalldet.load(file)
+@pytest.fixture(scope="module")
+def events_of_voxels(tmp_path_factory):
+    voxels = ["dataset.representation=voxel", "model.backbone.bottom_up.in_channels=10"]
+    return write_run("events", tmp_path_factory.mktemp("voxels"), voxels)
+
+
+@pytest.fixture(scope="module", params=[("onnx", "events"), ("pt2", "events_of_voxels")], ids=str)
+def exported_events(request, tmp_path_factory):
+    """The run, its file in one of the formats, what the command said, and the file's predictor."""
+    file_format, kind = request.param
+    run = request.getfixturevalue(kind)
+    file = tmp_path_factory.mktemp("out") / f"toy.{file_format}"
+    said = export_run(run, file_format, file, SIZE)
+    return run, file, said, smalldet.load(file)
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +62,12 @@ def exported_images(images):
     return images / f"{images.name}.onnx", export_run(images, "onnx")
 
 
-def histograms(steps: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).poisson(0.3, (steps, 20, *SIZE)).astype(np.uint8)
+def time_steps(representation: str, steps: int, size=SIZE) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    if representation == "voxel":
+        shape = steps, 10, *size
+        return (rng.normal(0, 0.5, shape) * (rng.random(shape) < 0.3)).astype(np.float16)
+    return rng.poisson(0.3, (steps, 20, *size)).astype(np.uint8)
 
 
 def same(one, other) -> bool:
@@ -67,13 +79,14 @@ def same(one, other) -> bool:
     )
 
 
-def test_a_recurrent_run_finds_the_same_from_its_file(events, exported_events):
-    _, said, copy = exported_events
+def test_a_recurrent_run_finds_the_same_from_its_file(exported_events):
+    folder, _, said, copy = exported_events
     assert "over 10 steps and after a reset" in said and "64x96 px only" in said
     assert "boxes after NMS: the same" in said and "ms" in said
-    run = smalldet.load(events, device="cpu")
+    run = smalldet.load(folder, device="cpu")
     assert copy.class_names == run.class_names and copy.downsample == run.downsample
-    steps = histograms(7)
+    assert copy.representation == run.representation
+    steps = time_steps(run.representation, 7)
     for part in (steps[:3], steps[3:]):  # memory goes on from call to call
         pairs = zip(run.stream(part), copy.stream(part), strict=True)
         assert all(same(a.instances, b.instances) for a, b in pairs)
@@ -84,27 +97,14 @@ def test_a_recurrent_run_finds_the_same_from_its_file(events, exported_events):
     assert same(anew, next(iter(run.stream(steps[:1]))).instances) and not same(anew, middle)
 
 
-def test_a_run_on_voxel_grids_finds_the_same_from_its_file(tmp_path):
-    voxels = ["dataset.representation=voxel", "model.backbone.bottom_up.in_channels=10"]
-    run = write_run("events", tmp_path / "run", voxels)
-    file = tmp_path / "voxels.pt2"
-    assert "boxes after NMS: the same" in export_run(run, "pt2", file, SIZE)
-    rng = np.random.default_rng(0)
-    steps = (rng.normal(0, 0.5, (3, 10, *SIZE)) * (rng.random((3, 10, *SIZE)) < 0.3)).astype("f2")
-    predictors = [smalldet.load(run, device="cpu"), smalldet.load(file)]
-    assert {predictor.representation for predictor in predictors} == {"voxel"}
-    pairs = zip(*(predictor.stream(steps) for predictor in predictors), strict=True)
-    assert all(same(a.instances, b.instances) for a, b in pairs)
-
-
-def test_histograms_of_another_size_are_refused(exported_events):
-    copy = exported_events[2]
+def test_time_steps_of_another_size_are_refused(exported_events):
+    copy = exported_events[-1]
     with pytest.raises(ValueError, match=r"takes 64x96 px.*is 96x128.*--size 96 128"):
-        list(copy.stream(np.zeros((1, 20, 96, 128), np.uint8)))
+        list(copy.stream(time_steps(copy.representation, 1, (96, 128))))
 
 
 def test_the_graph_has_pytorchs_own_operations_alone(exported_events):
-    file, *_ = exported_events
+    file = exported_events[1]
     if file.suffix == ".pt2":
         nodes = torch.export.load(file).graph.nodes
         names = {str(node.target) for node in nodes if node.op == "call_function"}
