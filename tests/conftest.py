@@ -1,4 +1,7 @@
-"""Puts this folder on the import path, so that tests share the modules in it."""
+"""Puts this folder on the import path, so that tests share the modules in it.
+
+The process that hands out tests to workers reads this file too, and needs none of the libraries.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,6 @@ import gc
 import os
 
 import pytest
-import torch.utils.data
-
-from clean_catalogs import forget_data
-from quick_configs import make_configs_quick
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -18,6 +17,10 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> None:
 
     Data-loading processes that the garbage holds are waited for half a second, and not for five.
     """
+    import torch.utils.data
+
+    from quick_configs import make_configs_quick
+
     folder = tmp_path_factory.getbasetemp()
     workers = "PYTEST_XDIST_WORKER" in os.environ
     make_configs_quick((folder.parent if workers else folder) / "configs")
@@ -30,4 +33,6 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(autouse=True, scope="module")
 def other_modules_forgotten() -> None:
     """A module never meets the data sets that another one registered in the same process."""
+    from clean_catalogs import forget_data
+
     forget_data()

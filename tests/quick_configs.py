@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,11 @@ import omegaconf.grammar_parser
 from detectron2.config import LazyConfig
 from omegaconf import DictConfig
 
-from labbook.config import load
 from runfolder.files import write_bytes
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+RESULTS = "QUICK_CONFIGS"  # in the environment: the folder of results
+Keys = str | tuple[str, ...] | None
 
 
 def make_configs_quick(folder: Path) -> None:
@@ -24,34 +27,44 @@ def make_configs_quick(folder: Path) -> None:
 
     Interpolations are parsed once: the same hundred stand in hundreds of configs.
     """
-    LazyConfig.load_rel = staticmethod(load_rel)
     parse = cache(omegaconf.grammar_parser.parse)
     for module in (omegaconf.base, omegaconf._utils):
         module.parse = parse
-    load._read_python = _Results(load._read_python, folder).read
+    folder.mkdir(exist_ok=True)
+    os.environ[RESULTS] = str(folder)
+    genuine = LazyConfig.load
+
+    def load(filename: str, keys: Keys = None) -> Any:
+        return _known(filename, keys, folder, genuine)
+
+    def load_rel(filename: str, keys: Keys = None) -> Any:
+        """As Detectron2's, which reads the sources of all callers: pytest has sixty."""
+        caller = sys._getframe(1).f_code.co_filename
+        return LazyConfig.load(str(Path(caller).parent / filename), keys)
+
+    LazyConfig.load, LazyConfig.load_rel = staticmethod(load), staticmethod(load_rel)
 
 
-def load_rel(filename: str, keys: str | tuple[str, ...] | None = None) -> Any:
-    """As Detectron2's, which reads the sources of all callers to name one: pytest has sixty."""
-    caller = sys._getframe(1).f_code.co_filename
-    return LazyConfig.load(str(Path(caller).parent / filename), keys)
-
-
-class _Results:
-    """What config files gave, shared by the processes of a session."""
-
-    def __init__(self, genuine: Any, folder: Path) -> None:
-        self.genuine = genuine
-        self.folder = folder
-        folder.mkdir(exist_ok=True)
-
-    def read(self, path: Path, is_toy: bool) -> DictConfig:
-        whole = path.resolve()
-        if not whole.is_relative_to(CONFIGS):
-            return self.genuine(path, is_toy)
-        kept = self.folder / str(whole.relative_to(CONFIGS)).replace("/", "-")
-        if kept.is_file():
-            return pickle.loads(kept.read_bytes())
-        cfg = self.genuine(path, is_toy)
-        write_bytes(kept, pickle.dumps(cfg))
+def _known(filename: str, keys: Keys, folder: Path, genuine: Callable[..., Any]) -> Any:
+    """What a file gives, from ``folder`` if it is there; of what is no config, as it is."""
+    path = Path(os.path.normpath(filename)).resolve()
+    if not path.is_relative_to(CONFIGS):
+        return genuine(filename, keys)
+    kept = folder / str(path.relative_to(CONFIGS)).replace("/", "-")
+    if not kept.is_file():
+        write_bytes(kept, pickle.dumps(genuine(filename)))
+    cfg = pickle.loads(kept.read_bytes())
+    if keys is None:
         return cfg
+    names = (keys,) if isinstance(keys, str) else keys
+    if not all(name in cfg for name in names):
+        return genuine(filename, keys)
+    found = tuple(_alone(cfg, name) for name in names)
+    return found[0] if isinstance(keys, str) else found
+
+
+def _alone(cfg: DictConfig, name: str) -> Any:
+    """A section as it is in the file, where no config is around it."""
+    section = cfg._get_node(name)
+    section._set_parent(None)
+    return section

@@ -22,7 +22,7 @@ from smalldet.engine.trainer import Trainer
 TOY_LINES = {
     "OFAT": training.LINES["OFAT"]._replace(
         config="configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py",
-        batch=lambda images: [picture(96, seed) for seed in range(images)],
+        batch=lambda images: [picture(64, seed) for seed in range(images)],
     ),
     "eTraM": training.LINES["eTraM"]._replace(config="configs/debug/etram_baseline_3scale.py"),
 }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from script_runs import execute
 
 from labbook.config.load import load_config, to_plain
 from smalldet.engine.run import run
@@ -73,6 +73,6 @@ def test_someone_s_own_script_trains_and_is_scored(tmp_path: Path):
     GeneratedHeads(seed=0, image_size=64, train=4, valid=2, test=1).ensure(tmp_path / "data")
     options = ["--steps=3", "--size=64", "--depth=1"]
     command = [sys.executable, "configs/examples/own_script.py", str(tmp_path / "data"), *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = execute(command)
+    assert done.returncode == 0, done.stdout
     assert "'AP50'" in done.stdout.splitlines()[-1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import save_file
+from script_runs import execute
 
 import smalldet
 from console import doctor, export, predict, reproduce_nan
@@ -68,16 +68,15 @@ def test_what_is_trusted_is_used(run: Path) -> None:
 
 
 def test_the_training_script_refuses_and_says_how(run: Path) -> None:
-    def execute(*flags: str) -> subprocess.CompletedProcess[str]:
-        words = ["tools/lazyconfig_train_net.py", *flags, "--config-file", run / "config.yaml"]
-        return subprocess.run(
-            [sys.executable, *words, "--eval-only", "dataloader={}"],
-            cwd=ROOT, capture_output=True, text=True, check=False,
-            env={"PYTHONPATH": str(run.parent), "PATH": "", "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-
-    done = execute()
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "--trust evil_module." in done.stderr and not (run.parent / "written").exists()
-    done = execute("--trust", "evil_module")
-    assert "--trust" not in done.stderr and (run.parent / "written").exists()
+    script = run.parent / "train.py"
+    tool = ROOT / "tools/lazyconfig_train_net.py"
+    script.write_text(
+        f"import runpy, sys\nsys.path.insert(0, {str(run.parent)!r})\n"
+        f"runpy.run_path({str(tool)!r}, run_name='__main__')\n"
+    )
+    words = ["--config-file", str(run / "config.yaml"), "--eval-only", "dataloader={}"]
+    done = execute([sys.executable, str(script), *words])
+    assert done.returncode == 1 and "Traceback" not in done.stdout
+    assert "--trust evil_module." in done.stdout and not (run.parent / "written").exists()
+    done = execute([sys.executable, str(script), "--trust", "evil_module", *words])
+    assert "--trust" not in done.stdout and (run.parent / "written").exists()

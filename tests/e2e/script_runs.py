@@ -23,6 +23,7 @@ CONFIG = "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
 LIBRARIES = (
     "eventcam.sampling.train_loader",
     "labbook.run.session",
+    "quick_runs",
     "smalldet.engine.run",
     "smalldet.evaluation.coco",
     "smalldet.evaluation.event_boxes",

@@ -24,7 +24,7 @@ def small(tmp_path_factory) -> list[str]:
     balanced classifier, which draws its samples, and an average of the weights.
     """
     data = tmp_path_factory.mktemp("events") / "prepared"
-    sizes = "{seed: 0, train: 2, val: 1, test: 1, seconds: 0.6, width: 128, height: 96}"
+    sizes = "{seed: 0, train: 2, val: 1, test: 1, seconds: 0.4, width: 128, height: 96}"
     return [
         f"dataset.root={data}",
         f"dataset.generate={sizes}",

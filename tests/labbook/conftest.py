@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from labbook_toys import CONFIG, declare_studies
 
+from boxmetrics.bootstrap import bootstrap_difference
+from labbook.results.intervals import IntervalCache
 from runfolder.trust import trust
 
 trust("labbook_toys")  # which the run folders of these tests name
@@ -25,3 +28,12 @@ def write_config(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def few_draws() -> Iterator[None]:
+    """A tenth of the usual ones: how intervals are shown does not depend on their number."""
+    few = partial(bootstrap_difference, repeats=100)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(IntervalCache.__init__, "__defaults__", (few,))
+        yield

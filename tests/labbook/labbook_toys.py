@@ -23,6 +23,15 @@ def declare_studies(root: Path, *names: str) -> None:
         shutil.copy(ROOT / STUDIES[name].config_folder / "study.yaml", folder)
 
 
+def link_configs(root: Path) -> None:
+    """The config files of this repository below ``root``, where others can be put beside them."""
+    for folder in ("configs", "configs/debug"):
+        (root / folder).mkdir()
+        for path in (ROOT / folder).iterdir():
+            if path.name not in ("debug", "__pycache__"):
+                (root / folder / path.name).symlink_to(path)
+
+
 CONFIG = """
 import math
 import labbook.config.resolvers

@@ -43,8 +43,7 @@ def find_assignments(config_file: Path, key: str) -> Iterator[Assignment]:
     if real_config(config_file) is None:
         return _in_scope(_module(config_file.absolute()), parts)
     module = _module(toy_file(config_file.absolute().parent))
-    call = ast.parse(f"toy({config_file.stem!r})", mode="eval").body
-    return _in_value(module, len(module.bindings), call, parts, 1)
+    return _in_value(module, len(module.bindings), _toy_call(config_file.stem), parts, 1)
 
 
 class _Import(NamedTuple):
@@ -86,6 +85,11 @@ class _Scope:
 @cache
 def _module(file: Path) -> _Scope:
     return _Scope(file, ast.parse(file.read_text(encoding="utf-8"), str(file)).body)
+
+
+@cache
+def _toy_call(name: str) -> ast.expr:
+    return ast.parse(f"toy({name!r})", mode="eval").body
 
 
 def _bindings(body: Sequence[ast.stmt], file: Path, aliases: Aliases) -> Iterator[_Binding]:
@@ -207,6 +211,7 @@ def _entries(node: ast.expr | None) -> list[tuple[str | None, ast.expr, int]]:
     return []
 
 
+@cache  # the bindings of a function are read once
 def _called(scope: _Scope, index: int, call: ast.Call) -> tuple[_Scope, Parts] | None:
     """The file that a call loads, or the function of a config file, and what to look for there."""
     words = {word.arg: word.value for word in call.keywords}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from labbook_toys import link_configs
 
 from labbook import cli
 from labbook.authoring.study import new_study, toy_problems
@@ -13,7 +14,6 @@ from labbook.config.lineage import Family
 from labbook.config.load import load_config, to_plain
 from labbook.config.studies import find_experiments, get_study
 
-STUDY_FILES = Path(__file__).resolve().parents[3] / "configs"
 TOY = """
 from detectron2.config import LazyConfig
 
@@ -154,11 +154,7 @@ def test_the_command_says_what_is_amiss_at_toy_size(root, capsys):
     ],
 )
 def test_the_studies_of_this_repository_are_sources(tmp_path, source, factors):
-    for folder in (tmp_path / "configs", tmp_path / "configs/debug"):
-        folder.mkdir()
-        for path in (STUDY_FILES / folder.relative_to(tmp_path / "configs")).iterdir():
-            if path.name != "debug":
-                (folder / path.name).symlink_to(path)
+    link_configs(tmp_path)
     new_study("mine", source, factors, tmp_path)
     problems = toy_problems("mine", tmp_path)
     assert bool(problems) is (source == "demo_heads")

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 from report_html import Element, parse
 from report_toys import ETRAM, make_study
 
-from boxmetrics.bootstrap import bootstrap_difference
 from labbook.report.data import ReportData, report_data
 from labbook.report.page import write_report
 from labbook.results.collect import Results, collect
-from labbook.results.intervals import IntervalCache
 
-IMAGES = 24
+IMAGES = 12
 
 
 @pytest.fixture(autouse=True, scope="module")
-def few_draws() -> Iterator[None]:
-    """A tenth of the usual ones: how intervals are shown does not depend on their number."""
-    few = partial(bootstrap_difference, repeats=100)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(IntervalCache.__init__, "__defaults__", (few,))
-        yield
+def quick_intervals(few_draws: None) -> None:
+    """For all that is below."""
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,6 +42,7 @@ from labbook.results.text import difference_text, duration
 from labbook.results.text_table import TextTable
 from runfolder.records import note_micro_batch, write_results
 
+pytestmark = pytest.mark.usefixtures("few_draws")
 RESULTS = {
     "valid": {"bbox/AP50": 61.25, "bbox/AP": 30.0, "bbox/APs": None},
     "test": {"bbox/AP50": 59.0, "bbox/AP": 0.0, "bbox/APs": None},
@@ -63,17 +65,23 @@ STEP, NOTES = "etram_4scale_100k", "Status, notes"
 TARGETS = {"bbox/AP": 35.0, "bbox/AP-small-classes": 12.0, "final_loss": 3.5, "bbox/AP75": 1.0}
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished baseline, a run that goes on, a bundle that failed, and what is no run."""
-    make_run(tmp_path, LR, end="running")
-    make_run(tmp_path, BASELINE, results=RESULTS)
+    root = tmp_path_factory.mktemp("made")
+    make_run(root, LR, end="running")
+    make_run(root, BASELINE, results=RESULTS)
     bundle = {"factors": ["optimizer", "train.epochs"], "level": "sgd"}
-    make_run(tmp_path, SGD, end="failed", experiment=bundle)
-    make_run(tmp_path, "foreign", experiment={"study": "another"})
-    (tmp_path / "work_dirs" / "not_a_run").mkdir()
-    (tmp_path / "work_dirs" / "README.md").write_text("text")
-    return tmp_path
+    make_run(root, SGD, end="failed", experiment=bundle)
+    make_run(root, "foreign", experiment={"study": "another"})
+    (root / "work_dirs" / "not_a_run").mkdir()
+    (root / "work_dirs" / "README.md").write_text("text")
+    return root
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made, tmp_path, dirs_exist_ok=True)
 
 
 def cells(results: Results, name: str = BASELINE) -> dict[str, str]:

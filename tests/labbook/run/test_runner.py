@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import pytest
 from run_toys import SCRIPT, change_record, folder_of, wait_for
+from script_runs import forked
 
 from labbook import cli
 from labbook.config.load import load_config, save_config
@@ -261,12 +262,12 @@ def test_two_runners_share_a_study(study, tmp_path, write_config):
         write_config(name)
         folder_of(tmp_path, name).mkdir(parents=True)
         (folder_of(tmp_path, name) / "checkpoint").touch()  # it ends at once
-    command = [sys.executable, "-c", SECOND, str(tmp_path)]
-    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    second = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=paths)
+    (tmp_path / "second.py").write_text(SECOND)
+    command = [sys.executable, "second.py", str(tmp_path)]
+    second = forked(command, tmp_path / "second.console", tmp_path)
     status, out, _ = study("", "--jobs", "2", "train.device=cpu")
-    there, _ = second.communicate(timeout=60)
-    assert (status, second.returncode) == (0, 0), there
+    assert (status, second.wait(60)) == (0, 0)
+    there = second.tail(sys.maxsize)
     for name in names:
         record = read_record(folder_of(tmp_path, name))
         assert record is not None and record.status == "finished"

@@ -17,7 +17,7 @@ CONFIGS = {
     "images": "configs/examples/yolox_vim_tiny.py",
     "cascade": "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py",
 }
-_VIM = {"img_size": 64, "embed_dim": 16, "depth": 2, "init_checkpoint": "''"}
+_VIM = {"img_size": 64, "embed_dim": 16, "depth": 1, "init_checkpoint": "''"}
 VIM = [f"model.backbone.bottom_up.{key}={value}" for key, value in _VIM.items()]
 OVERRIDES = {  # two levels: what exporting takes grows with the operations of a graph
     "events": [
@@ -35,7 +35,7 @@ OVERRIDES = {  # two levels: what exporting takes grows with the operations of a
         "model.head.in_features=[p2,p3]",
         "model.head.score_threshold=0.0",
     ],
-    "cascade": [*VIM, "model.backbone.bottom_up.depth=1", "dataloader.image_size=64"],
+    "cascade": [*VIM, "dataloader.image_size=64"],
 }
 
 

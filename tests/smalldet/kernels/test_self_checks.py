@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from script_runs import execute
 
 from smalldet.backbones.rvt import MaxViTRNN
 from smalldet.backbones.vim.blocks import BidirectionalMixer
@@ -76,11 +77,11 @@ print("all equal")
 
 
 def test_the_first_step_of_a_process_may_be_recomputed(tmp_path: Path) -> None:
-    path = tmp_path / "model.pkl"
+    path, script = tmp_path / "model.pkl", tmp_path / "first_steps.py"
     path.write_bytes(pickle.dumps(MaxViTRNN(8, dim_head=8)))
-    command = [sys.executable, "-c", FIRST_STEPS, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout == "all equal\n", done.stderr
+    script.write_text(FIRST_STEPS)
+    done = execute([sys.executable, str(script), str(path)])
+    assert done.stdout == "all equal"
 
 
 # As above for one model of a published size, by argument: its patch size, and whether in bfloat16.
