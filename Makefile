@@ -40,7 +40,7 @@ demo: $(READY)
 
 # Files in their order: sorted by their number of tests, those of a few long ones would come last.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS)
 
 test-slow: $(READY)
 	$(PY) -m pytest -m slow --durations=15 $(ARGS)

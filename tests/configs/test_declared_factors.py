@@ -176,7 +176,7 @@ def test_each_real_config_can_be_saved(study: str, name: str, tmp_path: Path) ->
 
 def test_a_saved_config_of_each_study_reloads_equal_in_a_bare_interpreter(tmp_path: Path) -> None:
     expected = {}
-    for study, name in dict(reversed(EXPERIMENTS)).items():
+    for study, name in dict(reversed(REAL)).items():
         folder = tmp_path / study / name
         save_config(loaded(study, name), folder)
         expected[str(folder / "config.yaml")] = to_plain(loaded(study, name))

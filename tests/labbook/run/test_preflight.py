@@ -68,7 +68,7 @@ def test_all_or_some_would_run(study, capsys):
 
 
 def test_each_failure_is_told_and_the_others_are_tried(study, write_config, capsys, monkeypatch):
-    monkeypatch.setattr(preflight, "LIMIT_SECONDS", 5.0)
+    monkeypatch.setattr(preflight, "LIMIT_SECONDS", 3.0)
     root = study("a_crash", "b_fails", "c_hangs", "d_good", "e_broken", "f_undeclared")
     study("g_alone", twins=False)
     write_config("e_broken", "train.images = 'many'")
@@ -82,7 +82,7 @@ def test_each_failure_is_told_and_the_others_are_tried(study, write_config, caps
     for name, sentence in {
         "a_crash": "ImportError: nothing to see",
         "b_fails": "DataError: no such data",
-        "c_hangs": "It did not end within 5 s",
+        "c_hangs": "It did not end within 3 s",
         "e_broken": "train.images is 'many'",
         "f_undeclared": "declares the factors optimizer.lr but no experiment.parent",
         "g_alone": "configs/debug/ofat/g_alone.py",

@@ -75,6 +75,7 @@ def study(tmp_path, write_config, monkeypatch, capfd) -> Callable[..., Ended]:
     (tmp_path / "fake.py").write_text(SCRIPT)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where GPUs are marked as lent
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.02)
 
     def run(names: str = "", *arguments: str) -> Ended:
         for name in names.split():
