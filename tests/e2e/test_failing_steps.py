@@ -95,11 +95,11 @@ def test_a_halved_run_is_the_run_of_the_smaller_micro_batch(small, tmp_path, mon
     ledgers = [json.loads((folder / "ledger.json").read_text()) for folder in (halved, begun)]
     assert ledgers[0]["config"] == ledgers[1]["config"] == entry_of(two)["config"]
     assert "Micro-batch: 2" in (halved / "experiment_summary.txt").read_text()
-    if small[0] == LINES["ofat"][0]:  # resumed by the same command, from its first step
-        (halved / "last_checkpoint").write_text("model_0000001.pth")
-        train(small, halved, *four, resume=True)
-        assert_equal_ends(halved, begun)
-        assert read_run(halved).lowered_micro_batch == 2
+    # Resumed by the same command, from its first step.
+    (halved / "last_checkpoint").write_text("model_0000001.pth")
+    train(small, halved, *four, resume=True)
+    assert_equal_ends(halved, begun)
+    assert read_run(halved).lowered_micro_batch == 2
 
 
 def test_an_evaluation_that_does_not_fit_goes_on_as_its_sentence_says(small, tmp_path, monkeypatch):
