@@ -12,9 +12,9 @@ TOLERANCE = 1e-4  # of the largest value; float32 gives about 1e-6
 
 
 def agree(got: Iterable[Tensor], want: Iterable[Tensor]) -> bool:
-    """Whether each tensor of ``got`` is near that of ``want``; NaN is near to nothing."""
+    """Whether each of ``got`` has the shape of ``want`` and is near it; NaN is near to nothing."""
     return all(
-        torch.allclose(a, b, rtol=0, atol=TOLERANCE * float(b.abs().max()))
+        a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=TOLERANCE * float(b.abs().max()))
         for a, b in zip(got, want, strict=True)
     )
 

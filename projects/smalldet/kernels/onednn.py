@@ -169,7 +169,8 @@ class Conv2d(_Packed, nn.Conv2d):
             return act(self._conv_forward(x, weight, bias))
         if winograd.fits_kernel(x, weight, self.stride, self.padding):
             silu = isinstance(act, nn.SiLU)
-            out = winograd.convolve(x, self._packed.get(winograd.pack, weight), bias, silu)
+            packed = self._packed.get(winograd.pack, weight)
+            out = winograd.convolve(x, packed, self.out_channels, bias, silu)
             return out if silu else act(out)
         how = (self.stride, self.padding, self.groups)
         packed = self._packed.get(lambda w: pack_conv(w, *how, [*x.shape]), weight)

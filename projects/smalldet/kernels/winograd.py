@@ -38,14 +38,14 @@ def pack(weight: Tensor) -> Tensor:
     return in_panels(points.flatten(0, 1), KERNEL.library.panel())
 
 
-def convolve(x: Tensor, packed: Tensor, bias: Tensor | None, silu: bool) -> Tensor:
+def convolve(x: Tensor, packed: Tensor, out: int, bias: Tensor | None, silu: bool) -> Tensor:
     """``F.conv2d`` of ``x`` (B, I, H, W) with padding 1, then SiLU if wanted: (B, O, H, W).
 
-    The result has the channels of a pixel together in memory.
+    ``out`` is O: packed weights are filled up to whole panels. The result has the channels of a
+    pixel together in memory.
     """
     x = x.contiguous(memory_format=torch.channels_last)
     batch, narrow, height, width = x.shape
-    out = len(bias) if bias is not None else packed.shape[1] * packed.shape[3]
     y = x.new_empty(batch, height, width, out)
     sizes = (batch, height, width, narrow, out, packed.shape[1] * packed.shape[3])
     pointers = (None if t is None else t.data_ptr() for t in (x, packed, bias, y))
@@ -55,9 +55,9 @@ def convolve(x: Tensor, packed: Tensor, bias: Tensor | None, silu: bool) -> Tens
 
 def _agrees() -> bool:
     x, weight, bias = normal(2, 16, 9, 12), normal(48, 16, 3, 3, seed=1), normal(48, seed=2)
-    want = F.conv2d(x, weight, bias, padding=1)
-    got = [convolve(x, pack(weight), bias, silu) for silu in (False, True)]
-    return agree(got, [want, F.silu(want)])
+    got = [convolve(x, pack(weight), 48, *how) for how in ((None, False), (bias, True))]
+    want = [F.conv2d(x, weight, shift, padding=1) for shift in (None, bias)]
+    return agree(got, [want[0], F.silu(want[1])])
 
 
 KERNEL = CheckedKernel(

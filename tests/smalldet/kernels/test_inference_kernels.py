@@ -39,9 +39,8 @@ def test_winograd_is_the_ordinary_convolution(batch, size, narrow, out, silu, bi
     want = F.conv2d(x.double(), weight.double(), shift if shift is None else shift.double(), 1, 1)
     # SiLU of sums this large is the sum or 0 nearly everywhere.
     scale = want.abs().max() / 5
-    got = winograd.convolve(
-        x, winograd.pack(weight / scale), None if shift is None else shift / scale.float(), silu
-    )
+    packed, scaled = winograd.pack(weight / scale), None if shift is None else shift / scale.float()
+    got = winograd.convolve(x, packed, out, scaled, silu)
     near(got, F.silu(want / scale) if silu else want / scale)
     assert got.is_contiguous(memory_format=torch.channels_last)
 
@@ -119,7 +118,7 @@ def test_digits_do_not_depend_on_the_number_of_threads():
         torch.set_num_threads(number)
         found.append(
             [
-                winograd.convolve(x, winograd.pack(weight), None, True),
+                winograd.convolve(x, winograd.pack(weight), 64, None, True),
                 feed_forward.add_feed_forward(rows, feed_forward.pack(*weights)),
             ]
         )
