@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -31,6 +32,11 @@ class Kind:
     roof: float | None = None
     stride_m: float | None = None
 
+    @property
+    def phases(self) -> int:
+        """Pictures of one individual: more than one of those who move legs."""
+        return PHASES if self.stride_m else 1
+
 
 KINDS = {
     kind.name: kind
@@ -45,7 +51,7 @@ KINDS = {
 }
 
 
-def paint_sprites(
+def sprites_of(
     rng: np.random.Generator,
     kind: Kind,
     width_m: float,
@@ -53,8 +59,10 @@ def paint_sprites(
     side_view: bool,
     flipped: bool,
     px_per_metre: float,
-) -> tuple[Sprite, ...]:
-    """All phases of one individual: one for rigid vehicles, ``PHASES`` for those who move legs.
+) -> Callable[[int], Sprite]:
+    """The pictures of one individual by phase, each painted when it is first asked for.
+
+    Of all who are drawn for a street, few are seen, and those not in every phase.
 
     Args:
         rng: decides its colours and texture.
@@ -66,25 +74,27 @@ def paint_sprites(
         px_per_metre: of the finest level.
     """
     looks = _Looks(rng)
-    phases = PHASES if kind.stride_m else 1
-    sprites = []
-    for phase in range(phases):
+
+    @cache
+    def paint(phase: int) -> Sprite:
         canvas = Canvas(width_m, height_m, px_per_metre)
         if kind.roof and not side_view:
             _paint_front(canvas, looks, kind.roof)
         else:
-            _PAINTERS[kind.name](canvas, looks, side_view, phase / phases)
-        sprites.append(canvas.sprite(looks.texture, flipped))
-    return tuple(sprites)
+            _PAINTERS[kind.name](canvas, looks, side_view, phase / kind.phases)
+        return canvas.sprite(looks.texture, flipped)
+
+    return paint
 
 
-def paint_pole(
+def pole_of(
     rng: np.random.Generator, width_m: float, height_m: float, px_per_metre: float
-) -> Sprite:
-    """A lamp post or a trunk, which may hide those behind it."""
+) -> Callable[[int], Sprite]:
+    """The one picture of a lamp post or a trunk, which may hide those behind it."""
     canvas = Canvas(width_m, height_m, px_per_metre)
     canvas.box(0, 0, width_m, height_m, float(rng.uniform(0.05, 0.15)))
-    return canvas.sprite(np.ones((2, 2), np.float32), flipped=False)
+    sprite = canvas.sprite(np.ones((2, 2), np.float32), flipped=False)
+    return lambda _phase: sprite
 
 
 class _Looks:

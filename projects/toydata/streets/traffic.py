@@ -6,13 +6,14 @@ seen at ``scale = focal / Z`` px per metre, in the row ``horizon + mount * scale
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from toydata.streets.canvas import Sprite
 from toydata.streets.settings import SceneSettings
-from toydata.streets.sprites import KINDS, Kind, paint_pole, paint_sprites
+from toydata.streets.sprites import KINDS, Kind, pole_of, sprites_of
 
 _PERSON_M = 1.75
 _LOWEST_ROW, _HIGHEST_ROW = 0.97, 0.4  # where the nearest and the farthest road user stand
@@ -91,15 +92,15 @@ class Actor:
 
     Attributes:
         kind: what it is; None for what is not labelled.
-        sprites: its phases of movement.
+        sprite: its picture in a phase of movement.
         height: visible height, metres.
         track: (frames, 3) x, y (px, middle of its foot line) and scale (px per metre).
-        phase: (frames,) index into ``sprites``.
+        phase: (frames,) of ``sprite``.
         haze: (frames,) 0 dissolved in the distance to 1 there.
     """
 
     kind: Kind | None
-    sprites: tuple[Sprite, ...]
+    sprite: Callable[[int], Sprite]
     height: float
     track: np.ndarray
     phase: np.ndarray
@@ -192,10 +193,10 @@ class _Crowd:
             if not 0.5 * camera.farthest < place[0, 2] < _GROWTH * camera.nearest:
                 continue
             thick, tall = rng.choice([rng.uniform(0.18, 0.35), rng.uniform(0.5, 0.8)]), 6.0
-            sprite = paint_pole(rng, float(thick), tall, float(place[0, 2]))
+            sprite = pole_of(rng, float(thick), tall, float(place[0, 2]))
             track = np.repeat(place, self.settings.frames + 1, axis=0)
             still, there = np.zeros(len(track), np.int64), np.ones(len(track))
-            actors.append(Actor(None, (sprite,), tall, track, still, there))
+            actors.append(Actor(None, sprite, tall, track, still, there))
         return actors
 
     def _lane(self, offset: float, direction: int) -> Lane | None:
@@ -266,11 +267,9 @@ class _Crowd:
         else:  # from above one sees something of the roof
             width, height = broad * towards + 0.25 * length * sideways, tall + 0.06 * length
         finest = float(np.clip(track[:, 2].max(), 2.0, _FINEST * camera.nearest))
-        sprites = paint_sprites(
-            rng, kind, width, height, side_view, bool(lane.heading[0] < 0), finest
-        )
+        sprite = sprites_of(rng, kind, width, height, side_view, bool(lane.heading[0] < 0), finest)
         turns = places / (kind.stride_m or 1.0) + rng.random()
-        phase = np.floor(turns * len(sprites)).astype(np.int64) % len(sprites)
+        phase = np.floor(turns * kind.phases).astype(np.int64) % kind.phases
         low, high = (edge * camera.farthest for edge in _HAZE)
         haze = np.clip((track[:, 2] - low) / (high - low), 0.0, 1.0)
-        return Actor(kind, sprites, height, track, phase, haze)
+        return Actor(kind, sprite, height, track, phase, haze)

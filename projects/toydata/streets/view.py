@@ -122,7 +122,7 @@ def _place(actor: Actor, index: int, shape: tuple[int, ...]) -> Placed | None:
     x, foot, scale = actor.track[index]
     if scale <= 0:
         return None
-    sprite = actor.sprites[actor.phase[index]]
+    sprite = actor.sprite(int(actor.phase[index]))
     height = actor.height * scale
     width = sprite.aspect * height
     left, top = x - width / 2, foot - height
