@@ -97,7 +97,9 @@ def save_config(cfg: DictConfig, folder: str | Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     plain = without_live(to_plain(cfg))
     text = to_yaml(plain)
-    if changed := _differences(plain, to_plain(OmegaConf.create(parse_yaml(text)))):
+    # What is left of an escaped interpolation would be read as one.
+    escaped = [key for key, value in flatten(plain).items() if "${" in str(value)]
+    if changed := [*_differences(plain, parse_yaml(text)), *escaped]:
         raise ConfigError(f"The config would not reload equal from YAML: {', '.join(changed)}.")
     write_text(folder / "config.yaml", text)
     write_text(folder / "config_source.yaml", to_yaml(without_live(written(cfg))))

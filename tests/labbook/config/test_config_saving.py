@@ -58,9 +58,10 @@ def test_saved_files_are_plain_yaml(write_config: WriteConfig, tmp_path: Path) -
     assert {path.name for path in tmp_path.glob("*.yaml")} == {"config.yaml", "config_source.yaml"}
 
 
-def test_a_config_that_cannot_reload_is_not_written(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"not reload equal from YAML: train\.x"):
-        save_config(OmegaConf.create({"train": {"x": math.nan}}), tmp_path)
+@pytest.mark.parametrize("value", [math.nan, r"\${train.y}", ["a", r"\${b}"]])
+def test_a_config_that_cannot_reload_is_not_written(value: object, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"not reload equal from YAML: train\.x\."):
+        save_config(OmegaConf.create({"train": {"x": value, "y": 1}}), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
