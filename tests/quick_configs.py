@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import pickle
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import omegaconf.base
 import omegaconf.grammar_parser
 from detectron2.config import LazyConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from runfolder.files import write_bytes
 
@@ -25,7 +26,8 @@ Keys = str | tuple[str, ...] | None
 def make_configs_quick(folder: Path) -> None:
     """Files of this repository, which no test changes, are run once; ``folder`` is for results.
 
-    Interpolations are parsed once: the same hundred stand in hundreds of configs.
+    Interpolations are parsed once: the same hundred stand in hundreds of configs. So are nodes made
+    of equal data once, and copied.
     """
     parse = cache(omegaconf.grammar_parser.parse)
     for module in (omegaconf.base, omegaconf._utils):
@@ -43,6 +45,7 @@ def make_configs_quick(folder: Path) -> None:
         return LazyConfig.load(str(Path(caller).parent / filename), keys)
 
     LazyConfig.load, LazyConfig.load_rel = staticmethod(load), staticmethod(load_rel)
+    OmegaConf._create_impl = staticmethod(_copies_of(OmegaConf._create_impl))
 
 
 def _known(filename: str, keys: Keys, folder: Path, genuine: Callable[..., Any]) -> Any:
@@ -61,6 +64,24 @@ def _known(filename: str, keys: Keys, folder: Path, genuine: Callable[..., Any])
         return genuine(filename, keys)
     found = tuple(_alone(cfg, name) for name in names)
     return found[0] if isinstance(keys, str) else found
+
+
+def _copies_of(make: Callable[..., Any]) -> Callable[..., Any]:
+    """``make``, called once for equal dictionaries of nothing but data."""
+    made: dict[bytes, bytes] = {}
+
+    def make_or_copy(obj: Any = None, parent: Any = None, flags: Any = None) -> Any:
+        try:
+            key = marshal.dumps((obj, flags), 2)  # what it does not take, is no data
+        except ValueError:
+            return make(obj, parent, flags)
+        if parent is not None or not isinstance(obj, dict):
+            return make(obj, parent, flags)
+        if key not in made:
+            made[key] = pickle.dumps(make(obj, None, flags))
+        return pickle.loads(made[key])
+
+    return make_or_copy
 
 
 def _alone(cfg: DictConfig, name: str) -> Any:

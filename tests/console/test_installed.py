@@ -33,7 +33,9 @@ def environment(tmp_path_factory) -> Path:
     venv.create(folder / "env")
     place = ["--python", str(folder / "env")]
     wheel = str(next(folder.glob("*.whl")))
-    subprocess.run([*PIP, *place, "install", "--no-deps", "--no-index", wheel], check=True)
+    subprocess.run(
+        [*PIP, *place, "install", "--no-compile", "--no-deps", "--no-index", wheel], check=True
+    )
     return folder / "env"
 
 

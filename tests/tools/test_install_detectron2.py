@@ -74,7 +74,17 @@ def test_missing_build_tools_are_named_with_the_command(monkeypatch):
         installer.require_build_tools()
 
 
-def test_an_importable_detectron2_is_left_alone(monkeypatch, capsys):
+def test_only_an_importable_detectron2_is_left_alone(tmp_path, monkeypatch, capsys):
+    """The real one takes seconds to import, so this is an empty one."""
+    package = tmp_path / "detectron2"
+    package.mkdir()
+    (package / "__init__.py").write_text("__version__ = '9.9'")
+    for name in ("config", "layers"):
+        (package / f"{name}.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(installer, "install", lambda: pytest.fail("installed over it"))
     installer.main([], "install_detectron2.py")
-    assert "nothing to do" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "9.9" in said and "nothing to do" in said
+    (package / "layers.py").write_text("import compiled_for_another_torch")
+    assert installer.importable_detectron2() is None
