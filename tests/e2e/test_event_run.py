@@ -70,11 +70,11 @@ def test_the_average_is_scored_beside_the_weights(whole_run):
 
 
 def test_a_recording_as_the_camera_sent_it_becomes_boxes_by_the_script(whole_run, tmp_path):
-    events = make_events(4000, last_us=400_000)
+    events = make_events(2000, last_us=200_000)
     write_raw(tmp_path / "a_td.raw", "EVT3", events, WIDTH, HEIGHT, vectors=True)
     write_h5_recording(tmp_path / "b_td.h5", [events], WIDTH, HEIGHT)
     raw, h5 = (predicted(whole_run, tmp_path / name) for name in ("a_td.raw", "b_td.h5"))
-    assert raw == h5 and {box["time_us"] for box in raw} == set(range(50_000, 400_001, 50_000))
+    assert raw == h5 and {box["time_us"] for box in raw} == set(range(50_000, 200_001, 50_000))
     assert all(len(box["bbox"]) == 4 for box in raw)
 
 
