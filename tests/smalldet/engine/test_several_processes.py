@@ -111,7 +111,7 @@ def act(rank: int, how: str, this: job.Job) -> None:
     if how == "stuck":
         dist.recv(torch.zeros(1), src=2 - rank)  # each waits for the other
     if how == "left":
-        time.sleep(3)
+        time.sleep(1.2)  # more than it takes to be called lost
         return
     dist.all_reduce(torch.zeros(1))
 
