@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import gradients_script
 import pytest
 import torch
-from script_runs import free_port
+from script_runs import forked, free_port
 
 from labbook.run.processes import Processes
 
@@ -22,21 +23,19 @@ def over_two_nodes(tmp_path_factory) -> list[dict]:
     """Gradients of each of two gloo processes, started by a launcher each as on two machines."""
     folder, port = tmp_path_factory.mktemp("gradients"), free_port()
     paths = os.pathsep.join(map(str, (HERE, TESTS, TESTS / "smalldet" / "engine")))
-    environment = {**os.environ, "PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": ""}
-    environment["OMP_NUM_THREADS"] = "1"
+    script = [str(HERE / "gradients_script.py"), str(folder)]
     launchers = []
-    for node in range(2):
-        places = Processes(nodes=2, node=node, address="127.0.0.1", port=port)
-        script = [str(HERE / "gradients_script.py"), str(folder)]
-        command = [*places.python(), *script]
-        launchers.append(
-            subprocess.Popen(
-                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-            )
-        )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", paths)
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        for node in range(2):
+            places = Processes(nodes=2, node=node, address="127.0.0.1", port=port)
+            python, _, module, *words = places.python()
+            launcher = [python, find_spec(module).origin, *words, *script]
+            launchers.append(forked(launcher, folder / f"node{node}"))
     for launcher in launchers:
-        out, _ = launcher.communicate(timeout=600)
-        assert launcher.returncode == 0, out.decode()
+        assert launcher.wait(600) == 0, launcher.tail(sys.maxsize)
     return [torch.load(folder / f"gradients{rank}.pth", weights_only=True) for rank in range(2)]
 
 
