@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections import defaultdict
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from script_runs import execute
 
 from smalldet.kernels.scan.backends import BACKENDS, resolve_backend
 from smalldet.kernels.scan.check import agrees_with_reference, random_pair, random_scan, results
@@ -56,12 +58,13 @@ print("all equal")
 """
 
 
-def test_the_interpreted_kernels_equal_the_reference(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
-    script = tmp_path / "interpreted.py"
-    script.write_text(INTERPRETED)
-    done = execute([sys.executable, str(script)])
-    assert done.stdout == "all equal"
+def test_the_interpreted_kernels_equal_the_reference() -> None:
+    tests = Path(__file__).resolve().parents[2]
+    path = os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": path}
+    command = [sys.executable, "-c", INTERPRETED]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "all equal\n", done.stderr
 
 
 @pytest.mark.slow
