@@ -92,10 +92,10 @@ class Actor:
 
     Attributes:
         kind: what it is; None for what is not labelled.
-        sprite: its picture in a phase of movement.
+        sprite: gives its picture in a phase of movement.
         height: visible height, metres.
         track: (frames, 3) x, y (px, middle of its foot line) and scale (px per metre).
-        phase: (frames,) of ``sprite``.
+        phase: (frames,) the phase, as ``sprite`` takes it.
         haze: (frames,) 0 dissolved in the distance to 1 there.
     """
 
