@@ -140,9 +140,12 @@ class Linear(_Packed, nn.Linear):
 
 
 def _is_plain(x: Tensor) -> bool:
-    """Whether ``x`` is what gradients on a CPU are made of: float32, without autocast."""
+    """Whether ``x`` is what gradients on a CPU are made of: float32, without autocast.
+
+    In ``torch.export`` nothing is: a graph is not to depend on the machine that made it.
+    """
     is_float = x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > 0
-    return is_float and not torch.is_autocast_enabled("cpu")
+    return is_float and not (torch.is_autocast_enabled("cpu") or torch.compiler.is_exporting())
 
 
 class Conv2d(_Packed, nn.Conv2d):
