@@ -78,7 +78,7 @@ def load_config(
         check_calls(after, names_only=not is_ours)
         check_calls(to_plain(cfg), names_only=not is_ours)
         if is_ours:
-            keep_data_apart(cfg, before, path)
+            keep_data_apart(cfg, before, after, path)
     except (ConfigError, TrustError) as error:
         raise ConfigError(f"{path}: {error}") from error
     OmegaConf.set_struct(cfg, True)

@@ -78,7 +78,7 @@ def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> None:
             raise ConfigError(f"'{text}' cannot be applied: {error}") from error
 
 
-def keep_data_apart(cfg: DictConfig, before: Any, path: Path) -> None:
+def keep_data_apart(cfg: DictConfig, before: Any, after: Any, path: Path) -> None:
     """Give runs on another data set than the config's a folder for themselves, in place.
 
     Where ``dataset.name`` or ``dataset.root`` was overridden, ``work_dirs/NAME`` becomes
@@ -89,14 +89,15 @@ def keep_data_apart(cfg: DictConfig, before: Any, path: Path) -> None:
     Args:
         cfg: with its overrides.
         before: as the file says it, in plain dicts and lists.
+        after: the same with the overrides.
         path: of the file.
     """
-    output, after = select(before, "train.output_dir"), written(cfg)
+    output = select(before, "train.output_dir")
     is_usual = str(output).endswith(_OWN_FOLDER) and select(after, "train.output_dir") == output
     is_same = all(select(before, key) == select(after, key) for key in _DATA)
     if is_same or not is_usual or not is_key(after, "dataset.root"):
         return
-    (own_name, _), (name, root) = usual, now = _usual_data_of(cfg, before), _data_of(cfg)
+    (own_name, _), (name, root) = usual, now = _usual_data_of(cfg, before, after), _data_of(cfg)
     project = (study_of_config(path) or (None, Path()))[1]
     if now == usual or now == _data_in(project / cfg.train.output_dir):
         return
@@ -111,9 +112,8 @@ def _data_of(cfg: DictConfig) -> tuple[str, Path]:
     return str(name), Path(str(root))
 
 
-def _usual_data_of(cfg: DictConfig, before: Any) -> tuple[str, Path]:
+def _usual_data_of(cfg: DictConfig, before: Any, after: Any) -> tuple[str, Path]:
     """What they would be without overrides of their own, but with all others."""
-    after = written(cfg)
     keys = [key for key in _DATA if is_key(before, key)]
     try:
         for key in keys:
