@@ -146,9 +146,10 @@ def _levels(text: str, family: Family, run_name: str) -> list[Level]:
         raise ConfigError(f"{key} is no factor: it says what a run is called and where it lies.")
     for word in each_of(text):
         cfg = family.load(run_name, [word])
-        if isinstance(before, Mapping) or isinstance(select(to_plain(cfg), key), Mapping):
+        after = select(to_plain(cfg), key)
+        if isinstance(before, Mapping) or isinstance(after, Mapping):
             raise ConfigError(f"'{word}' changes a section; name one of its keys.")
-        if repr(select(to_plain(cfg), key)) == repr(before):
+        if repr(after) == repr(before):
             raise ConfigError(
                 f"'{word}' changes nothing: {run_name} has {value_text(before)} there, and is the "
                 "study's baseline anyway. Leave it out."

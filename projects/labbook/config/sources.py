@@ -8,6 +8,7 @@ and functions that return configs. Nothing is run.
 from __future__ import annotations
 
 import ast
+import linecache
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ class Assignment(NamedTuple):
     @property
     def text(self) -> str:
         """The line without its indentation."""
-        return self.file.read_text(encoding="utf-8").splitlines()[self.line - 1].strip()
+        return linecache.getline(str(self.file), self.line).strip()
 
 
 def find_assignments(config_file: Path, key: str) -> Iterator[Assignment]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from labbook.called import lab
 from labbook.report.curves import cost_charts, learning_curves
 from labbook.report.data import ReportData, errors_file, report_data
@@ -37,6 +39,14 @@ _FILES = {
     "evaluation": "evaluation",
 }
 """Links to files of a run, where they are there."""
+_TEMPLATES = Environment(
+    loader=PackageLoader("labbook.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters |= {"number": number, "duration": duration}
 
 
 def write_report(results: Results, root: Path) -> list[Path]:
@@ -49,19 +59,9 @@ def write_report(results: Results, root: Path) -> list[Path]:
 
 def render(data: ReportData) -> str:
     """The page as text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("labbook.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     runs = data.results.runs
     finished = runs.loc[runs["finished"], "run"]  # all agree in the rules, as the table checks
-    environment.filters |= {"number": number, "duration": duration}
-    return environment.get_template("page.html.j2").render(
+    return _TEMPLATES.get_template("page.html.j2").render(
         data=data,
         lab=lab,
         study=data.results.study,

@@ -39,9 +39,10 @@ def differences_frame(
     by_seed = runs[runs["finished"]].set_index(["title", "seed"])
     records = [
         {"title": title, "role": role, "against": against, "split": split, "key": key}
-        | _difference(by_seed, experiments.loc[[title, against]], split, key, intervals)
+        | _difference(by_seed, pair, split, key, intervals)
         for title, row in experiments.iterrows()
         for role, against in _references(row).items()
+        for pair in [experiments.loc[[title, against]]]
         for key, split in product(dict.fromkeys(keys), splits)
     ]
     return DataFrame(records, columns=_COLUMNS)

@@ -166,9 +166,8 @@ def _cells(results: Results, title: str, deltas: Mapping[str, str]) -> dict[str,
     """The row of one experiment; ``deltas`` are titles of columns by split."""
     row = results.experiments.loc[title]
     has_seeds = (results.experiments["finished"] > 1).any()
-    main = results.differences.query(
-        "title == @title and role == 'baseline' and key == @results.metric"
-    ).set_index("split")
+    found = results.differences[results.differences["title"] == title].set_index("split")
+    main = found[(found["role"] == "baseline") & (found["key"] == results.metric)]
     cells = {"Experiment": title} | ({"Seeds": str(row["finished"])} if has_seeds else {})
     for name, key in results.metrics.items():
         cells[name] = pair(row, f"{{}} {key}")

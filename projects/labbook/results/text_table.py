@@ -64,7 +64,7 @@ class TextTable:
 
     def width(self) -> int:
         """Characters that the table takes on a terminal."""
-        widest = {name: max([len(name), *self.cells[name].str.len()]) for name in self.cells}
+        widest = {name: max(map(len, [name, *self.cells[name]])) for name in self.cells}
         return _EDGES + sum(
             _PADDING + min(length, self.folds.get(name, length)) for name, length in widest.items()
         )
@@ -73,7 +73,7 @@ class TextTable:
         """With names on several lines, so that they are narrower by ``excess`` characters."""
         cells = self.cells.copy()
         for name in [name for name in cells if name in self.left and name not in self.folds]:
-            width = max(cells[name].str.len(), default=0) - excess
+            width = max(map(len, cells[name]), default=0) - excess
             cells[name] = [in_lines(text, width) for text in cells[name]]
         return replace(self, cells=cells)
 
