@@ -49,8 +49,11 @@ def small_overrides(data: Path) -> list[str]:
         "train.images=8",
         "train.epochs=3",
         "train.total_batch_size=4",
+        "model.backbone.out_channels=16",
         "model.proposal_generator.pre_nms_topk=[50, 50]",
         "model.roi_heads.batch_size_per_image=16",
+        "model.roi_heads.box_heads.0.conv_dims=[16]",
+        "model.roi_heads.box_heads.0.fc_dims=[16]",
     ]
 
 

@@ -28,20 +28,26 @@ STEPS += ["train.validation_loss=false", "train.device=cpu"]
 LINES = {
     "ofat": (
         "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py",
-        "dataset.generate={seed: 0, image_size: 64, train: 8, valid: 2, test: 2}",
+        "dataset.generate={seed: 0, image_size: 64, train: 8, valid: 1, test: 2}",
         "dataloader.image_size=64",
         "dataloader.num_workers=0",
         "train.images=8",
         "train.total_batch_size=4",
-        "model.proposal_generator.pre_nms_topk=[50, 50]",
+        "model.backbone.bottom_up.depth=1",
+        "model.backbone.out_channels=16",
+        "model.proposal_generator.pre_nms_topk=[50, 10]",
         "model.roi_heads.batch_size_per_image=16",
     ),
     "etram": (
-        "configs/debug/etram/3scale_sizeaware_attention_100k.py",
-        "dataset.generate={seed: 0, train: 2, val: 1, test: 1, seconds: 0.4, width: 128, "
+        "configs/debug/etram/baseline_3scale_100k.py",
+        "dataset.generate={seed: 0, train: 2, val: 1, test: 1, seconds: 0.3, width: 128, "
         "height: 96}",
-        "dataloader.sequence_length=3",
+        "dataloader.sequence_length=2",
         "train.total_batch_size=4",
+        "model.backbone.in_stages=[2, 3]",
+        "model.backbone.depth=0.33",
+        "model.backbone.enable_small_object_attention=true",
+        "model.head.size_aware_loss=true",
     ),
 }
 

@@ -5,24 +5,21 @@ from __future__ import annotations
 import sys
 
 import pytest
-from script_runs import assert_equal_ends, command, execute, metrics, run_script
-
-CONFIG = "configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py"
+from script_runs import (
+    CONFIG,
+    assert_equal_ends,
+    command,
+    execute,
+    metrics,
+    run_script,
+    small_overrides,
+)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> list[str]:
     """Overrides that make the toy baseline smaller still: 4 steps of 4 images."""
-    return [
-        f"dataset.root={tmp_path_factory.mktemp('data') / 'heads'}",
-        "dataset.generate={seed: 0, image_size: 64, train: 8, valid: 2, test: 2}",
-        "dataloader.image_size=64",
-        "train.images=8",
-        "train.epochs=2",
-        "train.total_batch_size=4",
-        "model.proposal_generator.pre_nms_topk=[50, 50]",
-        "model.roi_heads.batch_size_per_image=16",
-    ]
+    return [*small_overrides(tmp_path_factory.mktemp("data") / "heads"), "train.epochs=2"]
 
 
 @pytest.fixture(scope="module")
