@@ -24,7 +24,7 @@ TOY_LINES = {
         config="configs/debug/ofat/baseline_lr0.001_bs8_adamw_ep100.py",
         batch=lambda images: [picture(64, seed) for seed in range(images)],
     ),
-    "eTraM": training.LINES["eTraM"]._replace(config="configs/debug/etram_baseline_3scale.py"),
+    "eTraM": training.LINES["eTraM"]._replace(config="configs/debug/etram/baseline_3scale_100k.py"),
 }
 
 

@@ -30,11 +30,16 @@ def samples_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory) -> dict[str, bytes]:
+    return samples_of(tmp_path_factory.mktemp("damage") / "files")
+
+
 @settings(max_examples=200, deadline=None)
 @given(seed=st.integers(0, 2**32))
-def test_damage_follows_from_the_seed(seed, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("damage") / "files"
-    for name, content in samples_of(folder).items():
+def test_damage_follows_from_the_seed(seed, samples, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp()
+    for name, content in samples.items():
         results = []
         for _ in range(2):
             (folder / name).write_bytes(content)

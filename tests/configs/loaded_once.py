@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +21,7 @@ def _loaded(path: Path, overrides: tuple[str, ...]) -> DictConfig:
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
     """As the real one, of a file that stays as it is; a copy, which a test may change."""
-    return copy.deepcopy(_loaded(path, tuple(overrides)))
+    return pickle.loads(pickle.dumps(_loaded(path, tuple(overrides))))  # a third of deepcopy's time
 
 
 @dataclass

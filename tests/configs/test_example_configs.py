@@ -34,10 +34,11 @@ EXAMPLES = {
     "augmented_heads": [
         *HEADS,
         *VIM,
-        "dataloader.num_workers=1",
+        "dataloader.train.num_workers=1",
         "model.roi_heads.box_heads.0.conv_dims=[32]",
         "model.roi_heads.box_heads.0.fc_dims=[32]",
         "model.roi_heads.batch_size_per_image=32",
+        "model.proposal_generator.pre_nms_topk=[60, 40]",
     ],
     "cascade_rcnn_rvt": [
         "dataset.generate={_target_: toydata.streets.GeneratedRecordings, train: 1, val: 1, "
@@ -55,6 +56,7 @@ EXAMPLES = {
         "model.head.parts.roi_heads.box_heads.0.conv_dims=[32]",
         "model.head.parts.roi_heads.box_heads.0.fc_dims=[32]",
         "model.head.parts.roi_heads.batch_size_per_image=32",
+        "model.head.parts.proposal_generator.pre_nms_topk=[60, 40]",
     ],
 }
 

@@ -101,13 +101,19 @@ def test_the_generated_checkpoints_have_the_published_numbers(size, classes):
 PUBLISHED = {path.stem: path for path in sorted((CONFIGS / "published").glob("*.py"))}
 
 
-def short(config: Path, folder: Path) -> list[str]:
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Holds a data set by class map, generated where it is first asked for."""
+    return tmp_path_factory.mktemp("data")
+
+
+def short(config: Path, folder: Path, data: Path) -> list[str]:
     """Overrides that score a few labelled times of small generated recordings."""
     cfg = load_config(config)
     sizes = "train: 1, val: 1, test: 1, seconds: 0.8, width: 128, height: 96"
     generate = f"_target_: toydata.streets.recordings_like, class_map: {cfg.dataset.class_map}"
     return [
-        f"dataset.root={folder / 'data'}",
+        f"dataset.root={data / cfg.dataset.class_map}",
         f"dataset.generate={{{generate}, {sizes}}}",
         f"model.init_checkpoint={folder / 'rvt.ckpt'}",
         f"train.output_dir={folder / 'run'}",
@@ -116,9 +122,9 @@ def short(config: Path, folder: Path) -> list[str]:
     ]
 
 
-def scored(config: Path, folder: Path, shapes, *more: str):
+def scored(config: Path, folder: Path, data: Path, shapes, *more: str):
     write_checkpoint(folder / "rvt.ckpt", shapes)
-    cfg = load_config(config, [*short(config, folder), *more])
+    cfg = load_config(config, [*short(config, folder, data), *more])
     return run(to_plain(cfg), eval_only=True)
 
 
@@ -129,12 +135,12 @@ def test_there_is_a_config_a_published_checkpoint():
 
 
 @pytest.mark.parametrize("name", ["gen1_tiny", "gen4_small", "etram_base"])
-def test_a_published_checkpoint_is_scored_by_the_published_protocol(name, tmp_path, caplog):
-    data, size = name.split("_")
-    classes = 2 if data == "gen1" else 3
+def test_a_published_checkpoint_is_scored_by_the_published_protocol(name, tmp_path, data):
+    kind, size = name.split("_")
+    classes = 2 if kind == "gen1" else 3
     shapes = published_shapes(size, classes)
-    results = scored(PUBLISHED[name], tmp_path, shapes)
-    protocols = ["prophesee", "etram_published"] if data == "etram" else SETS[data][-2:]
+    results = scored(PUBLISHED[name], tmp_path, data, shapes)
+    protocols = ["prophesee", "etram_published"] if kind == "etram" else SETS[kind][-2:]
     assert {f"{protocol}/AP" for protocol in protocols} < results["test"].keys()
     assert results["test"]["bbox/num_images"] == 2 and results["valid"]["bbox/num_images"] == 1
     log = (tmp_path / "run" / "log.txt").read_text()
@@ -143,24 +149,24 @@ def test_a_published_checkpoint_is_scored_by_the_published_protocol(name, tmp_pa
     assert all(f"Dropped by {protocol}:" in log for protocol in protocols)
 
 
-def test_a_checkpoint_of_other_classes_is_not_scored(tmp_path):
+def test_a_checkpoint_of_other_classes_is_not_scored(tmp_path, data):
     shapes = published_shapes("tiny", 3)
     with pytest.raises(ValueError, match=r"another shape head\.cls_preds\.0") as caught:
-        scored(PUBLISHED["gen1_tiny"], tmp_path, shapes)
+        scored(PUBLISHED["gen1_tiny"], tmp_path, data, shapes)
     assert "config that belongs to it" in str(caught.value)
 
 
-def test_a_model_with_more_parts_is_not_scored_as_published(tmp_path):
-    shapes = published_shapes("tiny", 2)
+def test_a_model_with_more_parts_is_not_scored_as_published(tmp_path, data):
+    shapes, balanced = published_shapes("tiny", 2), "model.head.balanced_classifier=true"
     with pytest.raises(ValueError, match=r"new in this model head\.abc_preds"):
-        scored(PUBLISHED["gen1_tiny"], tmp_path, shapes, "model.head.balanced_classifier=true")
+        scored(PUBLISHED["gen1_tiny"], tmp_path, data, shapes, balanced)
 
 
-def test_what_was_trained_goes_before_what_the_model_names(tmp_path):
+def test_what_was_trained_goes_before_what_the_model_names(tmp_path, data):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "model_best.pth").write_bytes(b"of this run")
     with pytest.raises(ValueError, match=r"model_best\.pth cannot be read"):
-        scored(PUBLISHED["gen1_tiny"], tmp_path, published_shapes("tiny", 2))
+        scored(PUBLISHED["gen1_tiny"], tmp_path, data, published_shapes("tiny", 2))
 
 
 @pytest.mark.parametrize(("data", "sensor"), [("gen1", (304, 240)), ("gen4", (1280, 720))])
@@ -171,16 +177,18 @@ def test_the_cost_of_a_step_is_measured_at_the_size_of_the_data_set(data, sensor
     assert generator.classes == get_class_map(cfg.dataset.class_map).raw
 
 
-def test_the_test_split_alone_is_enough(tmp_path):
+def test_the_test_split_alone_is_enough(tmp_path, data):
     settings = Preparation("gen1_2classes", "none")
     sizes = {"train": 1, "val": 1, "test": 1, "seconds": 0.8, "width": 128, "height": 96}
-    recordings_like("gen1_2classes", **sizes).ensure(tmp_path / "raw")
-    prepare_all(tmp_path / "raw", tmp_path / "data", settings, progress=False)
+    raw = data / "gen1_2classes_raw"
+    recordings_like("gen1_2classes", **sizes).ensure(raw)
+    prepare_all(raw, tmp_path / "gen1_2classes", settings, progress=False)
     for split in ("train", "val"):
-        shutil.rmtree(tmp_path / "data" / split)
+        shutil.rmtree(tmp_path / "gen1_2classes" / split)
     write_checkpoint(tmp_path / "rvt.ckpt", published_shapes("tiny", 2))
     config = PUBLISHED["gen1_tiny"]
-    kept = [o for o in short(config, tmp_path) if not o.startswith(("dataset.gen", "dataloader.v"))]
+    words = short(config, tmp_path, tmp_path)
+    kept = [word for word in words if not word.startswith(("dataset.gen", "dataloader.v"))]
     with pytest.raises(ValueError, match=r"no prepared recording.* dataloader\.valid=null"):
         run(to_plain(load_config(config, kept)), eval_only=True)
     kept.append("dataloader.valid=null")

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from labbook_toys import STUDIES
 from omegaconf import OmegaConf
 from pandas import DataFrame
 
-from boxmetrics.bootstrap import bootstrap_ap
+from boxmetrics.bootstrap import bootstrap_ap, bootstrap_difference
 from boxmetrics.matches import ImageBoxes, Matches, match_images
 from labbook.config.studies import Study
 from labbook.results.frames import experiments_frame, runs_frame
+from labbook.results.intervals import IntervalCache
 from labbook.results.runs import read_runs
 from runfolder.records import finish_record, start_record, write_results
 
@@ -120,6 +123,15 @@ def write_evaluation(folder: Path, matches: Matches, facts: Mapping[str, Any], *
     folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / "matches.npz", **{**asdict(matches), **more})
     (folder / "evaluation.json").write_text(json.dumps(facts))
+
+
+@contextmanager
+def with_few_draws() -> Iterator[None]:
+    """A tenth of the usual ones: how intervals are shown does not depend on their number."""
+    few = partial(bootstrap_difference, repeats=100)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(IntervalCache.__init__, "__defaults__", (few,))
+        yield
 
 
 def frames_of(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
+from comparison_toys import with_few_draws
 from labbook_toys import CONFIG, declare_studies
 
-from boxmetrics.bootstrap import bootstrap_difference
-from labbook.results.intervals import IntervalCache
 from runfolder.trust import trust
 
 trust("labbook_toys")  # which the run folders of these tests name
@@ -32,8 +30,6 @@ def write_config(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="module")
 def few_draws() -> Iterator[None]:
-    """A tenth of the usual ones: how intervals are shown does not depend on their number."""
-    few = partial(bootstrap_difference, repeats=100)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(IntervalCache.__init__, "__defaults__", (few,))
+    """For the tests of a module."""
+    with with_few_draws():
         yield

@@ -247,12 +247,12 @@ def write_curves(
     """``metrics.json``: losses that fall, AP that rises; at the end of 20 epochs each."""
     rng = np.random.default_rng(seed)
     steps, lines = config["train"]["max_iter"], []
-    for n in range(1, int(400 * share) + 1):
-        at = n / 400
+    for n in range(1, int(200 * share) + 1):
+        at = n / 200
         loss = 0.4 + 1.6 * (1 - skill) + 3 * math.exp(-6 * at) + 0.1 * rng.normal()
         line = {"iteration": round(at * steps) - 1, "total_loss": loss}
         line |= {"grad_norm": 2 + abs(rng.normal()), "lr": 0.001, "time": 0.3, "memory_mb": 3e3}
-        if n % 20 == 0:
+        if n % 10 == 0:
             ap = 100 * skill * (1 - math.exp(-4 * at)) + rng.normal()
             line |= {"bbox/AP50": ap, "bbox/AP": 0.55 * ap, "bbox/APs": 0.3 * ap}
             line |= {"bbox/AP-small-classes": 0.4 * ap}

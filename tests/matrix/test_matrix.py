@@ -43,6 +43,16 @@ def small_vit() -> TimmBackbone:
     return TimmBackbone("vit_tiny_patch16_224", out_indices=(-1,), model_options=options)
 
 
+def small_convnext() -> TimmBackbone:
+    options = {"depths": (1, 1, 1, 1), "dims": (16, 32, 64, 128)}
+    return TimmBackbone("convnext_tiny", model_options=options)
+
+
+def small_resnet() -> TimmBackbone:
+    options = {"layers": (1, 1, 1, 1)}
+    return TimmBackbone("resnet50", out_indices=(1, 2, 3, 4), model_options=options)
+
+
 def small_rvt() -> MaxViTRNN:
     return MaxViTRNN(embed_dim=16, dim_head=16, in_channels=3, partition_split=1)
 
@@ -67,9 +77,9 @@ BACKBONES: dict[str, dict[str, Callable[[], Backbone]]] = {
         "last block, simple pyramid": lambda: simple_pyramid(small_vim(trainable_layers=1)),
     },
     "TimmBackbone": {
-        "convnext_tiny alone": lambda: TimmBackbone("convnext_tiny"),
-        "convnext_tiny, FPN": lambda: fpn(TimmBackbone("convnext_tiny")),
-        "resnet50, FPN": lambda: fpn(TimmBackbone("resnet50", out_indices=(1, 2, 3, 4))),
+        "convnext_tiny alone": small_convnext,
+        "convnext_tiny, FPN": lambda: fpn(small_convnext()),
+        "resnet50, FPN": lambda: fpn(small_resnet()),
         "vit, simple pyramid": lambda: simple_pyramid(small_vit()),
     },
     "MaxViTRNN": {

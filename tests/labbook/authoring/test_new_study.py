@@ -25,7 +25,8 @@ def toy(name):
     cfg.model.sizes = [[4]]
     return cfg
 """
-FACTORS = ["optimizer.lr=0.01,1e-4", "train.epochs=110", "model.sizes=[[4],[8]]"]
+RATE = "optimizer.lr=0.01"
+FACTORS = [f"{RATE},1e-4", "train.epochs=110", "model.sizes=[[4],[8]]"]
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_every_config_loads_and_passes_the_guard_at_both_sizes(root):
 
 
 def test_what_toy_size_holds_still_is_moved_there(root):
-    new_study("mine", "ofat", FACTORS, root)
+    new_study("mine", "ofat", FACTORS[1:], root)
     family = Family(get_study("mine", root, debug=True), root)
     toy = {name: family.load(name) for name in ("baseline", "epochs110", "sizes4_8")}
     assert (toy["baseline"].train.epochs, toy["epochs110"].train.epochs) == (2, 3)
@@ -123,13 +124,13 @@ def test_an_experiment_may_be_the_baseline_and_levels_be_anything(root):
 def test_of_several_baselines_one_is_named(root, write_config):
     write_config("baseline_b")
     with pytest.raises(ValueError, match="--from ofat_baseline") as caught:
-        new_study("mine", "ofat", FACTORS, root)
+        new_study("mine", "ofat", [RATE], root)
     assert "ofat_baseline_b" in str(caught.value)
-    new_study("mine", "ofat_baseline_b", FACTORS, root)
+    new_study("mine", "ofat_baseline_b", [RATE], root)
 
 
 def test_a_study_grows_from_a_written_one(root):
-    new_study("mine", "ofat", FACTORS, root)
+    new_study("mine", "ofat", [RATE], root)
     new_study("next", "mine_lr0.01", ["train.epochs=110", "optimizer.weight_decay=0.2"], root)
     assert toy_problems("next", root) == []
     toy = load_config(root / "configs/debug/next/epochs110.py")
@@ -138,7 +139,7 @@ def test_a_study_grows_from_a_written_one(root):
 
 def test_the_command_says_what_is_amiss_at_toy_size(root, capsys):
     (root / "configs/debug/_ofat.py").unlink()
-    arguments = ["new-study", "mine", "--from", "ofat", "--factor", *FACTORS]
+    arguments = ["new-study", "mine", "--from", "ofat", "--factor", RATE]
     assert cli.main(arguments, root) == 0
     out = capsys.readouterr().out
     assert "configs/mine/lr0.01.py" in out and "configs/debug/_mine.py" in out

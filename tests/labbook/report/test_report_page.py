@@ -25,7 +25,7 @@ BASE = "baseline_lr0.001_bs8_adamw_ep100"
 LR, SGD, EP200 = (f"ofat_{name}" for name in (
     "lr0.01_bs8_adamw_ep100", "lr0.001_bs8_sgd_ep100", "lr0.001_bs8_adamw_ep200"
 ))  # fmt: skip
-IMAGES = 24
+IMAGES = 16
 HOSTILE = "<script>alert('x')</script> & \"more\""
 
 

@@ -75,19 +75,26 @@ def run_of(
     root: Path, study: Study, name: str, share: float, overrides: tuple[str, ...] = ()
 ) -> None:
     """A finished run of the real config."""
-    names = {study.run_name(config): path for config, path in find_experiments(study, root).items()}
+    names = {study.run_name(config): path for config, path in find_experiments(study, ROOT).items()}
     folder = make_run(root, name, share, study=study)
-    save_config(load_config(root / names[name], list(overrides)), folder)
+    save_config(load_config(ROOT / names[name], list(overrides)), folder)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real configs, a baseline, and runs of which batch 16, SGD and 0.005 are better."""
+    root = tmp_path_factory.mktemp("study")
+    copy_configs(root)
+    shares = {BASELINE: 0.4, BATCH: 0.75, SGD: 0.85, LR: 0.2, LOWER_LR: 0.7, EPOCHS: 0.42}
+    for name, share in shares.items():
+        run_of(root, OFAT, name, share)
+    return root
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Path:
-    """The real configs, a baseline, and runs of which batch 16, SGD and 0.005 are better."""
-    copy_configs(tmp_path)
-    shares = {BASELINE: 0.4, BATCH: 0.75, SGD: 0.85, LR: 0.2, LOWER_LR: 0.7, EPOCHS: 0.42}
-    for name, share in shares.items():
-        run_of(tmp_path, OFAT, name, share)
-    return tmp_path
+def made(study: Path, tmp_path: Path) -> Path:
+    """A copy of it, to combine."""
+    return shutil.copytree(study, tmp_path, dirs_exist_ok=True)
 
 
 def test_a_combined_config_loads_and_declares_all_it_moves(

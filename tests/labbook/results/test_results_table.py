@@ -183,9 +183,10 @@ def test_seeds_are_one_row_and_in_csv_also_one_each(tmp_path: Path) -> None:
 # Differences -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def ladder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def ladder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """eTraM: a baseline, a clear gain, and a step from there that changes nothing."""
+    root = tmp_path_factory.mktemp("ladder")
     classes = {"classes": ["pedestrian"], "small_classes": ["pedestrian"]}
     steps = (
         ("etram_baseline_3scale_100k", 0.4, None),
@@ -194,8 +195,8 @@ def ladder(tmp_path: Path) -> Path:
     )
     for name, share, parent in steps:
         declared = {"parent": parent, "factors": ["x"] if parent else [], "level": "x|y*"}
-        make_run(tmp_path, name, share, study=ETRAM, experiment=declared, evaluation=classes)
-    return tmp_path
+        make_run(root, name, share, study=ETRAM, experiment=declared, evaluation=classes)
+    return root
 
 
 def test_differences_to_baseline_and_parent(ladder: Path) -> None:
