@@ -92,7 +92,7 @@ def test_heads_of_another_width_are_refused(root):
 
 
 def test_generated_recordings_with_a_lull_have_steps_known_to_be_empty(tmp_path):
-    sizes = {**SIZES, "seconds": 3.0, "lull": 0.45}
+    sizes = {**SIZES, "seconds": 1.5, "lull": 0.45}
     dataset = EventRecordings(str(tmp_path / "street"), generate=GeneratedRecordings(**sizes))
     for split in ("train", "val", "test"):
         (recording,) = dataset.recordings(split)

@@ -39,7 +39,7 @@ def test_equal_parameters_give_equal_files_and_others_do_not(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("size", [(160, 160), (200, 336)])
 def test_boxes_lie_inside_and_sizes_vary(size: tuple[int, int]) -> None:
-    scenes = [paint_scene(np.random.default_rng([1, n]), *size) for n in range(60)]
+    scenes = [paint_scene(np.random.default_rng([1, n]), *size) for n in range(30)]
     boxes = np.concatenate([scene.boxes for scene in scenes])
     ends = boxes[:, :2] + boxes[:, 2:]
     assert boxes[:, :2].min() >= 0
@@ -48,7 +48,7 @@ def test_boxes_lie_inside_and_sizes_vary(size: tuple[int, int]) -> None:
     assert boxes[:, 2:].min() >= 4
     assert sides.min() < 16 < 40 < sides.max()
     counts = [len(scene.boxes) for scene in scenes]
-    assert 2 <= counts.count(0) <= 20 and max(counts) >= 10
+    assert 1 <= counts.count(0) <= 10 and max(counts) >= 10
     assert all(scene.picture.shape == (*size, 3) and scene.picture.std() > 10 for scene in scenes)
 
 

@@ -13,8 +13,8 @@ from toydata.streets import SceneSettings, generate_recording
 from toydata.streets.sensor import ThresholdSensor
 from toydata.streets.view import StreetView
 
-SMALL = SceneSettings(width=160, height=120, seconds=1.5)
-QUIET = replace(SMALL, seconds=1.0, noise_hz=0.0, flicker=0.0)
+SMALL = SceneSettings(width=160, height=120, seconds=1.0)
+QUIET = replace(SMALL, noise_hz=0.0, flicker=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_every_class_and_many_sizes_occur():
 def test_boxes_are_where_the_events_are():
     """Without noise nearly all events are in or close to a box, and boxes have most of them."""
     inside = near = total = 0
-    for seed in range(4):
+    for seed in range(2):
         events, labels = recorded(QUIET, seed)
         for time in np.unique(labels["t"]):
             window = events[(events.t > time - 5000) & (events.t <= time)]
@@ -155,7 +155,7 @@ def in_any(events: Events, boxes: np.ndarray, margin: float) -> np.ndarray:
 def test_who_stands_still_stays_labelled_without_events():
     """Boxes that do not move and that no other box touches hold nothing but noise."""
     still = 0
-    for seed in range(4):
+    for seed in (1, 2):  # streets on which somebody stops
         events, labels = recorded(replace(QUIET, seconds=3.0), seed)
         for track in np.unique(labels["track_id"]):
             own = labels[labels["track_id"] == track]

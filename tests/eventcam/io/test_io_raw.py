@@ -25,7 +25,7 @@ def read(path, max_events=1000):
         return Events.concatenate(parts), dict(+reader.counts)
 
 
-def rows_of_events(rows=300, last_us=900_000):
+def rows_of_events(rows=80, last_us=900_000):
     """Bursts in one row each, with columns that ascend, as vectors hold them."""
     rng, parts = np.random.default_rng(2), []
     for time in np.sort(rng.integers(0, last_us, rows)).tolist():

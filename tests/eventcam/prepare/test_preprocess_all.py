@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from event_toys import (
@@ -31,8 +29,8 @@ from eventcam.prepare.folder import IN_PROGRESS, prepare_all
 from eventcam.prepare.recording import Preparation
 from eventcam.prepare.workers import run_jobs
 from eventcam.representations import StackedHistogram
+from in_process import call
 
-ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = Preparation()
 
 
@@ -221,18 +219,13 @@ def test_no_recordings_at_all(tmp_path):
         prepare_all(tmp_path, tmp_path / "out", SETTINGS)
 
 
-def double_or_die(number):
-    if number == 3:
-        os._exit(1)  # as if killed for its memory
-    if number == 5:
-        raise ValueError("five")
-    return 2 * number
-
-
 def test_a_worker_that_dies_takes_only_its_own_job_with_it():
-    found = dict(run_jobs(double_or_die, range(7), workers=2))
-    assert isinstance(found.pop(3), Exception) and str(found.pop(5)) == "five"
-    assert found == {0: 0, 1: 2, 2: 4, 4: 8, 6: 12}
+    """Jobs for Python's ``eval``, so that workers need not import this module and all it does."""
+    death, error = "__import__('os')._exit(1)", "int('five')"  # death: as if killed for its memory
+    jobs = ["2 * 0", "2 * 1", "2 * 2", death, "2 * 4", error, "2 * 6"]
+    found = dict(run_jobs(eval, jobs, workers=2))
+    assert isinstance(found.pop(death), BrokenProcessPool) and "five" in str(found.pop(error))
+    assert found == {"2 * 0": 0, "2 * 1": 2, "2 * 2": 4, "2 * 4": 8, "2 * 6": 12}
 
 
 @pytest.mark.parametrize(("good", "code"), [(True, 0), (False, 1)])
@@ -240,14 +233,9 @@ def test_the_command_fails_only_if_nothing_could_be_prepared(tmp_path, good, cod
     write_recording(tmp_path / "raw/train", "bad", labels=make_labels([]))
     if good:
         write_recording(tmp_path / "raw/train", "good", labels=make_labels(label_times(30)))
-    command = [sys.executable, str(ROOT / "tools/prepare_events.py")]
-    arguments = [str(tmp_path / "raw"), str(tmp_path / "out"), "--workers", "0"]
-    paths = os.pathsep.join([str(ROOT / "projects"), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": paths}
-    options = {"capture_output": True, "text": True, "env": environment}
-    done = subprocess.run([*command, *arguments], check=False, **options)
+    command = "tools/prepare_events.py"
+    done = call(command, tmp_path / "raw", tmp_path / "out", "--workers", "0")
     assert done.returncode == code and "FAILED train/bad: no box is left" in done.stdout
-    arguments = [str(tmp_path / "no raw"), str(tmp_path / "no out")]
-    done = subprocess.run([*command, *arguments], check=False, **options)
+    done = call(command, tmp_path / "no raw", tmp_path / "no out")
     assert done.returncode == 1 and "No recordings were found" in done.stderr
     assert not (tmp_path / "no out").exists()

@@ -25,11 +25,11 @@ RECORDINGS, LENGTH, STREAMS = 3, 2, 2
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Recordings of different lengths, 20 steps and more, so of many chunks."""
+    """Recordings of different lengths, 14 steps and more, so of many chunks."""
     folder = tmp_path_factory.mktemp("files")
     for number in range(RECORDINGS):
-        last_us = 1_000_000 + 300_000 * number
-        events, labels = make_events(4000, last_us), make_labels(label_times(30, last_us))
+        last_us = 700_000 + 200_000 * number
+        events, labels = make_events(2000, last_us), make_labels(label_times(30, last_us))
         for split in ("train", "val"):
             write_recording(folder / "raw" / split, str(number), events, labels)
     prepare_all(folder / "raw", folder / "out", Preparation(), workers=0, progress=False)

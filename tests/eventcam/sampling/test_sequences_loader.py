@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from sequence_toys import HEIGHT, FakeRecording, dataset, flat, same, steps, train_loader
 
+from eventcam.augment.sequence import AugmentSettings
 from eventcam.errors import EventDataError
+from eventcam.sampling import train_loader as train_loader_module
 from eventcam.sampling.eval_loader import build_sequence_eval_loader
 from eventcam.sampling.schedule import SAMPLINGS, SamplingSettings, training_spans
 from eventcam.sampling.sequences import Sequences
@@ -27,16 +29,16 @@ def evaluate(batch_size=2, data=None, length=4, **options):
 
 @pytest.mark.parametrize("mode", SAMPLINGS)
 def test_workers_do_not_change_the_batches(mode):
-    reference = steps(train_loader(mode), 15)
+    reference = steps(train_loader(mode), 6)
     for workers in (1, 2):
-        assert same(steps(train_loader(mode, num_workers=workers), 15), reference)
-    assert not same(steps(train_loader(mode, seed=1), 15), reference)
+        assert same(steps(train_loader(mode, num_workers=workers), 6), reference)
+    assert not same(steps(train_loader(mode, seed=1), 6), reference)
 
 
 @pytest.mark.parametrize("mode", SAMPLINGS)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_seek_equals_uninterrupted(mode, workers):
-    reference = steps(train_loader(mode), 40)
+    reference = steps(train_loader(mode), 23)
     loader = train_loader(mode, num_workers=workers)
     loader.seek(17 * 4)
     assert same(steps(loader, 3), reference[17:20])
@@ -47,12 +49,12 @@ def test_seek_equals_uninterrupted(mode, workers):
 
 @pytest.mark.parametrize("mode", SAMPLINGS)
 def test_processes_and_micro_batches_only_divide_the_batch(mode):
-    reference = [list(flat(step)) for step in steps(train_loader(mode, micro=4), 8)]
+    reference = [list(flat(step)) for step in steps(train_loader(mode, micro=4), 5)]
     for world, micro in ((1, 1), (1, 2), (2, 1), (2, 2), (4, 1)):
         loaders = [
             train_loader(mode, micro=micro, rank=rank, world_size=world) for rank in range(world)
         ]
-        for expected, *parts in zip(reference, *(steps(x, 8) for x in loaders), strict=True):
+        for expected, *parts in zip(reference, *(steps(x, 5) for x in loaders), strict=True):
             assert same(list(flat(parts)), expected)
             assert all(len(batch) == micro for part in parts for batch in part)
 
@@ -73,7 +75,7 @@ def test_a_stream_stays_in_its_place_and_continues():
 def test_streaming_shows_each_labelled_frame_once_per_epoch(total, play_gaps):
     loader = train_loader(total=total, micro=1, play_gaps=play_gaps)
     schedule = loader.schedule
-    samples = list(flat(steps(loader, 80)))
+    samples = list(flat(steps(loader, 45)))
     plays = {}  # each pass of a span is known by when its stream began it
     begun = {}
     for step, sample in enumerate(samples):
@@ -189,11 +191,16 @@ HOSTILE = {
 @pytest.mark.parametrize("mode", SAMPLINGS)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_small_sets_never_hang(name, mode, workers):
-    data = HOSTILE[name]
-    loader = train_loader(mode, total=4, micro=2, data=data, num_workers=workers)
-    for step in steps(loader, 12):
+    loader = train_loader(mode, total=4, micro=2, data=HOSTILE[name], num_workers=workers)
+    for step in steps(loader, 8):
         assert [len(batch) for batch in step] == [2, 2]
         assert all(image_ids([sample]) for sample in flat(step))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_small_sets_are_evaluated(name, workers):
+    data = HOSTILE[name]
     images = sum(len(labelled) for labelled in Sequences(data, 3).labelled)
     assert len(image_ids(flat(evaluate(3, data, num_workers=workers)))) == images
 
@@ -243,10 +250,12 @@ def test_settings_and_places_that_do_not_fit(options, message):
         train_loader().seek(6)
 
 
-def test_lost_and_cut_boxes_are_counted_and_logged(caplog):
-    loader = train_loader("random", micro=4)
+def test_lost_and_cut_boxes_are_counted_and_logged(caplog, monkeypatch):
+    monkeypatch.setattr(train_loader_module, "_REPORT_SAMPLES", 200)
+    closer = AugmentSettings(zoom_in_factor=(2.0, 4.0))
+    loader = train_loader("random", micro=4, random_augment=closer)
     with caplog.at_level("INFO", logger="eventcam.sampling.train_loader"):
-        samples = list(flat(steps(loader, 251)))  # an epoch is shorter than 1000 samples
+        samples = list(flat(steps(loader, 51)))  # an epoch is shorter than 200 samples
     assert loader.dropped_boxes == sum(s["dropped_boxes"] for s in samples)
     assert loader.clipped_boxes == sum(s["clipped_boxes"] for s in samples) > 0
     assert caplog.text.count("boxes at the border") == 1

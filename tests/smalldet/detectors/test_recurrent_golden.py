@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,10 +75,12 @@ def detector(
     return RecurrentDetector(PAFPN(backbone, depth=0.33, **neck), head, init_checkpoint=str(path))
 
 
-@pytest.fixture(params=["e2e_p4", "e2e_p2"])
-def golden(request, tmp_path) -> Golden:
+@pytest.fixture(scope="module", params=["e2e_p4", "e2e_p2"])
+def golden(request, tmp_path_factory) -> Golden:
+    """Tests that run the model copy it first."""
     meta, arrays = rvt_golden(request.param)
-    model = detector(meta, write_published(tmp_path / "rvt.ckpt", state_of(arrays, "sd/")))
+    path = tmp_path_factory.mktemp("published") / "rvt.ckpt"
+    model = detector(meta, write_published(path, state_of(arrays, "sd/")))
     model.load_pretrained()
     return Golden(arrays, meta, model)
 
@@ -115,7 +118,7 @@ def test_a_run_may_start_from_a_published_checkpoint(golden: Golden, caplog):
 
 def test_detections_of_a_published_checkpoint(golden: Golden):
     with torch.no_grad():
-        outputs = golden.model.eval()(golden.samples(0))
+        outputs = copy.deepcopy(golden.model).eval()(golden.samples(0))
     order = [[output["step"], output["sample"]] for output in outputs]
     assert order == golden.arrays["eval/selected_order_t_b"].tolist()
     for index, output in enumerate(outputs):
@@ -137,7 +140,7 @@ def rounding_noise(gradient: Tensor) -> Tensor:
 
 
 def test_two_chunks_of_training(golden: Golden):
-    model = golden.model.train()
+    model = copy.deepcopy(golden.model).train()
     parameters = {published_name(name): p for name, p in model.named_parameters()}
     optimizer = torch.optim.AdamW(parameters.values(), lr=golden.meta["lr"], weight_decay=0)
     for chunk in (0, 1):
@@ -162,16 +165,16 @@ def test_two_chunks_of_training(golden: Golden):
         theirs = golden.arrays[f"{expected}/param_norms_after_step"]
         drift = 2 * (chunk + 1) * golden.meta["lr"] * noise.sqrt()
         assert ((norms - theirs).abs() <= 2e-4 * theirs + 2e-5 + drift).all()
-    assert_states_equal(golden)
+    assert_states_equal(model, golden.arrays)
 
 
-def assert_states_equal(golden: Golden) -> None:
+def assert_states_equal(model: RecurrentDetector, arrays: dict[str, Tensor]) -> None:
     """What the streams carry on after the last chunk."""
-    states = golden.model.recurrent_state()
+    states = model.recurrent_state()
     for stage in range(4):
         for part, name in enumerate("hc"):
             found = torch.cat([states[stream][stage][part] for stream in (0, 1)])
-            expected = golden.arrays[f"train/chunk1/{name}{stage + 1}"]
+            expected = arrays[f"train/chunk1/{name}{stage + 1}"]
             torch.testing.assert_close(found, expected, rtol=2e-4, atol=2e-5)
 
 

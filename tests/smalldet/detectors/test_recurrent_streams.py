@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -21,11 +21,11 @@ from toy_detection import one_map
 
 LENGTH = 3
 STREAMS = [
-    [recording(1, 8), recording(2, 2)],
-    [recording(3, 4), recording(4, 6)],
-    [recording(5, 11)],
+    [recording(1, 5), recording(2, 2)],
+    [recording(3, 4), recording(4, 3)],
+    [recording(5, 8)],
 ]
-HELD_OUT = [[recording(6, 7)], [recording(7, 3)], [recording(8, 1), recording(9, 4)]]
+HELD_OUT = [[recording(6, 5)], [recording(7, 3)], [recording(8, 1), recording(9, 2)]]
 
 
 class Collector(DatasetEvaluator):
@@ -58,7 +58,7 @@ def alone(model: RecurrentDetector, streams: list[list[dict]]) -> dict[int, Tens
         samples = chunks(whole, len(whole["events"]))
         for output in model(samples):
             image_id = int(samples[0]["image_ids"][output["step"]])
-            found[image_id] = output["instances"].features[0]
+            found[image_id] = output["instances"].features[0].detach()
     return found
 
 
@@ -68,12 +68,18 @@ def assert_equal(found: dict[int, Tensor], expected: dict[int, Tensor]) -> None:
         torch.testing.assert_close(found[image_id], features, rtol=1e-9, atol=1e-11)
 
 
+@pytest.fixture(
+    scope="module", params=[small_rvt, lambda: EchoNeck(small_rvt())], ids=["rvt", "neck"]
+)
+def each_alone(request: pytest.FixtureRequest) -> tuple:
+    """A model that has seen nothing, and its features of all recordings, each run by itself."""
+    model = detector(request.param())
+    return copy.deepcopy(model), alone(model, STREAMS), alone(model, HELD_OUT)
+
+
 @pytest.mark.parametrize("pad", [False, True])
-@pytest.mark.parametrize("make", [small_rvt, lambda: EchoNeck(small_rvt())], ids=["rvt", "neck"])
-def test_two_workers_three_streams_and_an_evaluation_in_mid_training(make: Callable, pad: bool):
-    model = detector(make())
-    expected, held_out = alone(model, STREAMS), alone(model, HELD_OUT)
-    model.train()
+def test_two_workers_three_streams_and_an_evaluation_in_mid_training(each_alone: tuple, pad: bool):
+    model, expected, held_out = copy.deepcopy(each_alone)
     for step, batch in enumerate(loader(STREAMS, 2, pad)):
         model(batch)["loss"].backward()
         if step == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -35,14 +36,26 @@ def evaluate_random(seed: int, folder: Path) -> tuple[str, dict, list[int]]:
     return dataset, evaluator.evaluate()["bbox"], shown
 
 
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """The folder of a scene, by its seed, and what :func:`evaluate_random` gives; scored once."""
+
+    @cache
+    def scored(seed: int) -> tuple[Path, str, dict, list[int]]:
+        folder = tmp_path_factory.mktemp(f"scene{seed}")
+        return folder, *evaluate_random(seed, folder)
+
+    return scored
+
+
 @pytest.mark.parametrize("seed", range(40))
-def test_equals_pycocotools(seed, tmp_path):
-    dataset, scores, shown = evaluate_random(seed, tmp_path)
-    results = json.loads((tmp_path / "predictions.json").read_text())
+def test_equals_pycocotools(seed, scene):
+    folder, dataset, scores, shown = scene(seed)
+    results = json.loads((folder / "predictions.json").read_text())
     expected, evaluation = pycocotools_scores(Path(dataset), results, sorted(shown))
     for key, value in expected.items():
         assert scores[key] == (None if value is None else pytest.approx(value, abs=1e-9)), key
-    assert_same_matches(Matches.load(tmp_path / "matches.npz"), evaluation)
+    assert_same_matches(Matches.load(folder / "matches.npz"), evaluation)
 
 
 def assert_same_matches(matches: Matches, evaluation) -> None:
@@ -66,13 +79,11 @@ def assert_same_matches(matches: Matches, evaluation) -> None:
     assert compared == kept
 
 
-def test_the_scenes_hold_what_hurts(tmp_path):
+def test_the_scenes_hold_what_hurts(scene):
     """The seeds above cover no predictions, null scores, crowds, ties and more than 100."""
     seen = set()
     for seed in range(40):
-        folder = tmp_path / str(seed)
-        folder.mkdir()
-        _, scores, _ = evaluate_random(seed, folder)
+        folder, _, scores, _ = scene(seed)
         matches = Matches.load(folder / "matches.npz")
         _, per_group = np.unique(
             matches.det_image * 10 + matches.det_class, axis=0, return_counts=True

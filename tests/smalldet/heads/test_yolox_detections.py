@@ -72,11 +72,11 @@ def test_one_huge_box_does_not_blur_the_others():
 def test_a_head_that_has_learned_a_scene_finds_it():
     """Losses, decoding and NMS speak of the same boxes."""
     scene = [labels([[4, 4, 20, 20], [40, 10, 90, 60]], [0, 2]), labels([])]
-    head = small_head(width=16)
+    head = small_head((8, 16), width=16)
     features = {name: x.detach() for name, x in features_of(head, 2).items()}
     optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
-    falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, 200)  # it settles
-    for _ in range(200):
+    falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, 150)  # it settles
+    for _ in range(150):
         optimizer.zero_grad()
         sum(head.losses(features, scene).values()).backward()
         optimizer.step()

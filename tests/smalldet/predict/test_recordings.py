@@ -25,7 +25,7 @@ from smalldet.predict.command import Options, predict_all
 from smalldet.predict.footage import open_footage
 from smalldet.predict.recordings import EventPredictor
 
-EVENTS = make_events(4000, last_us=930_000)
+EVENTS = make_events(3000, last_us=630_000)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def detector(in_channels: int) -> RecurrentDetector:
     torch.manual_seed(0)
     rvt = MaxViTRNN(embed_dim=8, dim_head=4, in_channels=in_channels, partition_split=1)
     head = YOLOXHead(num_classes=8, score_threshold=0.0, max_detections=20)
-    return RecurrentDetector(PAFPN(rvt), head)
+    return RecurrentDetector(PAFPN(rvt, depth=0.33), head)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def equal(one, other) -> bool:
 
 def test_pieces_equal_the_whole(predictor):
     whole = list(predictor.stream(EVENTS, sensor=(HEIGHT, WIDTH)))
-    assert [frame.time_us for frame in whole] == list(range(WINDOW_US, 930_000, WINDOW_US))
+    assert [frame.time_us for frame in whole] == list(range(WINDOW_US, 630_000, WINDOW_US))
     assert all(len(frame.instances) for frame in whole)
     predictor.reset()
     rng = np.random.default_rng(1)
@@ -94,7 +94,7 @@ def test_a_file_is_a_recording_of_its_own(predictor, tmp_path, kind):
     predictor.reset()
     streamed = list(predictor.stream(EVENTS, (HEIGHT, WIDTH)))
     assert equal(found[:-1], streamed)
-    assert found[-1].time_us == 950_000  # the last window is complete when the file ends
+    assert found[-1].time_us == 650_000  # the last window is complete when the file ends
 
 
 def test_structured_arrays_are_events(predictor):
